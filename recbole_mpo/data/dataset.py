@@ -1,0 +1,205 @@
+"""RecBole's sequential data set, read in 64 bits, with histories held flat and item text beside them.
+
+Shapes: N items, F feature, R rows.
+"""
+
+from functools import cached_property
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils.enum_type import FeatureSource, FeatureType
+
+from recbole_mpo.data.files import SPLITS, find_layout, read_atomic
+from recbole_mpo.data.sequences import Rows, gather_padded, rows_of_groups
+from recbole_mpo.data.item_features import ItemFeatures, load_item_features
+from recbole_mpo.errors import DataError
+
+ROW_END = "row_end"
+
+
+class ReadingMixin:
+    """Replaces RecBole's file reader and its float32 ordering, for any sequential data set class of RecBole."""
+
+    def _load_feat(self, filepath, source):
+        wanted, _ = self._get_load_and_unload_col(source)
+        if wanted == set():
+            return None
+        frame, types = read_atomic(
+            filepath, wanted, self.config["field_separator"], self.config["encoding"] or "utf-8"
+        )
+        for field, kind in types.items():
+            self.field2source[field] = source
+            self.field2type[field] = FeatureType(kind)
+            self.field2seqlen[field] = 1
+            if kind.startswith("float"):
+                self.field2bucketnum[field] = 2
+            if kind.endswith("seq"):
+                frame[field] = self._split_sequences(frame[field], field, kind)
+                self.field2seqlen[field] = max(map(len, frame[field]), default=0)
+        return frame
+
+    def _split_sequences(self, column, field, kind):
+        """Arrays of tokens; histories keep their newest items (RecBole's seq_len keeps the oldest)."""
+        separator = self.config["seq_separator"]
+        is_history = field.endswith(self.config["LIST_SUFFIX"])
+        newest = -self.config["MAX_ITEM_LIST_LENGTH"] if is_history else None
+        dtype = np.float64 if kind == "float_seq" else object
+        return [
+            np.array([part for part in cell.split(separator) if part][newest:], dtype=dtype)
+            for cell in column.to_numpy()
+        ]
+
+    def _change_feat_format(self):
+        """Sorts by time before RecBole turns times into float32 (128 s apart at today's dates).
+
+        RecBole's own sort is stable, so what is in order before it stays in order.
+        """
+        if self.benchmark_filename_list is None and self.time_field in self.inter_feat:
+            self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
+            self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
+        self._warn_about_single_interactions()
+        self._convert_feat_format()
+
+    def _convert_feat_format(self):
+        super()._change_feat_format()
+
+    def _warn_about_single_interactions(self):
+        if self.benchmark_filename_list is not None:
+            return
+        users, counts = np.unique(self.inter_feat[self.uid_field].to_numpy(), return_counts=True)
+        single = users[counts == 1]
+        if len(single):
+            token = self.id2token(self.uid_field, int(single[0]))
+            getLogger().warning(
+                "%d of %d users have one interaction and nothing to predict it from (the first is %r); "
+                "they are left out of training and evaluation",
+                len(single),
+                len(users),
+                str(token),
+            )
+
+    def build(self):
+        """Train, valid and test data sets; refuses an empty one, RecBole would fail on it much later."""
+        splits = super().build()
+        allowed_empty = () if self.benchmark_filename_list is not None else self._empty_by_choice()
+        for name, split in zip(SPLITS, splits, strict=True):
+            if len(split) == 0 and name not in allowed_empty:
+                raise DataError(
+                    f"the {name} split of {self.dataset_name} is empty ({self._where()}): leave-one-out needs "
+                    "users with at least 4 interactions, pre-split files at least one row each"
+                )
+        return splits
+
+    def _empty_by_choice(self):
+        mode = next(iter(self.config["eval_args"]["split"].values()))
+        return {"valid_only": ("test",), "test_only": ("valid",)}.get(mode if isinstance(mode, str) else "", ())
+
+    def _where(self):
+        files = find_layout(Path(self.dataset_path).parent, self.dataset_name).files
+        return ", ".join(path.name for path in files)
+
+
+class TextSequenceDataset(ReadingMixin, SequentialDataset):
+    """Data set of the text models.
+
+    With ``train_mode: packed`` rows are views into flat histories (``flat_items``), and padded histories are
+    built for the rows asked for; with ``pairwise`` RecBole's padded rows are built for all.
+    """
+
+    def _convert_feat_format(self):
+        if self.config["train_mode"] != "packed":
+            super()._convert_feat_format()
+            return
+        if self.benchmark_filename_list is None:
+            rows, times = self._flatten_users()
+        else:
+            rows, times = self._flatten_presplit_rows()
+        fields = {
+            self.uid_field: rows.users,
+            self.iid_field: self.flat_items[rows.ends],
+            self.item_list_length_field: rows.lengths,
+            ROW_END: rows.ends,
+        }
+        inter_feat = {name: torch.from_numpy(column.astype(np.int64)) for name, column in fields.items()}
+        if times is not None:
+            inter_feat[self.time_field] = torch.from_numpy(times.astype(np.float32))
+        self.inter_feat = Interaction(inter_feat)
+        self.set_field_property(self.item_list_length_field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+
+    def _flatten_users(self):
+        users = self.inter_feat[self.uid_field].to_numpy()
+        order = np.argsort(users, kind="stable")
+        users = users[order]
+        self.flat_items = self.inter_feat[self.iid_field].to_numpy()[order]
+        ends, lengths = rows_of_groups(users, self.max_item_list_len)
+        times = self.inter_feat[self.time_field].to_numpy()[order]
+        return Rows(users[ends], ends, lengths), times[ends]
+
+    def _flatten_presplit_rows(self):
+        """Joins a user's rows into one history wherever a row continues the one before it."""
+        users = self.inter_feat[self.uid_field].to_numpy()
+        histories = self.inter_feat[self.iid_field + self.config["LIST_SUFFIX"]].to_numpy()
+        targets = self.inter_feat[self.iid_field].to_numpy()
+        flat: list[int] = []
+        ends = np.zeros(len(users), dtype=np.int64)
+        lengths = np.array([len(history) for history in histories], dtype=np.int64)
+        begin, last_user = 0, None
+        for row in self._presplit_order(users, lengths):
+            history = histories[row].tolist()
+            begin = begin if users[row] == last_user else len(flat)
+            if flat[max(begin, len(flat) - len(history)) :] != history:
+                begin = len(flat)
+                flat.extend(history)
+            ends[row] = len(flat)
+            flat.append(int(targets[row]))
+            last_user = users[row]
+        self.flat_items = np.array(flat, dtype=np.int64)
+        return Rows(users, ends, lengths), None
+
+    def _presplit_order(self, users, lengths):
+        """Rows by user, split and history length; files that count down are read backwards on equal lengths."""
+        split = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        position = np.arange(len(users))
+        steps = np.diff(lengths)[(users[1:] == users[:-1]) & (split[1:] == split[:-1])]
+        counts_down = (steps < 0).sum() > (steps > 0).sum()
+        return np.lexsort((-position if counts_down else position, lengths, split, users))
+
+    def build(self):
+        splits = super().build()
+        if self.config["train_mode"] != "packed":
+            return splits
+        for split in splits[1:]:
+            # Neighbours of equal length need no padding; metrics do not depend on the order.
+            split.inter_feat.sort(by=self.item_list_length_field)
+        return splits
+
+    def __getitem__(self, index, join=True):
+        rows = super().__getitem__(index, join)
+        if ROW_END in rows.interaction:
+            lengths = rows[self.item_list_length_field].numpy()
+            history = gather_padded(self.flat_items, rows[ROW_END].numpy() - lengths, lengths)
+            rows.update(Interaction({self.iid_field + self.config["LIST_SUFFIX"]: torch.from_numpy(history)}))
+        return rows
+
+    def rows(self) -> Rows:
+        """This split's rows as views into ``flat_items``."""
+        fields = (self.uid_field, ROW_END, self.item_list_length_field)
+        return Rows(*(self.inter_feat[field].numpy() for field in fields))
+
+    @cached_property
+    def features(self) -> ItemFeatures:
+        """Text features by internal item id; encoded or read on first use."""
+        return load_item_features(self.config, self.field2id_token[self.iid_field])
+
+    def item_features(self) -> torch.Tensor:
+        """The feature table [N, F]."""
+        return torch.from_numpy(self.features.table)
+
+    @property
+    def feature_hash(self) -> str:
+        """Identifies the feature table; checkpoints keep it."""
+        return self.features.hash

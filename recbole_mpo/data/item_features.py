@@ -1,0 +1,98 @@
+"""From a data set's item text to the feature table a model takes.
+
+Shapes: N items in RecBole's internal order (row 0 is PAD), F feature, C items of the text file.
+"""
+
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mpo.errors import FeatureError
+from recbole_mpo.text.encoders import build_encoder
+from recbole_mpo.text.features import (
+    AlignmentReport,
+    align_features,
+    center_features,
+    encode_items,
+    feature_hash,
+    present_rows,
+    read_feature_file,
+)
+from recbole_mpo.text.itemtext import ItemText, read_item_text
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """Features of a data set's items, and of those that only have text.
+
+    Attributes:
+        table: [N, F] by internal id, PAD row zero.
+        hash: of the table.
+        report: how many items have text.
+        source: encoder or file the features come from.
+        item_text: tokens and texts of the text file.
+        catalogue: [C, F] in the order of ``item_text``, centred as the table is.
+    """
+
+    table: np.ndarray
+    hash: str
+    report: AlignmentReport
+    source: str
+    item_text: ItemText
+    catalogue: np.ndarray
+
+
+def text_path(config) -> Path:
+    """Where a data set's item text stands."""
+    return Path(config["data_path"]) / f"{config['dataset']}.text"
+
+
+def load_item_features(config, item_tokens) -> ItemFeatures:
+    """Encodes or reads the features that ``config`` asks for and aligns them with ``item_tokens`` [N]."""
+    item_text, source, raw = _raw_features(config, len(item_tokens) - 1)
+    catalogue = center_features(raw, present_rows(raw)) if config["feature_center"] else raw
+    table, report = align_features(catalogue, item_text.tokens, item_tokens, item_text.texts)
+    _warn(report, item_text.source)
+    return ItemFeatures(table, feature_hash(table), report, source, item_text, catalogue)
+
+
+def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
+    path = text_path(config)
+    if config["feature_file"]:
+        # Without a text file row r belongs to the item whose token is r.
+        numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, path)
+        item_text = read_item_text(path) if path.is_file() else numbered
+        file = _feature_file(config)
+        raw = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
+        return item_text, file.name, raw
+    item_text = read_item_text(path)
+    encoder = build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
+    raw = encode_items(
+        item_text, encoder, config["cache_dir"], config["dataset"], bool(config["show_progress"])
+    )
+    return item_text, encoder.name, raw
+
+
+def _feature_file(config) -> Path:
+    """The path as given, or below the data set's folder."""
+    given = Path(str(config["feature_file"]))
+    beside_data = Path(config["data_path"]) / given
+    if not given.is_file() and not beside_data.is_file():
+        raise FeatureError(f"feature_file {given} does not exist, neither as given nor as {beside_data}")
+    return given if given.is_file() else beside_data
+
+
+def _warn(report: AlignmentReport, source: Path):
+    without = report.missing_text + report.absent_from_text_file
+    if without:
+        getLogger().warning(
+            "%d of %d items have no usable text (%d not in %s, %d with nothing to read): their text vector is "
+            "zero; give them text or use item_input=text+id",
+            without,
+            report.items,
+            report.absent_from_text_file,
+            source.name,
+            report.missing_text,
+        )

@@ -1,0 +1,1 @@
+"""Raw sources to atomic files, one module per source."""

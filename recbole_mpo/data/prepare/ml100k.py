@@ -1,0 +1,153 @@
+"""MovieLens 100k, from the copy inside the installed recbole package: no download."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from recbole_mpo.errors import DataError, DependencyError
+from recbole_mpo.text.itemtext import HEADER
+
+NAME = "ml-100k"
+_ITEM_HEADER = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"
+# Every article that the file moves behind a title.
+_MOVED_ARTICLE = re.compile(r"^(.+), (The|An?|Das|Der|Det|Die|Il|L'|La|Les?|O)$")
+_TITLE = re.compile(r"^(?P<main>.+?)(?: \((?P<other>.+)\))?$")
+_CARD = """\
+# {name}
+
+MovieLens 100k: {ratings:,} ratings (1 to 5) by {users:,} users on {items:,} films, 1997-1998, by GroupLens
+Research (F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015).
+GroupLens allows research use with acknowledgement, and neither commercial use nor redistribution without
+permission.
+
+`{name}.inter` is RecBole's file, unchanged. `{name}.text` puts each film's title, year and genres into a
+sentence; films without a known title have an empty text ({missing}). The texts tell nothing of the plots.
+
+| file | sha256 |
+|---|---|
+{hashes}
+"""
+
+
+def prepare_ml100k(data_path: str | Path) -> Path:
+    """Write `<data_path>/ml-100k/` (`.inter`, `.text` and a dataset card) and return that folder.
+
+    Files that are there and intact stay as they are. Raises DependencyError where recbole is not installed,
+    and DataError for a present file with other content (nothing is overwritten) or an unreadable source.
+    """
+    folder = Path(data_path) / NAME
+    source = _source_folder()
+    interactions = _read(source / f"{NAME}.inter")
+    texts = _item_texts(_read(source / f"{NAME}.item").decode("utf-8"), source / f"{NAME}.item")
+    lines = [HEADER, *(f"{token}\t{text}" for token, text in texts.items())]
+    files = {f"{NAME}.inter": interactions, f"{NAME}.text": ("\n".join(lines) + "\n").encode("utf-8")}
+
+    for name, content in files.items():
+        path = folder / name
+        if path.exists() and _read(path) != content:
+            raise DataError(
+                f"{path} differs from the file that would be written; it is left as it is. "
+                "Move it away to have it made again, or choose another data_path"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            _write_if_absent(folder / name, content)
+        _write_if_absent(folder / "README.md", _card(files, texts).encode("utf-8"))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot write the data set ({error.strerror or error})") from error
+    return folder
+
+
+def natural_title(title: str) -> str:
+    """The title as spoken: of `Blue Angel, The (Blaue Engel, Der)`, `The Blue Angel (Der Blaue Engel)`."""
+    parts = _TITLE.match(title)
+    if parts is None:
+        return title
+    main = _article_first(parts["main"])
+    return f"{main} ({_article_first(parts['other'])})" if parts["other"] else main
+
+
+def _article_first(title: str) -> str:
+    moved = _MOVED_ARTICLE.match(title)
+    if moved is None:
+        return title
+    rest, article = moved.groups()
+    return f"{article}{rest}" if article.endswith("'") else f"{article} {rest}"
+
+
+def _sentence(title: str, year: str, genres: str) -> str:
+    """One film in words; empty for the one film whose title is unknown (`unkonwn` in the file)."""
+    if title in ("unknown", "unkonwn"):
+        return ""
+    words = natural_title(title)
+    if re.fullmatch(r"\d{4}", year):  # one film has its year in the title and a letter here
+        words += f" ({year})"
+    known_genres = [genre for genre in genres.split() if genre != "unknown"]
+    words += f". Genres: {', '.join(known_genres)}." if known_genres else "."
+    return " ".join(words.split())
+
+
+def _item_texts(content: str, source: Path) -> dict[str, str]:
+    """Sentence by item token, in the order of RecBole's item file."""
+    header, *lines = content.splitlines()
+    if header != _ITEM_HEADER:
+        raise DataError(f"{source}, line 1: expected the header {_ITEM_HEADER!r}; reinstall recbole==1.2.1")
+    texts = {}
+    for number, line in enumerate(lines, start=2):
+        fields = line.split("\t")
+        if len(fields) != 4:
+            raise DataError(f"{source}, line {number}: expected 4 columns, found {len(fields)}")
+        texts[fields[0]] = _sentence(*fields[1:])
+    return texts
+
+
+def _card(files: dict[str, bytes], texts: dict[str, str]) -> str:
+    ratings = files[f"{NAME}.inter"].splitlines()[1:]
+    return _CARD.format(
+        name=NAME,
+        ratings=len(ratings),
+        users=len({line.split(b"\t", 1)[0] for line in ratings}),
+        items=len(texts),
+        missing=sum(not text for text in texts.values()),
+        hashes="\n".join(f"| {name} | {_sha256(content)} |" for name, content in files.items()),
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _source_folder() -> Path:
+    # find_spec does not import recbole: that would load torch and all else.
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        raise DependencyError("recbole is not installed; run: pip install recbole==1.2.1")
+    return Path(spec.submodule_search_locations[0]) / "dataset_example" / NAME
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _write_if_absent(path: Path, content: bytes) -> None:
+    """Write in one step, so that an interruption leaves no half file."""
+    if path.exists():
+        return
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

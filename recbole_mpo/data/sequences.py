@@ -1,0 +1,130 @@
+"""Users' histories, flat: one array of items, and rows or windows that are views into it.
+
+Shapes: I interactions, R rows, W windows, L the longest history a model sees.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Evaluation or training rows as views: row r predicts ``values[ends[r]]`` from what stands before it.
+
+    Attributes:
+        users: [R] internal user ids.
+        ends: [R] index of the target in the flat values.
+        lengths: [R] how many of the items just before the target are the history.
+    """
+
+    users: np.ndarray
+    ends: np.ndarray
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Training windows: inputs ``values[starts : starts + lengths]``, of which the last ``targets`` predict.
+
+    Position p of a window predicts the value after it. Attributes are int64 arrays [W].
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Views as one matrix [R, max(lengths)], left-aligned and padded with 0."""
+    columns = np.arange(int(lengths.max()) if len(lengths) else 0)
+    inside = columns < lengths[:, None]
+    index = np.where(inside, starts[:, None] + columns, 0)
+    return np.where(inside, values[index], 0)
+
+
+def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and history lengths of flat sequences that stand one after another.
+
+    Args:
+        groups: [I] sequence number of each value, equal values adjacent.
+        max_length: L.
+
+    Returns:
+        ``ends`` [R] (every value but the first of its sequence) and ``lengths`` [R], at most L.
+    """
+    index = np.arange(len(groups))
+    is_first = np.ones(len(groups), dtype=bool)
+    is_first[1:] = groups[1:] != groups[:-1]
+    first = np.maximum.accumulate(np.where(is_first, index, 0))
+    ends = index[~is_first]
+    return ends, np.minimum(ends - first[ends], max_length)
+
+
+def training_windows(rows: Rows, max_length: int) -> Windows:
+    """Windows that predict every row's target exactly once.
+
+    Neighbouring rows of one history share a window. Where a run has more than L rows its later windows start
+    half a window back, so that every target keeps at least L/2 items of context.
+    """
+    order = np.argsort(rows.ends, kind="stable")
+    users, ends, lengths = rows.users[order], rows.ends[order], rows.lengths[order]
+    continues = np.zeros(len(ends), dtype=bool)
+    continues[1:] = (
+        (users[1:] == users[:-1])
+        & (ends[1:] == ends[:-1] + 1)
+        & (lengths[1:] == np.minimum(lengths[:-1] + 1, max_length))
+    )
+    run_starts = np.flatnonzero(~continues)
+    first_targets = ends[run_starts]
+    histories = lengths[run_starts]
+    counts = np.diff(np.append(run_starts, len(ends)))
+    return _cut(first_targets - histories, histories + counts - 1, counts, max_length)
+
+
+def _cut(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_length: int) -> Windows:
+    """Cuts runs longer than ``max_length`` inputs; the last ``targets`` positions of a run predict."""
+    step = max(max_length // 2, 1)
+    pieces = 1 + np.maximum(0, -(-(lengths - max_length) // step))
+    run = np.repeat(np.arange(len(starts)), pieces)
+    piece = np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    start = piece * step
+    end = np.minimum(start + max_length, lengths[run])
+    predicted_before = np.where(piece == 0, lengths[run] - targets[run], start - step + max_length)
+    predicted_before = np.maximum(predicted_before, lengths[run] - targets[run])
+    predicts = end - np.maximum(predicted_before, start)
+    kept = predicts > 0
+    return Windows((starts[run] + start)[kept], (end - start)[kept], predicts[kept])
+
+
+def bucket_edges(lengths: np.ndarray, max_padding: float = 0.1) -> np.ndarray:
+    """Fewest bucket sizes such that padding every length up to its bucket wastes at most ``max_padding``.
+
+    Exact, by dynamic programming over the distinct lengths.
+
+    Returns:
+        Ascending sizes; the last is the largest length.
+    """
+    sizes, counts = np.unique(lengths, return_counts=True)
+    total = int((sizes * counts).sum())
+    ahead = np.concatenate(([0], np.cumsum(counts)))
+    # cost[j] = positions after padding sizes[:j] with the buckets so far; the choice rebuilds the edges
+    cost = np.full(len(sizes) + 1, np.inf)
+    cost[0] = 0
+    choices: list[np.ndarray] = []
+    while cost[-1] * (1 - max_padding) > total:
+        steps = cost[:-1, None] + (ahead[None, 1:] - ahead[:-1, None]) * sizes[None, :]
+        steps = np.where(np.arange(len(sizes))[:, None] <= np.arange(len(sizes))[None, :], steps, np.inf)
+        choices.append(steps.argmin(axis=0))
+        cost = np.concatenate(([np.inf], steps.min(axis=0)))
+    edges, end = [], len(sizes)
+    for choice in reversed(choices):
+        edges.append(sizes[end - 1])
+        end = int(choice[end - 1])
+    return np.array(edges[::-1], dtype=np.int64)

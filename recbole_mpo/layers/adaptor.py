@@ -1,0 +1,85 @@
+"""UniSRec's mixture-of-experts adaptor: text features to item vectors.
+
+Hou et al., "Towards Universal Sequence Representation Learning for Recommender Systems", KDD 2022, eq. 2-4.
+
+Shapes: N items (rows), F feature, D hidden, E experts.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mpo.layers.mpo import merge_stacked
+
+
+class WhiteningExpert(nn.Module):
+    """Parametric whitening ``(dropout(x) - b) W`` (eq. 2); ``lin`` may be dense or an MPO layer."""
+
+    def __init__(self, feature_size: int, hidden_size: int, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.bias = nn.Parameter(torch.zeros(feature_size))
+        self.lin = nn.Linear(feature_size, hidden_size, bias=False)
+
+    def forward(self, features_NF: Tensor) -> Tensor:
+        """Item vectors [N, D] in the published, unfolded form (the oracle of the folded one)."""
+        return self.lin(self.dropout(features_NF) - self.bias)
+
+
+class MoEAdaptor(nn.Module):
+    """Gate-weighted sum of whitening experts (eq. 3-4), computed for all experts at once.
+
+    The whitening bias is folded, ``(dropout(x) - b) W = dropout(x) W - b W``, so that the frozen features
+    need no gradient, and an expert's weight is merged once per call however many items there are.
+
+    Args:
+        feature_size: F.
+        hidden_size: D.
+        num_experts: E.
+        dropout: probability of dropping a feature, drawn for each expert by itself as UniSRec does.
+        noisy: adds learned gaussian noise to the gate's logits while training.
+    """
+
+    NOISE_FLOOR = 1e-2
+
+    def __init__(self, feature_size, hidden_size, num_experts=8, dropout=0.2, noisy=True):
+        super().__init__()
+        self.dropout = dropout
+        self.noisy = noisy
+        self.experts = nn.ModuleList(
+            WhiteningExpert(feature_size, hidden_size, dropout) for _ in range(num_experts)
+        )
+        self.w_gate = nn.Parameter(torch.zeros(feature_size, num_experts))
+        self.w_noise = nn.Parameter(torch.zeros(feature_size, num_experts))
+
+    def gates(self, features_NF: Tensor) -> Tensor:
+        """Expert weights [N, E], each row summing to one."""
+        logits_NE = features_NF @ self.w_gate
+        if self.noisy and self.training:
+            spread_NE = F.softplus(features_NF @ self.w_noise) + self.NOISE_FLOOR
+            logits_NE = logits_NE + torch.randn_like(logits_NE) * spread_NE
+        return logits_NE.softmax(dim=-1)
+
+    def forward(self, features_NF: Tensor) -> Tensor:
+        """Item vectors [N, D]."""
+        gates_NE = self.gates(features_NF)
+        weight_EDF = merge_stacked([expert.lin for expert in self.experts]).to(features_NF.dtype)
+        bias_EF = torch.stack([expert.bias for expert in self.experts])
+        shift_ED = torch.bmm(weight_EDF, bias_EF.unsqueeze(-1)).squeeze(-1)
+        mixed_ND = self._mix(features_NF, weight_EDF, gates_NE)
+        return mixed_ND - gates_NE @ shift_ED
+
+    def _mix(self, features_NF: Tensor, weight_EDF: Tensor, gates_NE: Tensor) -> Tensor:
+        if self.training and self.dropout > 0:
+            dropped_ENF = F.dropout(features_NF.expand(len(self.experts), -1, -1), self.dropout)
+            projected_END = torch.bmm(dropped_ENF, weight_EDF.transpose(1, 2))
+            return (projected_END * gates_NE.t().unsqueeze(-1)).sum(dim=0)
+        # Without dropout the experts see the same rows, so one matrix product serves them all.
+        projected_NED = (features_NF @ weight_EDF.flatten(0, 1).t()).unflatten(1, weight_EDF.shape[:2])
+        return torch.bmm(gates_NE.unsqueeze(1), projected_NED).squeeze(1)
+
+    def forward_unfolded(self, features_NF: Tensor) -> Tensor:
+        """The published computation, expert by expert: slow, and the reference of :meth:`forward`."""
+        gates_NE = self.gates(features_NF)
+        outputs_NED = torch.stack([expert(features_NF) for expert in self.experts], dim=1)
+        return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=1)

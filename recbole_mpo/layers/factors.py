@@ -1,0 +1,212 @@
+"""Factor lists, bond dimensions and parameter counts of an MPO matrix: integers only, no tensors.
+
+Legend: n cores; core k has shape (d_{k-1}, i_k, o_k, d_k); i_k, o_k input and output factors,
+d_k bond dimensions with d_0 = d_n = 1; I = prod i_k rows, O = prod o_k columns, N = I * O.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import permutations, product
+
+# The lists that reproduce the parameter counts of Table 6 (bonds 6, 72, 160, 8).
+PRESETS = {"paper": {(768, 300): ((3, 4, 4, 4, 4), (2, 3, 5, 5, 2))}}
+
+EXHAUSTIVE_UP_TO = 5
+PAD_SPREAD = 3.0
+LIGHT_MINIMUM_SHARE = 0.01
+
+
+@cache
+def balanced_factors(size: int, count: int) -> tuple[int, ...]:
+    """`count` ascending factors of `size` with the least sum of log^2; factors of 1 are legal.
+
+    Raises ValueError unless both are positive.
+    """
+    if size < 1 or count < 1:
+        raise ValueError(f"cannot split size {size} into {count} factors: both must be at least 1")
+    return min(_factorisations(size, count, 1), key=lambda f: (sum(math.log(x) ** 2 for x in f), f))
+
+
+def _factorisations(size: int, count: int, smallest: int) -> Iterator[tuple[int, ...]]:
+    if count == 1:
+        yield (size,)
+        return
+    factor = smallest
+    while factor**count <= size:
+        if size % factor == 0:
+            for rest in _factorisations(size // factor, count - 1, factor):
+                yield (factor, *rest)
+        factor += 1
+
+
+def full_bond_dims(in_factors: Sequence[int], out_factors: Sequence[int]) -> tuple[int, ...]:
+    """The n-1 bond dimensions at which the decomposition is exact, eq. (2)."""
+    sizes = [i * o for i, o in zip(in_factors, out_factors, strict=True)]
+    total, left, bonds = math.prod(sizes), 1, []
+    for size in sizes[:-1]:
+        left *= size
+        bonds.append(min(left, total // left))
+    return tuple(bonds)
+
+
+def core_shapes(
+    in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]
+) -> list[tuple[int, int, int, int]]:
+    """The shapes (d_{k-1}, i_k, o_k, d_k) of the n cores."""
+    bonds = (1, *bond_dims, 1)
+    return list(zip(bonds[:-1], in_factors, out_factors, bonds[1:], strict=True))
+
+
+def parameter_counts(
+    in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Entries of each core, eq. (3); their sum is eq. (4). Default bonds: eq. (2)."""
+    bonds = full_bond_dims(in_factors, out_factors) if bond_dims is None else bond_dims
+    return tuple(math.prod(shape) for shape in core_shapes(in_factors, out_factors, bonds))
+
+
+def overparameterisation(
+    in_factors: Sequence[int], out_factors: Sequence[int], expand: int = 0, bond: int = 1
+) -> float:
+    """rho of eq. (7): parameters at full bonds, plus `expand` cores (d,1,1,d) on `bond`, per dense entry."""
+    counts = sum(parameter_counts(in_factors, out_factors))
+    inserted = expand * full_bond_dims(in_factors, out_factors)[bond - 1] ** 2 if expand else 0
+    return (counts + inserted) / (math.prod(in_factors) * math.prod(out_factors))
+
+
+def resolve_bond_dims(
+    in_factors: Sequence[int], out_factors: Sequence[int], max_bond_dim: int | Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Bond dimensions under a cap: None is eq. (2), an int caps every bond, a sequence names each bond.
+
+    Raises ValueError where a bond is below 1, above eq. (2), or larger than its neighbours can feed.
+    """
+    full = full_bond_dims(in_factors, out_factors)
+    if max_bond_dim is None:
+        return full
+    if isinstance(max_bond_dim, int):
+        if max_bond_dim < 1:
+            raise ValueError(f"max_bond_dim must be at least 1, got {max_bond_dim}")
+        return tuple(min(max_bond_dim, bond) for bond in full)
+    bonds = tuple(max_bond_dim)
+    if len(bonds) != len(full):
+        raise ValueError(f"max_bond_dim names {len(bonds)} bonds, {len(in_factors)} cores have {len(full)}")
+    for k, (bond, limit) in enumerate(zip(bonds, full, strict=True), start=1):
+        if not 1 <= bond <= limit:
+            raise ValueError(f"bond {k} has dimension {bond}: eq. (2) allows 1 to {limit}")
+    for k, (left, i, o, right) in enumerate(core_shapes(in_factors, out_factors, bonds)):
+        if right > left * i * o or left > i * o * right:
+            raise ValueError(f"bonds {left} and {right} differ by more than the {i} x {o} factors of core {k}")
+    return bonds
+
+
+def choose_factors(
+    in_features: int,
+    out_features: int,
+    num_cores: int = 5,
+    in_factors: Sequence[int] | None = None,
+    out_factors: Sequence[int] | None = None,
+    *,
+    preset: str | None = "paper",
+    pad: bool = False,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Input and output factors: those given, else the preset's, else the leanest ordering of balanced ones.
+
+    `pad` allows products above the sizes. Raises ValueError for lists that do not fit.
+    """
+    for label, factors, size in (("in", in_factors, in_features), ("out", out_factors, out_features)):
+        if factors is not None:
+            _check_factors(label, factors, size, num_cores, pad)
+    if in_factors is not None and out_factors is not None:
+        return tuple(in_factors), tuple(out_factors)
+    named = PRESETS[preset] if preset is not None else {}
+    known = named.get((in_features, out_features))
+    if in_factors is None and out_factors is None and known is not None and len(known[0]) == num_cores:
+        return known
+    return _lean_orders(
+        _side(in_features, num_cores, pad) if in_factors is None else tuple(in_factors),
+        _side(out_features, num_cores, pad) if out_factors is None else tuple(out_factors),
+        in_factors is None,
+        out_factors is None,
+    )
+
+
+def _check_factors(label: str, factors: Sequence[int], size: int, num_cores: int, pad: bool) -> None:
+    named, found = f"{label}_factors {tuple(factors)}", math.prod(factors)
+    if len(factors) != num_cores:
+        raise ValueError(f"{named} has {len(factors)} entries, num_cores is {num_cores}")
+    if min(factors) < 1:
+        raise ValueError(f"{named} must all be at least 1")
+    if found < size or (found > size and not pad):
+        hint = "" if found < size else " (pad=True allows a larger product)"
+        raise ValueError(f"{named} multiply to {found}, {label}_features is {size}{hint}")
+
+
+def _side(size: int, num_cores: int, pad: bool) -> tuple[int, ...]:
+    return balanced_factors(padded_size(size, num_cores) if pad else size, num_cores)
+
+
+def padded_size(size: int, num_cores: int) -> int:
+    """The smallest m >= size whose balanced factors stay below 3 * m^(1/n), for `pad=True`."""
+    padded = size
+    while balanced_factors(padded, num_cores)[-1] > PAD_SPREAD * padded ** (1 / num_cores):
+        padded += 1
+    return padded
+
+
+@cache
+def _lean_orders(
+    in_factors: tuple[int, ...], out_factors: tuple[int, ...], order_in: bool, order_out: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Order the free sides so that eq. (4) is least: exhaustive for few cores, centre-out above."""
+    if len(in_factors) <= EXHAUSTIVE_UP_TO:
+        in_orders = sorted(set(permutations(in_factors))) if order_in else [in_factors]
+        out_orders = sorted(set(permutations(out_factors))) if order_out else [out_factors]
+    else:
+        # An outer core meets a large factor on one side only, and left and right take turns at it.
+        in_orders = [_centre_out(in_factors, left_first=True)] if order_in else [in_factors]
+        out_orders = [_centre_out(out_factors, left_first=left) for left in (False, True)]
+        out_orders = out_orders if order_out else [out_factors]
+    return min(product(in_orders, out_orders), key=lambda pair: _order_cost(*pair))
+
+
+def _order_cost(in_factors: tuple[int, ...], out_factors: tuple[int, ...]) -> tuple:
+    counts = parameter_counts(in_factors, out_factors)
+    # Equal counts: keep the bulk in the central core, which is the one `freeze_central` freezes.
+    return sum(counts), -counts[len(counts) // 2], in_factors, out_factors
+
+
+def _centre_out(factors: tuple[int, ...], left_first: bool) -> tuple[int, ...]:
+    """Largest factor at the centre, then the rest by size to alternating sides."""
+    descending = sorted(factors, reverse=True)
+    centre = len(factors) // 2
+    ordered = {centre: descending[0]}
+    distance, rest = 1, descending[1:]
+    while rest:
+        sides = (centre - distance, centre + distance)
+        for position in sides if left_first else sides[::-1]:
+            if 0 <= position < len(factors):
+                ordered[position] = rest.pop(0)
+        distance += 1
+    return tuple(ordered[position] for position in range(len(factors)))
+
+
+def light_share(in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]) -> float:
+    """Entries of all cores but the central one, per dense entry: what the light strategy can train."""
+    counts = parameter_counts(in_factors, out_factors, bond_dims)
+    return (sum(counts) - counts[len(counts) // 2]) / (math.prod(in_factors) * math.prod(out_factors))
+
+
+def warn_if_light_is_empty(
+    in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int], stacklevel: int = 2
+) -> None:
+    """Warn where freezing the central core leaves auxiliary cores of less than 1 % of the dense size."""
+    share = light_share(in_factors, out_factors, bond_dims)
+    if share < LIGHT_MINIMUM_SHARE:
+        warnings.warn(
+            f"the auxiliary cores of {tuple(in_factors)} x {tuple(out_factors)} hold only {100 * share:.2f} % "
+            "of the dense size: training them alone has next to no capacity; choose other factors or pad=True",
+            stacklevel=stacklevel + 1,
+        )

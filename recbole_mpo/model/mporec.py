@@ -1,0 +1,63 @@
+"""MPORec and its variants: UniSRec with weight matrices held as matrix product operators.
+
+Liu, Yao, Gao, Zhao, "Matrix product operator based sequential recommendation model". The variants differ only
+in which cores are trained or inserted, so they are three names over one class.
+"""
+
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.layers.convert import convert_to_mpo
+from recbole_mpo.model.base import TextSequentialRecommender
+
+STRATEGIES = ("full", "light", "expand")
+
+
+class MPORec(TextSequentialRecommender):
+    """All cores trained; slightly more parameters than dense (Algorithm 1).
+
+    The dense weights are initialised first and then decomposed exactly, so at one seed MPORec and UniSRec
+    start as the same function.
+    """
+
+    default_strategy = "full"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.mpo_strategy = config["mpo_strategy"] or self.default_strategy
+        if self.mpo_strategy not in STRATEGIES:
+            raise ConfigError(f"mpo_strategy is {self.mpo_strategy!r}; choose one of {', '.join(STRATEGIES)}")
+        if config["mpo_expand"] is not None and self.mpo_strategy != "expand":
+            raise ConfigError(
+                f"mpo_expand is set to {config['mpo_expand']}, but mpo_strategy is '{self.mpo_strategy}': "
+                "inserted cores belong to --model=MPORecExpand (mpo_strategy: expand)"
+            )
+        try:
+            self._convert(config)
+        except ValueError as problem:
+            raise ConfigError(f"the MPO settings (mpo_*) do not fit the model: {problem}") from problem
+
+    def _convert(self, config):
+        convert_to_mpo(
+            self,
+            target_modules=config["mpo_target_modules"],
+            strategy=self.mpo_strategy,
+            expand=2 if config["mpo_expand"] is None else config["mpo_expand"],
+            num_cores=config["mpo_num_cores"],
+            in_factors=config["mpo_in_factors"],
+            out_factors=config["mpo_out_factors"],
+            max_bond_dim=config["mpo_max_bond_dim"],
+            gauge=config["mpo_gauge"],
+            expand_init=config["mpo_expand_init"],
+            pad=config["mpo_pad"],
+        )
+
+
+class MPORecLight(MPORec):
+    """Every core but the central one trained: few parameters, yet no low-rank update."""
+
+    default_strategy = "light"
+
+
+class MPORecExpand(MPORec):
+    """All cores and ``mpo_expand`` inserted ones trained (the paper's ``+ex t``)."""
+
+    default_strategy = "expand"

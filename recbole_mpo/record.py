@@ -1,0 +1,67 @@
+"""The run record: one JSON file per run, from which every report is computed."""
+
+import json
+import os
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mpo.errors import RecordError
+
+FORMAT_VERSION = 1
+REQUIRED = ("status", "model", "dataset", "seed", "item_input", "params", "valid", "test", "seconds")
+PACKAGES = ("recbole-mpo", "recbole", "torch", "numpy", "pandas", "scipy", "safetensors", "sentence-transformers")
+
+
+def write_record(record: dict, path: str | Path):
+    """Writes the record atomically, creating the folder."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format_version": FORMAT_VERSION, **record}, indent=2, allow_nan=False) + "\n"
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def read_record(path: str | Path) -> dict:
+    """A record, checked for the keys every report needs; ``path`` may be its run's folder.
+
+    Raises:
+        RecordError: missing, no JSON, or keys absent (named).
+    """
+    path = Path(path)
+    path = path / "record.json" if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise RecordError(f"record {path} cannot be read: {problem.strerror}") from problem
+    except ValueError as problem:
+        raise RecordError(f"record {path} is no JSON: {problem}") from problem
+    missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise RecordError(f"record {path} lacks {', '.join(missing)}; it is not a run's record.json")
+    return record
+
+
+def write_ranks(ranks: dict[str, dict[str, np.ndarray]], path: str | Path):
+    """Per-user ranks of each split as a compressed ``.npz``: ``test_rank``, ``test_user``, … as int32 [R]."""
+    path = Path(path)
+    arrays = {f"{split}_{name}": column for split, columns in ranks.items() for name, column in columns.items()}
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(temporary, path)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that decide a result."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

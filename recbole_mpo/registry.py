@@ -1,0 +1,89 @@
+"""Which classes a model's name stands for: this package's models first, RecBole's next."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import recbole.data.dataset as recbole_datasets
+import recbole.model.sequential_recommender as recbole_models
+import recbole.trainer as recbole_trainers
+from recbole.data.dataset import SequentialDataset
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_mpo.config import suggestion
+from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
+from recbole_mpo.model.unisrec import UniSRec
+from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer, RunTrainerMixin
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's canonical name and the classes that make up its run."""
+
+    name: str
+    model_class: type
+    trainer_class: Callable
+    dataset_class: type
+
+
+def _own(name: str, model_class: type) -> ModelSpec:
+    return ModelSpec(name, model_class, MPOTrainer, TextSequenceDataset)
+
+
+# UniSRec_F differs from UniSRec by its property file alone (freeze: [encoder, positions]).
+OWN_MODELS = {
+    spec.name: spec
+    for spec in (
+        _own("UniSRec", UniSRec),
+        _own("UniSRec_F", UniSRec),
+        _own("MPORec", MPORec),
+        _own("MPORecLight", MPORecLight),
+        _own("MPORecExpand", MPORecExpand),
+    )
+}
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def recbole_model_names() -> list[str]:
+    """RecBole's sequential models."""
+    return sorted(
+        name
+        for name, entry in vars(recbole_models).items()
+        if inspect.isclass(entry) and issubclass(entry, SequentialRecommender) and entry is not SequentialRecommender
+    )
+
+
+def find_model(name: str) -> ModelSpec:
+    """The model of this name; capitals, hyphens and underscores do not matter.
+
+    Raises:
+        ConfigError: no such model; suggests the nearest.
+    """
+    for own_name, spec in OWN_MODELS.items():
+        if _key(own_name) == _key(name):
+            return spec
+    others = recbole_model_names()
+    for other in others:
+        if _key(other) == _key(name):
+            return _recbole_spec(other)
+    raise ConfigError(
+        f"unknown model {name!r}{suggestion(name, [*OWN_MODELS, *others])}; this package has "
+        f"{', '.join(OWN_MODELS)}, and RecBole's sequential models run too"
+    )
+
+
+def _recbole_spec(name: str) -> ModelSpec:
+    """RecBole finds a model's own trainer and data set by name; so does this, with safe files mixed in."""
+    trainer = getattr(recbole_trainers, f"{name}Trainer", None)
+    dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)
+    return ModelSpec(
+        name,
+        getattr(recbole_models, name),
+        RunTrainer if trainer is None else type(f"Run{name}Trainer", (RunTrainerMixin, trainer), {}),
+        type(f"Reading{dataset.__name__}", (ReadingMixin, dataset), {}),
+    )

@@ -1,0 +1,139 @@
+"""Checkpoints: plain data only, written atomically, read without unpickling code.
+
+RecBole pickles its Config object into checkpoints, which ``torch.load`` refuses since torch 2.6, rightly: a
+pickle runs code. Here a checkpoint is a dict of tensors, numbers, strings and lists.
+"""
+
+import os
+import pickle
+import random
+from logging import getLogger
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from recbole_mpo.errors import CheckpointError
+
+FORMAT_VERSION = 1
+
+
+def save_checkpoint(state: dict, path: str | Path):
+    """Writes ``state`` with the format version; a crash leaves the former file untouched."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save({"format_version": FORMAT_VERSION, **state}, temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path, map_location="cpu") -> dict:
+    """Reads a checkpoint with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: missing, truncated, not of this package, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist")
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as problem:
+        raise CheckpointError(
+            f"checkpoint {path} holds pickled objects and was not loaded, for they can run code; "
+            "save its weights alone, torch.save({'state_dict': ...}), with the program that made it"
+        ) from problem
+    except (RuntimeError, EOFError, BadZipFile, ValueError, OSError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or truncated ({reason}); use another one, such as last.pth or "
+            "best.pth of the same run"
+        ) from problem
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
+    if state.get("format_version", 0) > FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {path} has format {state['format_version']}, this version reads up to {FORMAT_VERSION}"
+        )
+    return state
+
+
+def load_weights(model, state_dict: dict, path: str | Path):
+    """Loads weights by name.
+
+    Raises:
+        CheckpointError: names or shapes differ; lists them.
+    """
+    try:
+        missing, unexpected = model.load_state_dict(state_dict, strict=False)
+    except RuntimeError as problem:
+        raise CheckpointError(f"checkpoint {path} is of another architecture: {_shape_lines(problem)}") from problem
+    if missing or unexpected:
+        raise CheckpointError(
+            f"checkpoint {path} is of another architecture: "
+            f"{_names('it lacks', missing)}{'; ' if missing and unexpected else ''}"
+            f"{_names('it has besides', unexpected)}"
+        )
+
+
+def _names(label: str, names) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(sorted(names)[:6])
+    return f"{label} {shown}{f' and {len(names) - 6} more' if len(names) > 6 else ''}"
+
+
+def _shape_lines(problem: RuntimeError) -> str:
+    lines = [line.strip() for line in str(problem).splitlines()[1:]]
+    return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
+
+
+def check_features(state: dict, feature_hash: str | None, path: str | Path):
+    """Refuses a checkpoint whose text features are not those of the model at hand."""
+    stored = state.get("feature_hash")
+    if stored != feature_hash:
+        raise CheckpointError(
+            f"checkpoint {path} was trained on item features {_short(stored)}, the model has "
+            f"{_short(feature_hash)}: restore the item text, encoder or feature_file it was trained with, or "
+            "start a new run from its weights with --init_from"
+        )
+
+
+def _short(feature_hash: str | None) -> str:
+    return feature_hash[:12] if feature_hash else "none"
+
+
+def rng_state() -> dict:
+    """The global random generators, as plain data."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": {
+            "kind": kind,
+            "keys": torch.from_numpy(keys.astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "gauss": float(gauss),
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def restore_rng_state(state: dict):
+    """Puts the global random generators back; warns where the thread count, and so rounding, differs."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    saved = state["numpy"]
+    keys = saved["keys"].numpy().astype(np.uint32)
+    np.random.set_state((saved["kind"], keys, saved["position"], saved["has_gauss"], saved["gauss"]))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
+    if state["threads"] != torch.get_num_threads():
+        getLogger().warning(
+            "the checkpoint was written with %d threads, this run has %d: it resumes, but rounding may differ",
+            state["threads"],
+            torch.get_num_threads(),
+        )

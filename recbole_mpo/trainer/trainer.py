@@ -1,0 +1,220 @@
+"""Training and evaluation: RecBole's loop, with safe checkpoints, exact resume and rank-based evaluation."""
+
+import time
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.trainer import Trainer
+from tqdm import tqdm
+
+from recbole_mpo.data.sequences import gather_padded
+from recbole_mpo.layers.convert import merged
+from recbole_mpo.trainer import checkpoint, ranking
+from recbole_mpo.trainer.strategies import optimizer_groups
+
+
+class RunTrainerMixin:
+    """What every run gets, RecBole's own models included; mixed in before any of RecBole's trainers.
+
+    ``best.pth`` and ``last.pth`` in the run's folder replace RecBole's pickled files. ``last.pth`` is written
+    after each evaluation and holds all that :meth:`resume_checkpoint` needs to go on as if never interrupted.
+    """
+
+    def __init__(self, config, model, run_dir):
+        super().__init__(config, model)
+        self.run_dir = Path(run_dir)
+        self.saved_model_file = str(self.run_dir / "best.pth")
+        self.last_file = self.run_dir / "last.pth"
+        self.history: list[dict] = []
+        self.train_loader = None
+        self.is_finished = False
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Trains until the epochs are done or validation stops improving; returns RecBole's pair."""
+        self.train_loader = train_data
+        if self.is_finished:
+            return self.best_valid_score, self.best_valid_result
+
+        def after_evaluation(epoch, score):
+            if saved:
+                self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
+            if callback_fn:
+                callback_fn(epoch, score)
+
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        begin = time.perf_counter()
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        seconds = time.perf_counter() - begin
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        self.history.append(
+            {"epoch": epoch_idx, "train_loss": total / max(len(train_data), 1), "train_seconds": seconds}
+        )
+        return loss
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        begin = time.perf_counter()
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        self.history[-1]["valid_seconds"] = time.perf_counter() - begin
+        self.history[-1]["valid"] = {name: float(value) for name, value in result.items()}
+        return score, result
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
+        checkpoint.save_checkpoint(self._state(epoch), path)
+        if verbose:
+            getLogger().info("Saving current: %s", path)
+
+    def _state(self, epoch: int) -> dict:
+        best = self.best_valid_result
+        return {
+            "model": self.config["model"],
+            "config": self.config.plain(),
+            "feature_hash": getattr(self.model, "feature_hash", None),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": int(epoch),
+            "cur_step": int(self.cur_step),
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": None if best is None else {key: float(best[key]) for key in best},
+            "history": self.history,
+            "rng": checkpoint.rng_state(),
+            "loader_rng": self._loader_generator_state(),
+        }
+
+    def _loader_generator_state(self):
+        generator = getattr(self.train_loader, "generator", None)
+        return None if generator is None else generator.get_state()
+
+    def load(self, path, *, resume: bool):
+        """Loads weights; with ``resume`` also the optimizer, counters and random generators."""
+        state = checkpoint.load_checkpoint(path, self.device)
+        checkpoint.check_features(state, getattr(self.model, "feature_hash", None), path)
+        checkpoint.load_weights(self.model, state["state_dict"], path)
+        self.model.load_other_parameter(state.get("other_parameter"))
+        if resume:
+            self._resume_from(state)
+
+    def _resume_from(self, state: dict):
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.start_epoch = state["epoch"] + 1
+        self.cur_step = state["cur_step"]
+        self.best_valid_score = state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self.history = state["history"]
+        self.is_finished = self.cur_step > self.stopping_step or self.start_epoch >= self.epochs
+        if state["loader_rng"] is not None:
+            self.train_loader.generator.set_state(state["loader_rng"].cpu())
+        checkpoint.restore_rng_state(state["rng"])
+
+    def resume_checkpoint(self, resume_file):
+        """Goes on from ``resume_file`` (a run's ``last.pth``) as if the run had not been interrupted.
+
+        ``train_loader`` must be set first where the loader has a generator of its own (RecBole's do).
+        """
+        self.load(resume_file, resume=True)
+        getLogger().info("Resuming %s at epoch %d", resume_file, self.start_epoch)
+
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """Metrics of ``eval_data``; ranks them exactly where the settings allow, else RecBole's evaluator."""
+        if load_best_model:
+            self.load(model_file or self.saved_model_file, resume=False)
+        if self.uses_ranks(eval_data):
+            ranks = self.target_ranks(eval_data, show_progress)["rank"]
+            return ranking.metrics_from_ranks(ranks, self.config["metrics"], self.config["topk"])
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    def uses_ranks(self, eval_data) -> bool:
+        """Whether every metric follows from the ranks of single targets among all items."""
+        is_full = set(self.config["eval_args"]["mode"].values()) == {"full"}
+        return self.config["eval_mode"] == "ranks" and is_full and ranking.can_rank(self.config["metrics"])
+
+    @torch.no_grad()
+    def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
+        """``{"user", "rank", "history_length", "target"}``, each [R], in the order of the rows."""
+        self.model.eval()
+        columns: dict[str, list] = {"user": [], "rank": [], "history_length": [], "target": []}
+        for interaction, _, _, targets in tqdm(
+            eval_data, desc="Evaluate", ncols=100, disable=not show_progress, leave=False
+        ):
+            scores = self.model.full_sort_predict(interaction.to(self.device))
+            scores = scores.view(len(targets), -1)
+            columns["user"].append(interaction[self.config["USER_ID_FIELD"]].cpu())
+            columns["rank"].append(ranking.ranks_of_targets(scores, targets.to(self.device)).cpu())
+            columns["history_length"].append(interaction[self.config["ITEM_LIST_LENGTH_FIELD"]].cpu())
+            columns["target"].append(targets)
+        return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in columns.items()}
+
+    def mean_seconds(self) -> dict[str, float]:
+        """Mean seconds of an epoch's training and of an evaluation, over the epochs run so far."""
+        train = [epoch["train_seconds"] for epoch in self.history]
+        valid = [epoch["valid_seconds"] for epoch in self.history if "valid_seconds" in epoch]
+        return {
+            "per_epoch": float(np.mean(train)) if train else 0.0,
+            "evaluate": float(np.mean(valid)) if valid else 0.0,
+        }
+
+
+class RunTrainer(RunTrainerMixin, Trainer):
+    """RecBole's plain trainer with safe checkpoints, for models that need nothing else."""
+
+
+class MPOTrainer(RunTrainer):
+    """Trainer of the text models: trainable parameters only, packed batches, merged evaluation."""
+
+    def _build_optimizer(self, **kwargs):
+        groups = optimizer_groups(
+            self.model, self.learning_rate, self.config["mpo_lr_multiplier"] or 1.0
+        )
+        return super()._build_optimizer(params=groups, **kwargs)
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        if hasattr(train_data, "set_epoch"):
+            train_data.set_epoch(epoch_idx)
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        if load_best_model:
+            self.load(model_file or self.saved_model_file, resume=False)
+        self.model.eval()
+        with merged(self.model):
+            return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    @torch.no_grad()
+    def target_ranks(self, eval_data, show_progress=False):
+        """Ranks with item vectors computed once, on the merged model; rows are gathered from flat histories."""
+        dataset = eval_data._dataset
+        if not hasattr(dataset, "flat_items"):
+            return super().target_ranks(eval_data, show_progress)
+        self.model.eval()
+        rows = dataset.rows()
+        targets = dataset.flat_items[rows.ends]
+        ranks = np.zeros(len(rows), dtype=np.int32)
+        with merged(self.model):
+            item_vectors = self.model.encode_items()
+            step = ranking.rows_per_batch(self.test_batch_size, len(item_vectors))
+            for begin in tqdm(
+                range(0, len(rows), step), desc="Evaluate", ncols=100, disable=not show_progress, leave=False
+            ):
+                batch = slice(begin, begin + step)
+                ranks[batch] = self._batch_ranks(dataset, rows, targets, batch, item_vectors)
+        lengths = rows.lengths.astype(np.int32)
+        users, items = rows.users.astype(np.int32), targets.astype(np.int32)
+        return {"user": users, "rank": ranks, "history_length": lengths, "target": items}
+
+    def _batch_ranks(self, dataset, rows, targets, batch, item_vectors):
+        lengths = rows.lengths[batch]
+        history = gather_padded(dataset.flat_items, rows.ends[batch] - lengths, lengths)
+        states = self.model.encode_sequences(
+            item_vectors,
+            torch.from_numpy(history).to(self.device),
+            torch.from_numpy(lengths).to(self.device),
+        )
+        scores = self.model.score(states, item_vectors)
+        wanted = torch.from_numpy(targets[batch]).to(self.device)
+        return ranking.ranks_of_targets(scores, wanted).cpu().numpy()
