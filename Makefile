@@ -22,6 +22,7 @@ help:
 	@echo "make clean   remove build products and caches (keeps $(VENV), data and checkpoints)"
 
 venv: $(STAMP)
+	@echo "$(VENV) is ready"
 
 $(BIN)/python:
 	@for candidate in $(or $(PYTHON),python3.11 python3.10 python3); do \
@@ -59,4 +60,4 @@ wheel: $(STAMP)
 
 clean:
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	@find recbole_mpo tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

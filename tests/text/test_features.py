@@ -106,6 +106,7 @@ def test_cache_holds_matrix_and_manifest_and_nothing_else(tmp_path):
     matrix = encode(make_items(5), HashEncoder(), tmp_path)
     folder = tmp_path / "cache" / "Toy"
     assert sorted(path.name for path in folder.iterdir()) == ["hash.json", "hash.safetensors"]
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # readable to the same people
     manifest = json.loads((folder / "hash.json").read_text())
     assert manifest["encoder"] == {"encoder": "hash", "version": 1, "sizes": [6]}
     assert (manifest["rows"], manifest["dimension"]) == (5, 6)
