@@ -8,6 +8,7 @@ import traceback
 
 from recbole_mpo import __version__
 from recbole_mpo.errors import ConfigError, RecboleMPOError
+from recbole_mpo.process import prepare_process
 
 USAGE = """usage: recbole-mpo COMMAND [--key=value ...]
 
@@ -49,11 +50,12 @@ def _dispatch(arguments: list[str]) -> int:
     if "--version" in arguments:
         print(f"recbole_mpo {__version__}")
         return 0
+    prepare_process()
     # Imported here so that --help answers at once and doctor runs where another import is broken.
     if arguments[0] == "doctor":
         from recbole_mpo import doctor
 
-        return doctor.main()
+        return doctor.report()
     from recbole_mpo import commands
     from recbole_mpo.config import suggestion
 

@@ -19,6 +19,7 @@ from recbole_mpo.data.files import SPLITS, find_layout
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
+from recbole_mpo.recbole_globals import logging_to
 from recbole_mpo.registry import OWN_MODELS, ModelSpec, find_model
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.ranking import metrics_from_ranks
@@ -176,7 +177,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
         else runtime.make_run_dir(config["checkpoint_dir"], experiment.spec.name, dataset)
     )
     record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
-    with runtime.logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO"):
+    with logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO"):
         record = _describe(experiment, run_dir)
         try:
             _show(record)

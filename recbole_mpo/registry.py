@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import recbole.data.dataset as recbole_datasets
-import recbole.model.sequential_recommender as recbole_models
 import recbole.trainer as recbole_trainers
 from recbole.data.dataset import SequentialDataset
 from recbole.model.abstract_recommender import SequentialRecommender
@@ -15,6 +14,7 @@ from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.unisrec import UniSRec
+from recbole_mpo.recbole_globals import sequential_models
 from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer, RunTrainerMixin
 
 
@@ -53,7 +53,7 @@ def recbole_model_names() -> list[str]:
     """RecBole's sequential models."""
     return sorted(
         name
-        for name, entry in vars(recbole_models).items()
+        for name, entry in vars(sequential_models()).items()
         if inspect.isclass(entry) and issubclass(entry, SequentialRecommender) and entry is not SequentialRecommender
     )
 
@@ -83,7 +83,7 @@ def _recbole_spec(name: str) -> ModelSpec:
     dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)
     return ModelSpec(
         name,
-        getattr(recbole_models, name),
+        getattr(sequential_models(), name),
         RunTrainer if trainer is None else type(f"Run{name}Trainer", (RunTrainerMixin, trainer), {}),
         type(f"Reading{dataset.__name__}", (ReadingMixin, dataset), {}),
     )

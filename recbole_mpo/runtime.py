@@ -1,22 +1,15 @@
-"""A run's surroundings: its folder, its log, memory, device and revision.
-
-RecBole logs through the root logger and configures it once per process, so a second run would write into the
-first one's file. Its handlers are set and removed here, and nowhere else.
-"""
+"""A run's surroundings: its folder, memory, device and revision."""
 
 import hashlib
-import logging
 import platform
 import resource
 import secrets
 import subprocess
 import sys
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import torch
-from recbole.utils.logger import RemoveColorFilter
 
 from recbole_mpo.errors import RecboleMPOError
 
@@ -30,31 +23,6 @@ def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
     except OSError as problem:
         raise RecboleMPOError(f"cannot create {path}: {problem.strerror}; set --checkpoint_dir") from problem
     return path
-
-
-@contextmanager
-def logging_to(path: Path, level: str = "INFO"):
-    """Root logging to the screen and to ``path`` for the time of one run; what was set before comes back.
-
-    The file's name also names RecBole's TensorBoard folder.
-    """
-    root = logging.getLogger()
-    former_handlers, former_level = root.handlers[:], root.level
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    colour_free = RemoveColorFilter()
-    file.addFilter(colour_free)
-    if not sys.stdout.isatty():
-        screen.addFilter(colour_free)
-    root.handlers = [screen, file]
-    root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
-    try:
-        yield
-    finally:
-        root.handlers, root.level = former_handlers, former_level
-        file.close()
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -14,8 +14,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_mpo.data.files import SPLITS, find_layout, read_atomic
-from recbole_mpo.data.sequences import Rows, gather_padded, rows_of_groups
 from recbole_mpo.data.item_features import ItemFeatures, load_item_features
+from recbole_mpo.data.sequences import Rows, gather_padded, rows_of_groups
 from recbole_mpo.errors import DataError
 
 ROW_END = "row_end"
@@ -203,3 +203,15 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
     def feature_hash(self) -> str:
         """Identifies the feature table; checkpoints keep it."""
         return self.features.hash
+
+    def history_tokens(self, user: str) -> list[str]:
+        """A user's item tokens, oldest first, as loaded from a single interaction file.
+
+        Raises:
+            DataError: no such user.
+        """
+        if user not in self.field2token_id[self.uid_field]:
+            raise DataError(f"user {user!r} is not in the interactions of {self.dataset_name}")
+        number = self.field2token_id[self.uid_field][user]
+        ends = self.rows().ends[self.rows().users == number]
+        return self.id2token(self.iid_field, self.flat_items[ends.min() - 1 : ends.max() + 1]).tolist()

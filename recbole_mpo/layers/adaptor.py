@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mpo.layers.dropout import Dropout, dropout
 from recbole_mpo.layers.mpo import merge_stacked
 
 
@@ -17,7 +18,7 @@ class WhiteningExpert(nn.Module):
 
     def __init__(self, feature_size: int, hidden_size: int, dropout: float = 0.0):
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.bias = nn.Parameter(torch.zeros(feature_size))
         self.lin = nn.Linear(feature_size, hidden_size, bias=False)
 
@@ -71,7 +72,7 @@ class MoEAdaptor(nn.Module):
 
     def _mix(self, features_NF: Tensor, weight_EDF: Tensor, gates_NE: Tensor) -> Tensor:
         if self.training and self.dropout > 0:
-            dropped_ENF = F.dropout(features_NF.expand(len(self.experts), -1, -1), self.dropout)
+            dropped_ENF = dropout(features_NF.expand(len(self.experts), -1, -1), self.dropout)
             projected_END = torch.bmm(dropped_ENF, weight_EDF.transpose(1, 2))
             return (projected_END * gates_NE.t().unsqueeze(-1)).sum(dim=0)
         # Without dropout the experts see the same rows, so one matrix product serves them all.

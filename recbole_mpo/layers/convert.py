@@ -102,7 +102,7 @@ def _refuse_tied_weights(model: nn.Module, targets: dict[str, nn.Linear]) -> Non
         for key, parameter in module.named_parameters(prefix=name, recurse=False, remove_duplicate=False):
             other = owners.setdefault(parameter, key)
             if other != key and any(parameter is linear.weight for linear in targets.values()):
-                raise ValueError(f"{key} and {other} are one tied weight, which converting would part: exclude it")
+                raise ValueError(f"{key} and {other} are one tied weight, which MPO would part: exclude it")
 
 
 def _place(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mpo.layers.dropout import Dropout
+
 Blocks = Sequence[tuple[int, int]]
 
 ACTIVATIONS = {
@@ -42,7 +44,7 @@ class CausalSelfAttention(nn.Module):
         self.value = nn.Linear(hidden_size, hidden_size)
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-        self.out_dropout = nn.Dropout(hidden_dropout)
+        self.out_dropout = Dropout(hidden_dropout)
 
     def forward(self, states_TD: Tensor, blocks: Blocks) -> Tensor:
         queries, keys, values = self.query(states_TD), self.key(states_TD), self.value(states_TD)
@@ -83,7 +85,7 @@ class FeedForward(nn.Module):
         self.dense_1 = nn.Linear(hidden_size, inner_size)
         self.dense_2 = nn.Linear(inner_size, hidden_size)
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-        self.dropout = nn.Dropout(hidden_dropout)
+        self.dropout = Dropout(hidden_dropout)
 
     def forward(self, states_TD: Tensor) -> Tensor:
         update_TD = self.dense_2(self.activation(self.dense_1(states_TD)))

@@ -98,7 +98,7 @@ def resolve_bond_dims(
             raise ValueError(f"bond {k} has dimension {bond}: eq. (2) allows 1 to {limit}")
     for k, (left, i, o, right) in enumerate(core_shapes(in_factors, out_factors, bonds)):
         if right > left * i * o or left > i * o * right:
-            raise ValueError(f"bonds {left} and {right} differ by more than the {i} x {o} factors of core {k}")
+            raise ValueError(f"bonds {left}, {right} differ by more than the factors {i} x {o} of core {k}")
     return bonds
 
 
@@ -206,7 +206,7 @@ def warn_if_light_is_empty(
     share = light_share(in_factors, out_factors, bond_dims)
     if share < LIGHT_MINIMUM_SHARE:
         warnings.warn(
-            f"the auxiliary cores of {tuple(in_factors)} x {tuple(out_factors)} hold only {100 * share:.2f} % "
-            "of the dense size: training them alone has next to no capacity; choose other factors or pad=True",
+            f"the auxiliary cores of {tuple(in_factors)} x {tuple(out_factors)} hold only {100 * share:.2f} "
+            "% of the dense size: alone they can learn next to nothing; choose other factors or pad=True",
             stacklevel=stacklevel + 1,
         )

@@ -69,7 +69,7 @@ class MPOLinear(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Xavier uniform on the dense weight, decomposed; expansion cores as `expand` starts them; bias zero."""
+        """Xavier uniform on W, decomposed; expansion cores as `expand` starts them; bias zero."""
         self._refuse_while_held("reset_parameters")
         weight = torch.empty(self.out_features, self.in_features, dtype=self.cores[0].dtype)
         _copy(self.cores, self.decompose_dense(nn.init.xavier_uniform_(weight)))
@@ -160,7 +160,7 @@ class MPOLinear(nn.Module):
         if self._held_weight is None:
             return self.merge()
         if self.training or torch.is_grad_enabled():
-            raise RuntimeError("merged() holds this weight for evaluation: no training or gradients inside it")
+            raise RuntimeError("merged() holds this weight for evaluation: no training, no gradients")
         return self._held_weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -184,7 +184,9 @@ class MPOLinear(nn.Module):
         """The merged weight (out, in) as a dense checkpoint stores it: no graph, half precision restored."""
         core_dtype = self.cores[0].dtype
         restored = self.dense_dtype in HALF_TYPES and core_dtype == torch.float32
-        return self.merge().to(self.dense_dtype if restored else core_dtype).contiguous()
+        # cloned because a single core may merge to a view of itself
+        dense = self.merge().clone(memory_format=torch.contiguous_format)
+        return dense.to(self.dense_dtype if restored else core_dtype)
 
     def freeze_central(self) -> None:
         """Freeze the central core, so that the others train (light). Raises ValueError for an even n."""
@@ -215,9 +217,9 @@ class MPOLinear(nn.Module):
         if bond is None:
             bond = self.expansion_bond or self._smaller_central_bond()
         if not 1 <= bond < self.num_cores:
-            raise ValueError(f"bond {bond} does not exist: {self.num_cores} cores have 1 to {self.num_cores - 1}")
+            raise ValueError(f"bond {bond} does not exist: there are bonds 1 to {self.num_cores - 1}")
         if len(self.expansion) and bond != self.expansion_bond:
-            raise ValueError(f"expansion cores sit on bond {self.expansion_bond} already: fold_expansion() first")
+            raise ValueError(f"expansion cores sit on bond {self.expansion_bond}: fold_expansion() first")
         self.expansion_bond, self.expansion_init = bond, init
         trainable = any(core.requires_grad for core in self.cores)
         for core in expansion_cores(t, self.bond_dims[bond - 1], init):
@@ -318,10 +320,7 @@ class MPOLinear(nn.Module):
     def replace_cores(self, values: Sequence[Tensor]) -> None:
         """New parameters of the given shapes and values, in the cores' device, dtype and requires_grad."""
         self.cores = nn.ParameterList(
-            # cloned: a core cut from an SVD would keep, and save, the whole of its storage
-            nn.Parameter(
-                value.to(core).clone(memory_format=torch.contiguous_format), requires_grad=core.requires_grad
-            )
+            nn.Parameter(value.to(core).contiguous(), requires_grad=core.requires_grad)
             for core, value in zip(self.cores, values, strict=True)
         )
 

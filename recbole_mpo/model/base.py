@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recbole_mpo.data.loader import PackedBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.adaptor import MoEAdaptor
+from recbole_mpo.layers.dropout import Dropout
 from recbole_mpo.layers.encoder import CausalTransformerEncoder
 from recbole_mpo.layers.losses import cosine_logits, full_cross_entropy
 
@@ -59,7 +60,7 @@ class TextSequentialRecommender(SequentialRecommender):
     def _build_sequence_encoder(self, config):
         self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
         self.LayerNorm = nn.LayerNorm(self.hidden_size, eps=config["layer_norm_eps"])
-        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        self.dropout = Dropout(config["hidden_dropout_prob"])
         self.trm_encoder = CausalTransformerEncoder(
             config["n_layers"],
             config["n_heads"],

@@ -1,0 +1,46 @@
+"""The demonstration: ml-100k from the copy in the recbole wheel to a recommendation with titles."""
+
+import json
+from pathlib import Path
+
+from recbole_mpo.data.prepare.ml100k import prepare_ml100k
+from recbole_mpo.quick_start import Experiment, run
+from recbole_mpo.recommend import Recommender
+from recbole_mpo.table import make_table
+
+SETTINGS = {"epochs": 6, "stopping_step": 3, "learning_rate": 0.002, "train_batch_size": 2048}
+RECORD = Path("saved") / "demo" / "record.json"
+
+
+def run_demo(overrides: dict | None = None) -> int:
+    """Prepares data, trains MPORec unless a finished run of the same settings is there, and shows both results."""
+    settings = {**SETTINGS, "checkpoint_dir": str(RECORD.parent), **(overrides or {})}
+    data_path = Path(settings.setdefault("data_path", "dataset"))
+    print(f"data: {prepare_ml100k(data_path)}")
+    record = _finished(settings) or run("MPORec", "ml-100k", (), settings, record_path=RECORD)
+    print("\ntest results, full ranking over all items:")
+    print(make_table([RECORD]))
+    checkpoint = RECORD.parent / record["run_id"] / "best.pth"
+    _show_user(checkpoint)
+    print(f"\nTry others: recbole-mpo recommend --checkpoint={checkpoint} --items=50,181,172")
+    return 0
+
+
+def _finished(settings: dict) -> dict | None:
+    if not RECORD.is_file():
+        return None
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    same = all(record["config"].get(key) == value for key, value in settings.items())
+    checkpoint = RECORD.parent / record["run_id"] / "best.pth"
+    if record["status"] != "completed" or not same or not checkpoint.is_file():
+        return None
+    print(f"training: reusing the finished run {record['run_id']}")
+    return record
+
+
+def _show_user(checkpoint: Path, user: str = "1"):
+    experiment, _ = Experiment.from_checkpoint(checkpoint, {"show_progress": False})
+    recommender = Recommender.of(experiment)
+    history = experiment.dataset.history_tokens(user)
+    print(f"user {user}:")
+    print(recommender.as_text(history, recommender.recommend([history])[0]))

@@ -1,0 +1,29 @@
+"""Settings of the whole process that must stand before PyTorch is loaded; only the command line applies them.
+
+Both were measured on two cores: a training step under another process's load falls from 4-7 s to 0.8 s with
+sleeping threads, and by a sixth more where freed memory is kept.
+"""
+
+import ctypes
+import os
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def prepare_process():
+    """Lets waiting threads sleep, and keeps freed memory for the next step; settings of the user win."""
+    # A spinning OpenMP thread holds the core that the thread it waits for needs, as soon as cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
+        _keep_freed_memory()
+
+
+def _keep_freed_memory():
+    """Step tensors of tens of MB would otherwise go back to the kernel, to be zeroed page by page again."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)

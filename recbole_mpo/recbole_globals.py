@@ -1,0 +1,53 @@
+"""What RecBole does to a whole process, kept within bounds; nowhere else are its globals touched.
+
+- Importing its sequential models turns on autograd's anomaly detection (one of them does so at import), which
+  checks every gradient of every model for NaN and makes training several times slower.
+- It logs through the root logger and configures it once per process, so that a second run would write into the
+  first one's file.
+- It calls pandas in ways that warn on every run.
+"""
+
+import importlib
+import logging
+import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from recbole.utils.logger import RemoveColorFilter
+
+
+def sequential_models():
+    """RecBole's module of sequential models, imported without its side effect on autograd."""
+    checked, checks_nan = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    module = importlib.import_module("recbole.model.sequential_recommender")
+    torch.autograd.set_detect_anomaly(checked, checks_nan)
+    return module
+
+
+@contextmanager
+def logging_to(path: Path, level: str = "INFO"):
+    """Root logging to the screen and to ``path`` for the time of one run; what was set before comes back.
+
+    The file's name also names RecBole's TensorBoard folder.
+    """
+    root = logging.getLogger()
+    former_handlers, former_level = root.handlers[:], root.level
+    screen = logging.StreamHandler(sys.stdout)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    colour_free = RemoveColorFilter()
+    file.addFilter(colour_free)
+    if not sys.stdout.isatty():
+        screen.addFilter(colour_free)
+    root.handlers = [screen, file]
+    root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+            yield
+    finally:
+        root.handlers, root.level = former_handlers, former_level
+        file.close()

@@ -1,0 +1,101 @@
+"""Runs side by side, computed from their records."""
+
+import csv
+import io
+
+from recbole_mpo.errors import ConfigError, RecordError
+from recbole_mpo.record import read_record
+
+METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
+FORMATS = ("markdown", "csv")
+
+
+def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False) -> str:
+    """One row per record, in the order given.
+
+    Args:
+        paths: record files or run folders.
+        form: ``markdown`` or ``csv`` (unrounded).
+        metrics: metric names; HIT and NDCG at 10 and 50 by default.
+        mix: allow records that are not comparable.
+
+    Raises:
+        RecordError: no record, or records of different data sets, candidate sets, targets or item inputs.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"format is {form!r}; choose one of {', '.join(FORMATS)}")
+    if not paths:
+        raise RecordError("table needs at least one record: recbole-mpo table saved/*/record.json")
+    records = [read_record(path) for path in paths]
+    if not mix:
+        _check_comparable(records, paths)
+    metrics = [metric.lower() for metric in metrics or METRICS]
+    rows = [_row(record, metrics, exact=form == "csv") for record in records]
+    return _csv(rows) if form == "csv" else _markdown(rows)
+
+
+def _check_comparable(records: list[dict], paths):
+    for label, value_of in _PROTOCOL.items():
+        values = [value_of(record) for record in records]
+        for path, value in zip(paths, values, strict=True):
+            if value != values[0]:
+                raise RecordError(
+                    f"{label} differs: {values[0]!r} in {paths[0]}, {value!r} in {path}; such figures are not "
+                    "comparable. Leave the record out, or ask for the table with --mix"
+                )
+
+
+def _interaction_files(record: dict) -> dict:
+    return {name: digest for name, digest in record["data"]["files"].items() if name.endswith(".inter")}
+
+
+_PROTOCOL = {
+    "the data set": lambda record: record["dataset"],
+    "the interaction files": _interaction_files,
+    "the number of candidate items": lambda record: record["data"]["item_num"],
+    "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
+    "item_input": lambda record: record["item_input"],
+    "the split": lambda record: record["config"]["eval_args"],
+}
+
+
+def _label(record: dict) -> str:
+    inserted = record["config"].get("mpo_expand")
+    name = record["config"].get("run_label") or record["model"]
+    if record["model"] == "MPORecExpand" and not record["config"].get("run_label"):
+        name = f"{name} (t = {inserted or 2})"
+    return name if record["status"] == "completed" else f"{name} [{record['status']}]"
+
+
+def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
+    def number(value, form):
+        return "" if value is None else (repr(value) if exact else format(value, form))
+
+    row = {
+        "model": _label(record),
+        "seed": str(record["seed"]),
+        "total": number(record["params"]["total"], ","),
+        "trainable": number(record["params"]["trainable"], ","),
+    }
+    for split in ("valid", "test"):
+        for metric in metrics:
+            row[f"{split} {metric}"] = number(record[split].get(metric), ".4f")
+    row["best epoch"] = str(record.get("best_epoch", ""))
+    row["s/epoch"] = number(record["seconds"].get("per_epoch"), ".1f")
+    row["peak MB"] = number(record.get("peak_memory_mb"), ".0f")
+    return row
+
+
+def _csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _markdown(rows: list[dict]) -> str:
+    names = list(rows[0])
+    lines = [names, ["---" if name == "model" else "---:" for name in names]]
+    lines += [[row[name] for name in names] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
