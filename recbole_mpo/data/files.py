@@ -78,6 +78,8 @@ def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
                 f"{path}, line 1: column {column!r} is not 'name:type' with type token, token_seq, float or "
                 "float_seq"
             )
+        if name in fields:
+            raise DataError(f"{path}, line 1: column {name!r} is there twice")
         fields[name] = kind
     return fields
 
@@ -93,20 +95,18 @@ def read_atomic(path: str | Path, columns, separator="\t", encoding="utf-8") -> 
         The frame and ``{field: RecBole type name}``.
 
     Raises:
-        DataError: missing file or column, rows of the wrong width, an empty token, a non-number.
+        DataError: missing file or column, rows of the wrong width, an empty token, a non-number, bytes of
+            another encoding.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} does not exist")
-    header = read_header(path, separator, encoding)
-    wanted = list(header) if columns is None else [name for name in header if name in columns]
-    missing = [] if columns is None else [name for name in columns if name not in header]
-    if missing:
-        raise DataError(
-            f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}. "
-            "Rename the column or set USER_ID_FIELD, ITEM_ID_FIELD, TIME_FIELD or load_col"
-        )
+    # A byte order mark would otherwise become part of the first column's name.
+    encoding = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
     try:
+        header = read_header(path, separator, encoding)
+        wanted = _wanted_columns(header, columns, path)
+        _check_widths(path, len(header), separator, encoding)
         # Quotes are plain characters in atomic files, and 'NA' or 'null' are legitimate tokens.
         frame = pd.read_csv(
             path,
@@ -122,25 +122,55 @@ def read_atomic(path: str | Path, columns, separator="\t", encoding="utf-8") -> 
         )
     except (pd.errors.ParserError, UnicodeDecodeError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
-    _check_cells(frame, header, path)
+    _check_cells(frame, header, path, encoding)
     return frame, {name: header[name] for name in wanted}
 
 
-def _check_cells(frame: pd.DataFrame, header: dict[str, str], path: Path):
+def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
+    if columns is None:
+        return list(header)
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise DataError(
+            f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}. "
+            "Rename the column or set USER_ID_FIELD, ITEM_ID_FIELD, TIME_FIELD or load_col"
+        )
+    return [name for name in header if name in columns]
+
+
+def _check_widths(path: Path, width: int, separator: str, encoding: str):
+    """Pandas cuts rows that are too wide and fills those too short, in silence."""
+    with open(path, encoding=encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.count(separator) != width - 1 and line.strip():
+                raise DataError(
+                    f"{path}, line {number} has {line.count(separator) + 1} columns, the header {width}"
+                )
+
+
+def line_number(path: Path, row: int, encoding: str) -> int:
+    """Where row ``row`` (0 is the first after the header) stands; blank lines are no rows."""
+    with open(path, encoding=encoding) as file:
+        numbers = (number for number, line in enumerate(file, start=1) if line.strip())
+        return next(number for index, number in enumerate(numbers) if index == row + 1)
+
+
+def _check_cells(frame: pd.DataFrame, header: dict[str, str], path: Path, encoding: str):
     for name in frame:
         if header[name] == "token":
-            empty = np.flatnonzero(frame[name].isna() | (frame[name] == ""))
+            empty = np.flatnonzero(frame[name] == "")
             if len(empty):
-                raise DataError(f"{path}, line {empty[0] + 2}: column {name!r} is empty")
+                raise DataError(f"{path}, line {line_number(path, empty[0], encoding)}: column {name!r} is empty")
         elif header[name] == "float":
-            frame[name] = _numbers(frame[name], name, path)
+            frame[name] = _numbers(frame[name], path, encoding)
 
 
-def _numbers(column: pd.Series, name: str, path: Path) -> pd.Series:
+def _numbers(column: pd.Series, path: Path, encoding: str) -> pd.Series:
     """int64 where every cell is a whole number, so that millisecond times keep their order; else float64."""
     numbers = pd.to_numeric(column, errors="coerce")
     bad = np.flatnonzero(~np.isfinite(numbers.to_numpy(dtype=np.float64)))
     if len(bad):
+        number = line_number(path, bad[0], encoding)
         cell = column.iloc[bad[0]]
-        raise DataError(f"{path}, line {bad[0] + 2}: column {name!r} holds {cell!r}, which is no number")
+        raise DataError(f"{path}, line {number}: column {column.name!r} holds {cell!r}, which is no number")
     return numbers

@@ -82,5 +82,5 @@ class MoEAdaptor(nn.Module):
     def forward_unfolded(self, features_NF: Tensor) -> Tensor:
         """The published computation, expert by expert: slow, and the reference of :meth:`forward`."""
         gates_NE = self.gates(features_NF)
-        outputs_NED = torch.stack([expert(features_NF) for expert in self.experts], dim=1)
-        return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=1)
+        outputs_NED = torch.stack([expert(features_NF) for expert in self.experts], dim=-2)
+        return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=-2)

@@ -44,7 +44,7 @@ def load_checkpoint(path: str | Path, map_location="cpu") -> dict:
             "save its weights alone, torch.save({'state_dict': ...}), with the program that made it"
         ) from problem
     except (RuntimeError, EOFError, BadZipFile, ValueError, OSError) as problem:
-        reason = str(problem).splitlines()[0]
+        reason = (str(problem) or type(problem).__name__).splitlines()[0]
         raise CheckpointError(
             f"checkpoint {path} is damaged or truncated ({reason}); use another one, such as last.pth or "
             "best.pth of the same run"

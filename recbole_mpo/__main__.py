@@ -1,0 +1,7 @@
+"""``python -m recbole_mpo`` is ``recbole-mpo``."""
+
+import sys
+
+from recbole_mpo.cli import main
+
+sys.exit(main())

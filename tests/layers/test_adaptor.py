@@ -1,0 +1,87 @@
+"""The adaptor computes UniSRec's published form, only faster."""
+
+import pytest
+import torch
+
+from recbole_mpo.layers.adaptor import MoEAdaptor
+from recbole_mpo.layers.convert import convert_to_mpo
+
+ITEMS, FEATURES, HIDDEN, EXPERTS = 11, 12, 8, 3
+
+
+@pytest.fixture
+def adaptor():
+    torch.manual_seed(3)
+    module = MoEAdaptor(FEATURES, HIDDEN, EXPERTS).double()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return module
+
+
+@pytest.fixture
+def features():
+    return torch.randn(ITEMS, FEATURES, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+
+
+def gradients(module, output):
+    weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
+    return torch.autograd.grad((output * weights).sum(), list(module.parameters()), allow_unused=True)
+
+
+@pytest.mark.parametrize("factorised", [False, True])
+def test_folded_bias_equals_unfolded_form(adaptor, features, factorised):
+    if factorised:
+        convert_to_mpo(adaptor, ["experts.*.lin"], num_cores=3)
+    adaptor.eval()
+    torch.testing.assert_close(adaptor(features), adaptor.forward_unfolded(features), rtol=1e-12, atol=1e-12)
+    for fast, slow in zip(
+        gradients(adaptor, adaptor(features)), gradients(adaptor, adaptor.forward_unfolded(features)), strict=True
+    ):
+        if fast is not None or slow is not None:
+            torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-12)
+
+
+def test_training_path_without_dropout_equals_unfolded_form(adaptor, features):
+    adaptor.train()
+    adaptor.noisy = False
+    adaptor.dropout = 1e-9  # takes the path of one mask per expert, and drops nothing
+    for expert in adaptor.experts:
+        expert.dropout.p = 0.0
+    torch.testing.assert_close(adaptor(features), adaptor.forward_unfolded(features), rtol=1e-12, atol=1e-12)
+
+
+def test_experts_draw_their_own_masks(adaptor, features):
+    adaptor.train()
+    adaptor.noisy = False
+    adaptor.dropout = 0.5
+    with torch.no_grad():
+        adaptor.w_gate.zero_()
+        for expert in adaptor.experts:
+            expert.lin.weight.copy_(torch.eye(HIDDEN, FEATURES))
+            expert.bias.zero_()
+    kept = (adaptor(features) / features[:, :HIDDEN] * EXPERTS / 2).round()
+    # With one mask for all, a feature would be kept by no expert or by every one.
+    assert set(kept.unique().tolist()) == set(range(EXPERTS + 1))
+
+
+def test_expectation_under_dropout_is_the_eval_output(adaptor, features):
+    adaptor.train()
+    adaptor.noisy = False
+    torch.manual_seed(1)
+    mean = torch.stack([adaptor(features) for _ in range(4000)]).mean(0)
+    adaptor.eval()
+    assert (mean - adaptor(features)).abs().max() < 0.08
+
+
+def test_gates_sum_to_one_and_noise_only_in_training(adaptor, features):
+    adaptor.eval()
+    assert torch.equal(adaptor.gates(features), adaptor.gates(features))
+    torch.testing.assert_close(adaptor.gates(features).sum(1), torch.ones(ITEMS, dtype=torch.float64))
+    adaptor.train()
+    assert not torch.equal(adaptor.gates(features), adaptor.gates(features))
+
+
+def test_state_dict_has_unisrecs_names(adaptor):
+    expected = {"w_gate", "w_noise"}
+    expected |= {f"experts.{k}.{name}" for k in range(EXPERTS) for name in ("bias", "lin.weight")}
+    assert set(adaptor.state_dict()) == expected
