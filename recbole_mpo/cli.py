@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("--help", "-h", "help") or "--help" in arguments[1:]:
+    if not arguments or arguments[0] == "help" or {"--help", "-h"} & set(arguments):
         print(USAGE)
         return 0 if arguments else 2
     if "--version" in arguments:

@@ -39,6 +39,7 @@ def run_command(arguments: list[str]) -> int:
     model, dataset = str(_take(settings, "model", "run")), str(_take(settings, "dataset", "run"))
     files = _as_list(settings.pop("config_files", None))
     resume, record = settings.pop("resume", None), settings.pop("record", None)
+    resume, record = (None if value is None else str(value) for value in (resume, record))
     dry_run = bool(settings.pop("dry_run", "dry_run" in flags))
     run(model, dataset, files, settings, dry_run=dry_run, resume=resume, record_path=record)
     return 0
@@ -68,6 +69,8 @@ def recommend_command(arguments: list[str]) -> int:
     raw = {}
     for argument in list(arguments):
         if argument.startswith("--items="):
+            if "items" in raw:
+                raise ConfigError("--items is given twice; several histories go into a file, --histories=FILE")
             raw["items"] = argument.removeprefix("--items=")
             arguments = [other for other in arguments if other is not argument]
     settings, _, _ = _split(arguments)
@@ -79,7 +82,7 @@ def recommend_command(arguments: list[str]) -> int:
     if ("items" in raw) == (histories_file is not None):
         raise ConfigError("recommend needs either --items=token,token or --histories=FILE")
     if histories_file is not None:
-        histories = read_histories(histories_file)
+        histories = read_histories(str(histories_file))
     else:
         histories = [[token.strip() for token in raw["items"].split(",") if token.strip()]]
     recommender = Recommender.from_checkpoint(path, settings)
@@ -91,11 +94,12 @@ def recommend_command(arguments: list[str]) -> int:
 def table_command(arguments: list[str]) -> int:
     """``table``: runs side by side."""
     settings, flags, paths = _split(arguments, ("mix",), positional=True)
+    mix = bool(settings.pop("mix", "mix" in flags))
     form, metrics = str(settings.pop("format", "markdown")), _as_list(settings.pop("metrics", None))
     if settings:
         unknown = next(iter(settings))
         raise ConfigError(f"table has no --{unknown}{suggestion(unknown, ('format', 'metrics', 'mix'))}")
-    print(table.make_table(paths, form=form, metrics=metrics or None, mix="mix" in flags), end="")
+    print(table.make_table(paths, form=form, metrics=metrics or None, mix=mix), end="")
     return 0
 
 

@@ -7,19 +7,22 @@ split), moves ml-100k to its own copy, and overwrites ``CUDA_VISIBLE_DEVICES``.
 
 import copy
 import difflib
+import math
 import re
 from pathlib import Path
 
 import torch
 import yaml
 from recbole.config import Config
+from recbole.utils import EvaluatorType
 
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.property_files import find_property
 
 # Keys that RecBole or this package reads without giving them a default in a YAML file.
-UNLISTED_KEYS = {"encoding", "loss_type", "config_files", "reg_weight", "run_label"}
+UNLISTED_KEYS = {"encoding", "loss_type", "reg_weight", "run_label"}
 RUN_KEYS = {"model", "dataset"}
+EVAL_ARGS = ("split", "order", "group_by", "mode")
 # Worked out from the other settings, so not part of what a run was given.
 DERIVED_KEYS = {
     "MODEL_TYPE",
@@ -33,7 +36,17 @@ DERIVED_KEYS = {
     "single_spec",
     "local_rank",
 }
-TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
+LEAST = {"epochs": 0, "seed": 0, "train_batch_size": 1, "eval_batch_size": 1, "MAX_ITEM_LIST_LENGTH": 1}
+# RecBole trains with Adam where it does not know the name.
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -57,6 +70,8 @@ def read_yaml(path: str | Path) -> dict:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as problem:
         raise ConfigError(f"config file {path} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"config file {path} is no UTF-8 text: {problem}") from problem
     try:
         settings = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as problem:
@@ -74,7 +89,8 @@ def parse_value(text: str):
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as problem:
         raise ConfigError(f"value {text!r} is no valid YAML: {' '.join(str(problem).split())}") from problem
-    if isinstance(value, str) and "," in value:
+    # A quoted value, which YAML gives back changed, is text on purpose.
+    if isinstance(value, str) and "," in value and value == text.strip():
         return [parse_value(part.strip()) for part in value.split(",") if part.strip()]
     return value
 
@@ -89,7 +105,7 @@ def parse_assignments(arguments: list[str]) -> dict:
     for argument in arguments:
         name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not equals:
-            hint = f"--{name}=VALUE" if name else "--key=VALUE"
+            hint = f"--{name.lstrip('-') or 'key'}=VALUE"
             raise ConfigError(f"argument {argument!r} is not understood; write {hint}, with '=' and no blank")
         key = name.replace("-", "_")
         value = parse_value(text)
@@ -120,7 +136,10 @@ class MPOConfig(Config):
     def __init__(self, model_class, model_name, dataset, config_files=(), overrides=None):
         self._model_name = model_name
         self._config_files = [str(path) for path in config_files]
-        super().__init__(model_class, dataset, self._config_files, dict(overrides or {}))
+        try:
+            super().__init__(model_class, dataset, self._config_files, dict(overrides or {}))
+        except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as problem:
+            raise ConfigError(f"the settings do not fit together: {problem}") from problem
 
     def _init_parameters_category(self):
         super()._init_parameters_category()
@@ -182,6 +201,10 @@ class MPOConfig(Config):
                     "docs/settings.md lists them all"
                 )
             self._check_type(key, value, self.internal_config_dict.get(key))
+        eval_args = self.external_config_dict.get("eval_args")
+        for key in eval_args if isinstance(eval_args, dict) else ():
+            if key not in EVAL_ARGS:
+                raise ConfigError(f"unknown key {key!r} in eval_args{suggestion(str(key), EVAL_ARGS)}")
 
     def _known_keys(self) -> set[str]:
         listed = {name for names in self.parameters.values() for name in names}
@@ -192,20 +215,29 @@ class MPOConfig(Config):
         if value is None or default is None or type(default) not in TYPE_NAMES:
             return
         expected = type(default)
-        fits = isinstance(value, expected)
-        if expected is int:
-            fits = fits and not isinstance(value, bool)
-        if expected is float:
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if expected in (list, dict):
-            # RecBole takes one name for a list of one; its mappings may be switched off by a word.
-            fits = fits or isinstance(value, str | int)
-        if not fits:
+        accepted = {
+            float: int | float,
+            # A folder or a device may be called 0, and devices come as 0,1.
+            str: str | int | float | list if key == "gpu_id" else str | int | float,
+            # RecBole takes one name for a list of one.
+            list: list | str | int,
+        }.get(expected, expected)
+        fits = isinstance(value, accepted) and isinstance(value, bool) == (expected is bool)
+        if not fits or (isinstance(value, float) and not math.isfinite(value)):
             raise ConfigError(f"{key} must be {TYPE_NAMES[expected]}, not {value!r}")
+        if key in LEAST and value < LEAST[key]:
+            raise ConfigError(f"{key} must be at least {LEAST[key]}, not {value}")
+        if key == "learner" and str(value).lower() not in LEARNERS:
+            raise ConfigError(f"learner is {value!r}; choose one of {', '.join(LEARNERS)}")
 
     def _get_final_config_dict(self):
         final = copy.deepcopy(self.internal_config_dict)
         self._merge(final, copy.deepcopy(self.external_config_dict))
+        if isinstance(final["gpu_id"], list):
+            final["gpu_id"] = ",".join(map(str, final["gpu_id"]))
+        for key, default in self.internal_config_dict.items():
+            if isinstance(default, str) and final[key] is not None:
+                final[key] = str(final[key])
         self._default_negative_sampling(final)
         self.data_root = str(final["data_path"])
         return final
@@ -218,11 +250,23 @@ class MPOConfig(Config):
                 final["train_neg_sample_args"] = None
 
     def _set_default_parameters(self):
-        try:
-            super()._set_default_parameters()
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as problem:
-            raise ConfigError(f"the settings do not fit together: {problem}") from problem
+        super()._set_default_parameters()
         self.final_config_dict["data_path"] = str(Path(self.data_root) / self.dataset)
+        self._check_valid_metric()
+
+    def _check_valid_metric(self):
+        """RecBole looks for it after the first epoch only, and fails with a bare KeyError."""
+        settings = self.final_config_dict
+        if settings["eval_type"] != EvaluatorType.RANKING:
+            return
+        metrics = [metric.lower() for metric in settings["metrics"]]
+        computed = [f"{metric}@{k}" for metric in metrics if metric != "gauc" for k in settings["topk"]]
+        computed += ["gauc"] * ("gauc" in metrics)
+        if settings["valid_metric"].lower() not in computed:
+            raise ConfigError(
+                f"valid_metric is {settings['valid_metric']!r}, which metrics and topk do not compute: choose one "
+                f"of {', '.join(computed)}"
+            )
 
     def _init_device(self):
         settings = self.final_config_dict
@@ -239,9 +283,12 @@ class MPOConfig(Config):
 
     def plain(self) -> dict:
         """What a run was given, as plain data for JSON and checkpoints; ``data_path`` as the user wrote it."""
-        given = sorted(item for item in self.final_config_dict.items() if item[0] not in DERIVED_KEYS)
-        plain = {key: _plain(value) for key, value in given}
+        # Known keys alone: RecBole's data transforms write field names of their own into the settings.
+        given = (self._known_keys() - DERIVED_KEYS) & self.final_config_dict.keys()
+        plain = {key: _plain(self.final_config_dict[key]) for key in sorted(given)}
         plain["data_path"] = self.data_root
+        if "train_neg_sample_args" in self.external_config_dict:
+            plain["train_neg_sample_args"] = _plain(self.external_config_dict["train_neg_sample_args"])
         return plain
 
 

@@ -19,6 +19,7 @@ from recbole_mpo.data.files import SPLITS, find_layout
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
+from recbole_mpo.layers.convert import dense_state_dict, mpo_layers
 from recbole_mpo.recbole_globals import logging_to
 from recbole_mpo.registry import OWN_MODELS, ModelSpec, find_model
 from recbole_mpo.trainer import checkpoint
@@ -27,6 +28,8 @@ from recbole_mpo.trainer.strategies import count_parameters, freeze, parameter_t
 
 TRAIN_MODES = ("packed", "pairwise")
 EVAL_MODES = ("ranks", "recbole")
+# One row per item of one data set: the id table, and the text table that UniSRec's published code saves.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.")
 # Settings that may differ between a run and its continuation: they do not touch the numbers.
 FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state"}
 
@@ -69,6 +72,7 @@ class Experiment:
         experiment = cls.of(state["model"], dataset, (), settings)
         checkpoint.check_features(state, getattr(experiment.model, "feature_hash", None), path)
         checkpoint.load_weights(experiment.model, state["state_dict"], path)
+        experiment.model.load_other_parameter(state.get("other_parameter"))
         return experiment, state
 
     def seed(self):
@@ -108,7 +112,10 @@ class Experiment:
         """The model on its device, with ``freeze`` and ``init_from`` applied."""
         self.splits  # noqa: B018 - RecBole finishes a data set while it splits it
         self.seed()
-        model = self.spec.model_class(self.config, self.splits[0])
+        try:
+            model = self.spec.model_class(self.config, self.splits[0])
+        except (ValueError, TypeError) as problem:
+            raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
         if self.config["init_from"]:
             self._start_from(model, self.config["init_from"])
         freeze(model, self.config["freeze"])
@@ -116,10 +123,9 @@ class Experiment:
 
     def _start_from(self, model, path):
         """Weights of a checkpoint, dense or MPO; id tables belong to one data set and stay as initialised."""
-        weights = checkpoint.load_checkpoint(path)["state_dict"]
-        own = model.state_dict()
-        weights = {name: value for name, value in weights.items() if not name.startswith("item_embedding.")}
-        weights.update({name: own[name] for name in own if name.startswith("item_embedding.")})
+        weights, own = checkpoint.load_checkpoint(path)["state_dict"], model.state_dict()
+        weights = {name: value for name, value in weights.items() if not name.startswith(ITEM_TABLES)}
+        weights.update({name: own[name] for name in own if name.startswith(ITEM_TABLES)})
         checkpoint.load_weights(model, weights, path)
 
     def statistics(self) -> dict:
@@ -168,6 +174,8 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
         The run record.
     """
     begin = time.perf_counter()
+    if dry_run and resume:
+        raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
     experiment = Experiment.of(model, dataset, config_files, overrides)
     config = experiment.config
     resume_file = _find_resume(experiment, resume) if resume else None
@@ -216,6 +224,7 @@ def _describe(experiment: Experiment, run_dir: Path) -> dict:
         "test": {},
         "seconds": {"total": 0.0, "per_epoch": 0.0, "evaluate": 0.0},
         "started": _now(),
+        "process": runtime.this_process(),
         "config": config.plain(),
         "packages": records.package_versions(),
         "device": runtime.device_description(config["device"]),
@@ -240,7 +249,7 @@ def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | N
     for name, data in (("valid", valid_data), ("test", test_data)):
         if len(data._dataset) == 0:
             results[name] = {}
-        elif trainer.uses_ranks(data):
+        elif trainer.uses_ranks():
             ranks[name] = trainer.target_ranks(data, show_progress)
             results[name] = metrics_from_ranks(ranks[name]["rank"], config["metrics"], config["topk"])
         else:
@@ -301,6 +310,8 @@ def _newest_unfinished(experiment: Experiment) -> Path | None:
         if not record_file.is_file() or not path.is_file():
             continue
         known = json.loads(record_file.read_text(encoding="utf-8"))
+        if known.get("status") == "running" and runtime.is_running(known["process"]):
+            continue
         if known.get("status") != "completed" and not _changed_settings(known.get("config", {}), wanted):
             return path
     return None
@@ -313,9 +324,9 @@ def _changed_settings(before: dict, now: dict) -> list[str]:
 
 def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
     """Writes an MPO checkpoint's merged weights as a checkpoint of UniSRec, fit for evaluation or init_from."""
-    from recbole_mpo.layers.convert import dense_state_dict
-
     experiment, state = Experiment.from_checkpoint(path, overrides)
+    if not mpo_layers(experiment.model):
+        raise CheckpointError(f"checkpoint {path} is of {experiment.spec.name}, which has no MPO layers to merge")
     config = {key: value for key, value in state["config"].items() if not key.startswith("mpo_")}
     merged = {
         "model": OWN_MODELS["UniSRec"].name,

@@ -4,13 +4,11 @@
   checks every gradient of every model for NaN and makes training several times slower.
 - It logs through the root logger and configures it once per process, so that a second run would write into the
   first one's file.
-- It calls pandas in ways that warn on every run.
 """
 
 import importlib
 import logging
 import sys
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,9 +43,7 @@ def logging_to(path: Path, level: str = "INFO"):
     root.handlers = [screen, file]
     root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
-            yield
+        yield
     finally:
         root.handlers, root.level = former_handlers, former_level
         file.close()

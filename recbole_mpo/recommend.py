@@ -34,16 +34,20 @@ def read_histories(path: str | Path) -> list[list[str]]:
     """One history per line, item tokens separated by blanks, tabs or commas, oldest first.
 
     Raises:
-        DataError: the file is missing or has an empty line.
+        DataError: the file is missing, empty, no UTF-8 text, or has an empty line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as problem:
         raise DataError(f"histories file {path} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise DataError(f"histories file {path} is no UTF-8 text: {problem}") from problem
     histories = [line.replace(",", " ").split() for line in lines]
     for number, history in enumerate(histories, start=1):
         if not history:
             raise DataError(f"{path}, line {number}: a history needs at least one item")
+    if not histories:
+        raise DataError(f"histories file {path} holds no history; write one per line, oldest item first")
     return histories
 
 
@@ -148,11 +152,15 @@ class Recommender:
 
 
 def _with_text_only(features, tokens: list[str], model) -> tuple[list[str], torch.Tensor | None]:
-    """Adds the text file's items that have no interactions, where item vectors need no id."""
+    """Adds the text file's items that have no interactions, where item vectors need no id.
+
+    Those without usable text (features all zero) are left out: nothing is known of them.
+    """
     if model.item_input != "text":
         return tokens, None
     known = set(tokens)
-    rows = [row for row, token in enumerate(features.item_text.tokens) if token not in known]
+    has_text = features.catalogue.any(axis=1)
+    rows = [row for row, token in enumerate(features.item_text.tokens) if token not in known and has_text[row]]
     extra = torch.from_numpy(features.catalogue[rows]).to(model.item_features.device)
     return tokens + [features.item_text.tokens[row] for row in rows], extra
 

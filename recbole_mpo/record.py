@@ -11,19 +11,28 @@ import numpy as np
 from recbole_mpo.errors import RecordError
 
 FORMAT_VERSION = 1
-REQUIRED = ("status", "model", "dataset", "seed", "item_input", "params", "valid", "test", "seconds")
+REQUIRED = (
+    "status", "model", "dataset", "seed", "item_input", "data", "config", "params", "valid", "test", "seconds"
+)  # fmt: skip
 PACKAGES = ("recbole-mpo", "recbole", "torch", "numpy", "pandas", "scipy", "safetensors", "sentence-transformers")
 
 
 def write_record(record: dict, path: str | Path):
-    """Writes the record atomically, creating the folder."""
+    """Writes the record atomically, creating the folder.
+
+    Raises:
+        RecordError: the file system refuses.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format_version": FORMAT_VERSION, **record}, indent=2, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as problem:
+        raise RecordError(f"record {path} cannot be written: {problem.strerror or problem}") from problem
 
 
 def read_record(path: str | Path) -> dict:

@@ -1,6 +1,7 @@
 """A run's surroundings: its folder, memory, device and revision."""
 
 import hashlib
+import os
 import platform
 import resource
 import secrets
@@ -23,6 +24,24 @@ def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
     except OSError as problem:
         raise RecboleMPOError(f"cannot create {path}: {problem.strerror}; set --checkpoint_dir") from problem
     return path
+
+
+def this_process() -> dict:
+    """Which process a run belongs to while its record says ``running``."""
+    return {"pid": os.getpid(), "host": platform.node()}
+
+
+def is_running(process: dict) -> bool:
+    """Whether that process is alive on this machine; another machine's counts as gone."""
+    if process["host"] != platform.node() or process["pid"] == os.getpid():
+        return False
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def peak_memory_mb(device: torch.device) -> float:

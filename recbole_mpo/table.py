@@ -40,8 +40,8 @@ def _check_comparable(records: list[dict], paths):
         for path, value in zip(paths, values, strict=True):
             if value != values[0]:
                 raise RecordError(
-                    f"{label} differs: {values[0]!r} in {paths[0]}, {value!r} in {path}; such figures are not "
-                    "comparable. Leave the record out, or ask for the table with --mix"
+                    f"the records differ in {label}: {values[0]!r} in {paths[0]}, {value!r} in {path}; such figures "
+                    "are not comparable. Leave the record out, or ask for the table with --mix"
                 )
 
 
@@ -60,10 +60,10 @@ _PROTOCOL = {
 
 
 def _label(record: dict) -> str:
-    inserted = record["config"].get("mpo_expand")
-    name = record["config"].get("run_label") or record["model"]
-    if record["model"] == "MPORecExpand" and not record["config"].get("run_label"):
-        name = f"{name} (t = {inserted or 2})"
+    config, name = record["config"], record["model"]
+    if name == "MPORecExpand" or config.get("mpo_strategy") == "expand":
+        name = f"{name} (t = {config.get('mpo_expand') or 2})"
+    name = str(config.get("run_label") or name)
     return name if record["status"] == "completed" else f"{name} [{record['status']}]"
 
 
@@ -97,5 +97,5 @@ def _csv(rows: list[dict]) -> str:
 def _markdown(rows: list[dict]) -> str:
     names = list(rows[0])
     lines = [names, ["---" if name == "model" else "---:" for name in names]]
-    lines += [[row[name] for name in names] for row in rows]
+    lines += [[row[name].replace("|", "\\|") for name in names] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -13,7 +13,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
-from recbole_mpo.data.files import SPLITS, find_layout, read_atomic
+from recbole_mpo.data.files import SPLITS, find_layout, line_number, read_atomic
 from recbole_mpo.data.item_features import ItemFeatures, load_item_features
 from recbole_mpo.data.sequences import Rows, gather_padded, rows_of_groups
 from recbole_mpo.errors import DataError
@@ -28,9 +28,10 @@ class ReadingMixin:
         wanted, _ = self._get_load_and_unload_col(source)
         if wanted == set():
             return None
-        frame, types = read_atomic(
-            filepath, wanted, self.config["field_separator"], self.config["encoding"] or "utf-8"
-        )
+        encoding = self.config["encoding"] or "utf-8"
+        frame, types = read_atomic(filepath, wanted, self.config["field_separator"], encoding)
+        if frame.empty and self.benchmark_filename_list is None:
+            raise DataError(f"{filepath} holds no rows")
         for field, kind in types.items():
             self.field2source[field] = source
             self.field2type[field] = FeatureType(kind)
@@ -38,27 +39,61 @@ class ReadingMixin:
             if kind.startswith("float"):
                 self.field2bucketnum[field] = 2
             if kind.endswith("seq"):
-                frame[field] = self._split_sequences(frame[field], field, kind)
+                frame[field] = self._split_sequences(frame[field], kind, filepath, encoding)
                 self.field2seqlen[field] = max(map(len, frame[field]), default=0)
+        for field in self._history_fields(types):
+            self._check_histories(frame[field], filepath, encoding)
         return frame
 
-    def _split_sequences(self, column, field, kind):
-        """Arrays of tokens; histories keep their newest items (RecBole's seq_len keeps the oldest)."""
+    def _split_sequences(self, column, kind, path, encoding):
+        """Arrays of tokens or numbers."""
         separator = self.config["seq_separator"]
-        is_history = field.endswith(self.config["LIST_SUFFIX"])
-        newest = -self.config["MAX_ITEM_LIST_LENGTH"] if is_history else None
         dtype = np.float64 if kind == "float_seq" else object
-        return [
-            np.array([part for part in cell.split(separator) if part][newest:], dtype=dtype)
-            for cell in column.to_numpy()
-        ]
+        sequences = []
+        for row, cell in enumerate(column.to_numpy()):
+            try:
+                sequences.append(np.array([part for part in cell.split(separator) if part], dtype=dtype))
+            except ValueError as problem:
+                number = line_number(path, row, encoding)
+                raise DataError(f"{path}, line {number}: column {column.name!r}: {problem}") from problem
+        return sequences
+
+    def _history_fields(self, fields) -> list[str]:
+        """Those of ``fields`` that hold the history of another one."""
+        suffix = self.config["LIST_SUFFIX"]
+        return [field + suffix for field in fields if field + suffix in fields]
+
+    @staticmethod
+    def _check_histories(column, path, encoding):
+        empty = next((row for row, history in enumerate(column) if len(history) == 0), None)
+        if empty is not None:
+            number = line_number(path, empty, encoding)
+            raise DataError(
+                f"{path}, line {number}: column {column.name!r} is empty; a target needs a history before it"
+            )
+
+    def _remap_ID_all(self):
+        """Cuts histories to their newest items once all are numbered: an item may stand in the older part alone.
+
+        RecBole itself does not cut them, or (``seq_len``) keeps the oldest items.
+        """
+        super()._remap_ID_all()
+        longest = self.config["MAX_ITEM_LIST_LENGTH"]
+        for field in self._history_fields(self.inter_feat.columns):
+            self.inter_feat[field] = [history[-longest:] for history in self.inter_feat[field]]
+            self.field2seqlen[field] = min(self.field2seqlen[field], longest)
 
     def _change_feat_format(self):
         """Sorts by time before RecBole turns times into float32 (128 s apart at today's dates).
 
         RecBole's own sort is stable, so what is in order before it stays in order.
         """
-        if self.benchmark_filename_list is None and self.time_field in self.inter_feat:
+        if self.benchmark_filename_list is None:
+            if self.time_field not in self.inter_feat:
+                raise DataError(
+                    f"{self.dataset_name} was read with no times to order interactions by: TIME_FIELD "
+                    f"{self.time_field!r} is not among the columns that load_col names for inter"
+                )
             self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
             self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
         self._warn_about_single_interactions()
@@ -169,6 +204,8 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return np.lexsort((-position if counts_down else position, lengths, split, users))
 
     def build(self):
+        if self.config["item_input"] != "id":
+            self.features  # noqa: B018 - loaded before the splits are copied, so that they share one table
         splits = super().build()
         if self.config["train_mode"] != "packed":
             return splits
@@ -208,10 +245,12 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         """A user's item tokens, oldest first, as loaded from a single interaction file.
 
         Raises:
-            DataError: no such user.
+            DataError: no such user, or one with a single interaction.
         """
         if user not in self.field2token_id[self.uid_field]:
             raise DataError(f"user {user!r} is not in the interactions of {self.dataset_name}")
         number = self.field2token_id[self.uid_field][user]
         ends = self.rows().ends[self.rows().users == number]
+        if len(ends) == 0:
+            raise DataError(f"user {user!r} has one interaction in {self.dataset_name}, which makes no history")
         return self.id2token(self.iid_field, self.flat_items[ends.min() - 1 : ends.max() + 1]).tolist()

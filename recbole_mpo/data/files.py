@@ -14,6 +14,8 @@ import pandas as pd
 from recbole_mpo.errors import DataError
 
 SPLITS = ("train", "valid", "test")
+# What a line that pandas skips may hold; tabs separate cells, so a line of tabs is a row.
+BLANK = " \r\n"
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _check_widths(path: Path, width: int, separator: str, encoding: str):
     """Pandas cuts rows that are too wide and fills those too short, in silence."""
     with open(path, encoding=encoding) as file:
         for number, line in enumerate(file, start=1):
-            if line.count(separator) != width - 1 and line.strip():
+            if line.count(separator) != width - 1 and line.strip(BLANK):
                 raise DataError(
                     f"{path}, line {number} has {line.count(separator) + 1} columns, the header {width}"
                 )
@@ -151,7 +153,7 @@ def _check_widths(path: Path, width: int, separator: str, encoding: str):
 def line_number(path: Path, row: int, encoding: str) -> int:
     """Where row ``row`` (0 is the first after the header) stands; blank lines are no rows."""
     with open(path, encoding=encoding) as file:
-        numbers = (number for number, line in enumerate(file, start=1) if line.strip())
+        numbers = (number for number, line in enumerate(file, start=1) if line.strip(BLANK))
         return next(number for index, number in enumerate(numbers) if index == row + 1)
 
 

@@ -33,7 +33,7 @@ class ItemFeatures:
         report: how many items have text.
         source: encoder or file the features come from.
         item_text: tokens and texts of the text file.
-        catalogue: [C, F] in the order of ``item_text``, centred as the table is.
+        catalogue: [C, F] in the order of ``item_text``, centred and scaled as the table is.
     """
 
     table: np.ndarray
@@ -50,21 +50,39 @@ def text_path(config) -> Path:
 
 
 def load_item_features(config, item_tokens) -> ItemFeatures:
-    """Encodes or reads the features that ``config`` asks for and aligns them with ``item_tokens`` [N]."""
+    """Encodes or reads the features that ``config`` asks for and aligns them with ``item_tokens`` [N].
+
+    Raises:
+        FeatureError: the matrix does not fit, or not one of the items has a row.
+    """
     item_text, source, raw = _raw_features(config, len(item_tokens) - 1)
-    catalogue = center_features(raw, present_rows(raw)) if config["feature_center"] else raw
+    present = present_rows(raw)
+    catalogue = center_features(raw, present) if config["feature_center"] else raw
+    if config["feature_scale"]:
+        catalogue = _scaled(catalogue, present)
     table, report = align_features(catalogue, item_text.tokens, item_tokens, item_text.texts)
+    _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
     return ItemFeatures(table, feature_hash(table), report, source, item_text, catalogue)
+
+
+def _scaled(features_CF: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """One factor for all entries, so that their mean square is one over the rows with text.
+
+    Encoders differ by a factor of ten (MiniLM's entries are about 0.05, BERT's 0.5), and with Adam the adaptor
+    learns as much faster as its input is larger, while its whitening biases move at one and the same speed.
+    """
+    mean_square = float(np.square(features_CF[present], dtype=np.float64).mean()) if present.any() else 0.0
+    return features_CF if mean_square == 0 else (features_CF / np.sqrt(mean_square)).astype(np.float32)
 
 
 def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
     path = text_path(config)
     if config["feature_file"]:
-        # Without a text file row r belongs to the item whose token is r.
-        numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, path)
-        item_text = read_item_text(path) if path.is_file() else numbered
         file = _feature_file(config)
+        # Without a text file row r belongs to the item whose token is r.
+        numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
+        item_text = read_item_text(path) if path.is_file() else numbered
         raw = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
         return item_text, file.name, raw
     item_text = read_item_text(path)
@@ -82,6 +100,16 @@ def _feature_file(config) -> Path:
     if not given.is_file() and not beside_data.is_file():
         raise FeatureError(f"feature_file {given} does not exist, neither as given nor as {beside_data}")
     return given if given.is_file() else beside_data
+
+
+def _refuse_strangers(report: AlignmentReport, item_text: ItemText, item_tokens):
+    """Another data set's text, or rows without names, would leave every vector zero."""
+    if report.absent_from_text_file == report.items:
+        raise FeatureError(
+            f"none of the {report.items} items is listed in {item_text.source}: the interactions call the first "
+            f"one {str(item_tokens[1])!r}, that file {item_text.tokens[0]!r}. Row r belongs to line r of .text, "
+            "or where there is none to the item whose token is r"
+        )
 
 
 def _warn(report: AlignmentReport, source: Path):

@@ -97,7 +97,6 @@ def _cut(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_lengt
     start = piece * step
     end = np.minimum(start + max_length, lengths[run])
     predicted_before = np.where(piece == 0, lengths[run] - targets[run], start - step + max_length)
-    predicted_before = np.maximum(predicted_before, lengths[run] - targets[run])
     predicts = end - np.maximum(predicted_before, start)
     kept = predicts > 0
     return Windows((starts[run] + start)[kept], (end - start)[kept], predicts[kept])

@@ -88,9 +88,8 @@ class TextSequentialRecommender(SequentialRecommender):
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
         """Vectors [N, D] of all items, or [len(ids), D] of the given ones.
 
-        PAD's vector takes no gradient. It stays in the softmax as in UniSRec's published code, but where the
-        whitening biases are zero its norm is zero too, and there the gradient of a cosine is of the order of
-        1e12: one step would fill Adam's second moment of every bias for the rest of the training.
+        PAD's vector takes no gradient. It stays in the softmax as in UniSRec's published code, but all it is made
+        of are the whitening biases, and its tiny norm would turn them into the largest gradients of a step.
         """
         vectors_ND = self._item_vectors(ids)
         if ids is None:

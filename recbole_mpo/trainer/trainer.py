@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from tqdm import tqdm
 
@@ -60,7 +61,8 @@ class RunTrainerMixin:
         score, result = super()._valid_epoch(valid_data, show_progress)
         self.history[-1]["valid_seconds"] = time.perf_counter() - begin
         self.history[-1]["valid"] = {name: float(value) for name, value in result.items()}
-        return score, result
+        # RecBole logs this dict as it is; the history and the record keep the unrounded figures.
+        return score, {name: round(float(value), 4) for name, value in result.items()}
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
@@ -124,15 +126,17 @@ class RunTrainerMixin:
         """Metrics of ``eval_data``; ranks them exactly where the settings allow, else RecBole's evaluator."""
         if load_best_model:
             self.load(model_file or self.saved_model_file, resume=False)
-        if self.uses_ranks(eval_data):
+        if self.uses_ranks():
             ranks = self.target_ranks(eval_data, show_progress)["rank"]
             return ranking.metrics_from_ranks(ranks, self.config["metrics"], self.config["topk"])
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
-    def uses_ranks(self, eval_data) -> bool:
+    def uses_ranks(self) -> bool:
         """Whether every metric follows from the ranks of single targets among all items."""
         is_full = set(self.config["eval_args"]["mode"].values()) == {"full"}
-        return self.config["eval_mode"] == "ranks" and is_full and ranking.can_rank(self.config["metrics"])
+        scores_all = type(self.model).full_sort_predict is not AbstractRecommender.full_sort_predict
+        can_rank = scores_all and is_full and ranking.can_rank(self.config["metrics"])
+        return self.config["eval_mode"] == "ranks" and can_rank
 
     @torch.no_grad()
     def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
@@ -168,9 +172,8 @@ class MPOTrainer(RunTrainer):
     """Trainer of the text models: trainable parameters only, packed batches, merged evaluation."""
 
     def _build_optimizer(self, **kwargs):
-        groups = optimizer_groups(
-            self.model, self.learning_rate, self.config["mpo_lr_multiplier"] or 1.0
-        )
+        multiplier = self.config["mpo_lr_multiplier"]
+        groups = optimizer_groups(self.model, self.learning_rate, 1.0 if multiplier is None else multiplier)
         return super()._build_optimizer(params=groups, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):

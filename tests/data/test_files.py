@@ -185,7 +185,7 @@ def test_a_cell_that_is_no_number_names_file_line_and_cell(tmp_path, cell):
     assert "line 3" in message and "'timestamp'" in message and repr(cell) in message
 
 
-@pytest.mark.parametrize(("row", "column"), [("\tx\t1", "user_id"), ("a\t\t1", "item_id")])
+@pytest.mark.parametrize(("row", "column"), [("\tx\t1", "user_id"), ("a\t\t1", "item_id"), ("\t\t", "user_id")])
 def test_an_empty_token_names_file_line_and_column(tmp_path, row, column):
     message = refusal(atomic(tmp_path, "a\tx\t1", row))
     assert f"line 3: column {column!r} is empty" in message

@@ -1,0 +1,206 @@
+"""Packed batches hold the same (history, target) pairs as RecBole's padded prefixes, in an order of their own."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_mpo.data.loader import PackedLoader, pack
+from recbole_mpo.data.sequences import Rows, Windows, rows_of_groups, training_windows
+from recbole_mpo.quick_start import Experiment
+
+
+def flat_histories(lengths, seed=0):
+    """Values and groups of histories of these lengths, with items from 1."""
+    values = np.random.default_rng(seed).integers(1, 1000, sum(lengths))
+    return values, np.repeat(np.arange(len(lengths)), lengths)
+
+
+def loader_of(lengths, max_length=50, batch_size=64, seed=3, **options) -> PackedLoader:
+    values, groups = flat_histories(lengths)
+    ends, history = rows_of_groups(groups, max_length)
+    windows = training_windows(Rows(groups[ends], ends, history), max_length)
+    return PackedLoader(None, values, windows, batch_size, seed, **options)
+
+
+def realistic_lengths(users=3000, seed=0):
+    """Many short histories and a long tail, as in review data: 5 to 80 items, 8 on average."""
+    draw = np.random.default_rng(seed)
+    return np.minimum(5 + draw.geometric(0.3, users) + draw.geometric(0.05, users) * (draw.random(users) < 0.05), 80)
+
+
+def prefixes(lengths, max_length):
+    """(history, target) of every item but the first of each history, as a loop over prefixes gives them."""
+    values, groups = flat_histories(lengths)
+    pairs = Counter()
+    for group in np.unique(groups):
+        history = values[groups == group].tolist()
+        pairs.update((tuple(history[max(0, end - max_length) : end]), history[end]) for end in range(1, len(history)))
+    return pairs
+
+
+def pairs_of(batch) -> Counter:
+    """(what its state has seen, target) of every prediction of a batch."""
+    row_of, begin = [], 0
+    for rows, width in batch.blocks:
+        row_of += [begin + row * width for row in range(rows) for _ in range(width)]
+        begin += rows * width
+    assert begin == len(batch.items) == len(batch.positions)
+    pairs = Counter()
+    for index, target in zip(batch.predicting.tolist(), batch.targets.tolist(), strict=True):
+        assert batch.positions[index] == index - row_of[index]
+        pairs[tuple(batch.items[row_of[index] : index + 1].tolist()), target] += 1
+    return pairs
+
+
+def order_of(loader) -> list:
+    return [batch.targets.tolist() for batch in loader]
+
+
+@given(st.lists(st.integers(1, 11), min_size=1, max_size=30), st.integers(1, 40), st.booleans())
+@settings(deadline=None)
+def test_an_epoch_holds_every_prefix_and_its_target_once(lengths, batch_size, shuffle):
+    if max(lengths) == 1:
+        lengths = [*lengths, 2]
+    loader = loader_of(lengths, max_length=10, batch_size=batch_size, shuffle=shuffle)
+    found = Counter()
+    for batch in loader:
+        found += pairs_of(batch)
+    assert found == prefixes(lengths, 10)
+
+
+def test_histories_longer_than_a_window_lose_context_but_no_target():
+    lengths, max_length = [37, 12, 3], 10
+    found = Counter()
+    for batch in loader_of(lengths, max_length, batch_size=16):
+        found += pairs_of(batch)
+    expected = prefixes(lengths, max_length)
+    assert Counter(target for _, target in found.elements()) == Counter(target for _, target in expected.elements())
+    full = {target: history for history, target in expected}
+    if len(full) == expected.total():
+        for history, target in found:
+            assert full[target][-len(history) :] == history
+            assert len(history) >= min(len(full[target]), max_length // 2)
+
+
+def test_a_batch_by_hand():
+    """Two windows of the values 1..9: 1 2 3 predict 2 3 4; of 6 7 only the last position predicts, 8."""
+    windows = Windows(np.array([0, 5]), np.array([3, 2]), np.array([3, 1]))
+    batch = pack(np.arange(1, 10), windows, np.array([3]))
+    assert batch.blocks == ((2, 3),)
+    assert batch.items.tolist() == [1, 2, 3, 6, 7, 0]
+    assert batch.positions.tolist() == [0, 1, 2, 0, 1, 2]
+    assert batch.predicting.tolist() == [0, 1, 2, 4]
+    assert batch.targets.tolist() == [2, 3, 4, 8]
+    assert len(batch) == 4
+    apart = pack(np.arange(1, 10), windows, np.array([2, 3]))
+    assert apart.blocks == ((1, 2), (1, 3))
+    assert apart.items.tolist() == [6, 7, 1, 2, 3]
+    assert apart.targets.tolist() == [8, 2, 3, 4]
+
+
+@pytest.mark.parametrize("batch_size", [64, 300, 2048])
+def test_an_epoch_has_as_many_steps_as_single_rows_would_make(batch_size):
+    lengths = realistic_lengths()
+    targets = int(lengths.sum() - len(lengths))
+    loader = loader_of(lengths, batch_size=batch_size)
+    steps = -(-targets // batch_size)
+    # A last step smaller than one history is swallowed by the step before it.
+    assert len(loader) in (steps, steps - 1)
+    sizes = [len(batch) for batch in loader]
+    assert len(sizes) == len(loader)
+    assert sum(sizes) == targets
+    assert max(sizes) < batch_size + 50
+    assert min(sizes[:-1]) > batch_size - 50
+
+
+def test_whole_batches_are_counted_exactly_where_the_rest_is_larger_than_a_history():
+    lengths = [6] * 1000  # 5,000 targets
+    assert len(loader_of(lengths, batch_size=1024)) == 5
+    assert len(loader_of(lengths, batch_size=2048)) == 3
+    assert len(loader_of(lengths, batch_size=10_000)) == 1
+
+
+def test_a_batch_smaller_than_a_history_still_predicts_everything():
+    assert sum(len(batch) for batch in loader_of([40, 30, 20], batch_size=4)) == 87
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    lengths = realistic_lengths(200)
+    loader = loader_of(lengths)
+    first = order_of(loader)
+    assert order_of(loader) == first, "iterating twice is no new epoch"
+    loader.set_epoch(1)
+    second = order_of(loader)
+    assert second != first
+    loader.set_epoch(0)
+    assert order_of(loader) == first
+    other = loader_of(lengths)
+    other.set_epoch(1)
+    assert order_of(other) == second
+    assert order_of(loader_of(lengths, seed=4)) != first
+
+
+def test_without_shuffling_every_epoch_keeps_the_order_of_the_histories():
+    lengths = [4, 9, 2, 7]
+    loader = loader_of(lengths, batch_size=1, shuffle=False)
+    loader.set_epoch(5)
+    values, groups = flat_histories(lengths)
+    assert order_of(loader) == [values[groups == group][1:].tolist() for group in range(len(lengths))]
+
+
+def test_nothing_is_drawn_from_the_global_generators():
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1:3], random.getstate()
+    loader = loader_of(realistic_lengths(200))
+    loader.set_epoch(1)
+    order_of(loader)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    keys, position = np.random.get_state()[1:3]
+    assert (keys == before[1][0]).all() and position == before[1][1]
+    assert random.getstate() == before[2]
+
+
+def padding_of(loader) -> float:
+    items = torch.cat([batch.items for batch in loader])
+    return float((items == 0).float().mean())
+
+
+def test_less_than_a_fifth_is_padding_on_realistic_lengths():
+    lengths = realistic_lengths()
+    assert padding_of(loader_of(lengths, batch_size=2048)) < 0.2
+    # What one block padded to the longest window would waste, so that the bound above says something.
+    naive = loader_of(lengths, batch_size=2048)
+    naive.edges = np.array([naive.windows.lengths.max()])
+    assert padding_of(naive) > 0.5
+
+
+def test_less_than_a_fifth_is_padding_on_scientific(shared_data):
+    overrides = {"data_path": str(shared_data), "item_input": "id", "use_gpu": False}
+    experiment = Experiment.of("MPORec", "Scientific", (), overrides)
+    loader = experiment.loaders[0]
+    assert len(loader) == 17
+    assert sum(len(batch) for batch in loader) == 34_101
+    assert padding_of(loader) < 0.2
+
+
+def test_to_moves_every_tensor():
+    batch = next(iter(loader_of([5, 6, 7])))
+    moved = batch.to("meta")
+    tensors = (moved.items, moved.positions, moved.predicting, moved.targets)
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert moved.blocks == batch.blocks
+    assert batch.items.device.type == "cpu"
+    assert torch.equal(batch.to("cpu").targets, batch.targets)
+
+
+def test_ids_are_int64_whatever_the_values_are():
+    windows = Windows(np.array([0]), np.array([2]), np.array([2]))
+    batch = pack(np.array([1, 2, 3], dtype=np.int32), windows, np.array([2]))
+    assert {batch.items.dtype, batch.positions.dtype, batch.predicting.dtype, batch.targets.dtype} == {torch.int64}

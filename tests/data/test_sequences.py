@@ -1,0 +1,207 @@
+"""Flat histories: padded views, rows, training windows and length buckets against what a loop would do."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_mpo.data.sequences import (
+    Rows,
+    Windows,
+    bucket_edges,
+    gather_padded,
+    rows_of_groups,
+    training_windows,
+)
+
+history_lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
+max_lengths = st.integers(1, 12)
+
+
+def groups_of(lengths) -> np.ndarray:
+    """[I] sequence numbers; not ascending, since only changes between neighbours matter."""
+    return np.repeat(np.arange(len(lengths))[::-1] + 5, lengths)
+
+
+def rows_of(lengths, max_length, kept=None) -> Rows:
+    """All rows of flat histories of these lengths, or those that ``kept`` [R] marks."""
+    groups = groups_of(lengths)
+    ends, history = rows_of_groups(groups, max_length)
+    kept = np.ones(len(ends), dtype=bool) if kept is None else np.resize(kept, len(ends))
+    return Rows(groups[ends][kept], ends[kept], history[kept])
+
+
+def predictions(windows: Windows) -> dict[int, int]:
+    """Index of each predicted value, to the number of inputs its prediction sees; refuses a second prediction."""
+    seen = {}
+    for start, length, targets in zip(windows.starts, windows.lengths, windows.targets, strict=True):
+        assert 1 <= targets <= length
+        for position in range(length - targets, length):
+            target = int(start + position + 1)
+            assert target not in seen, "predicted twice"
+            seen[target] = position + 1
+    return seen
+
+
+# gather_padded
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 7)), max_size=6))
+@settings(deadline=None)
+def test_gather_padded_equals_a_loop(views):
+    values = np.arange(100, 127)
+    starts, lengths = (np.array([view[side] for view in views], dtype=np.int64) for side in (0, 1))
+    padded = gather_padded(values, starts, lengths)
+    assert padded.shape == (len(views), max((length for _, length in views), default=0))
+    for row, (start, length) in zip(padded, views, strict=True):
+        assert row.tolist() == values[start : start + length].tolist() + [0] * (padded.shape[1] - length)
+
+
+def test_gather_padded_takes_views_that_end_with_the_values():
+    """The padding of a short view beside a long one must not be looked up beyond the array."""
+    padded = gather_padded(np.array([7, 8, 9]), np.array([2, 0]), np.array([1, 3]))
+    assert padded.tolist() == [[9, 0, 0], [7, 8, 9]]
+
+
+# rows_of_groups
+
+
+@given(history_lengths, max_lengths)
+@settings(deadline=None)
+def test_rows_of_groups_equals_a_loop(lengths, max_length):
+    expected, first = [], 0
+    for length in lengths:
+        expected += [(first + step, min(step, max_length)) for step in range(1, length)]
+        first += length
+    ends, history = rows_of_groups(groups_of(lengths), max_length)
+    assert list(zip(ends.tolist(), history.tolist(), strict=True)) == expected
+
+
+def test_no_interactions_give_no_rows():
+    ends, history = rows_of_groups(np.array([], dtype=np.int64), 5)
+    assert len(ends) == len(history) == 0
+
+
+# training_windows
+
+
+@given(history_lengths, max_lengths, st.lists(st.booleans(), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=300)
+def test_every_target_is_predicted_once_from_the_items_just_before_it(lengths, max_length, kept):
+    """Also where rows are missing between others. Windows hold at most L items and none of another history.
+
+    Each prediction sees at least half of L items, or its row's whole history where that is shorter.
+    """
+    rows = rows_of(lengths, max_length, kept)
+    windows = training_windows(rows, max_length)
+    assert (windows.lengths <= max_length).all()
+    context = predictions(windows)
+    assert sorted(context) == sorted(rows.ends.tolist())
+    groups = groups_of(lengths)
+    for end, history in zip(rows.ends.tolist(), rows.lengths.tolist(), strict=True):
+        # Its inputs are values[end - context : end]: the newest, and as many as the model would see, or half.
+        assert min(history, max_length // 2) <= context[end] <= history
+        assert len(set(groups[end - context[end] : end + 1])) == 1
+
+
+@given(st.lists(st.integers(2, 9), min_size=1, max_size=8), st.integers(8, 12))
+@settings(deadline=None)
+def test_short_histories_are_one_window_each_with_full_context(lengths, max_length):
+    """Of at most L+1 items: L inputs, and a last item that is only a target."""
+    rows = rows_of(lengths, max_length)
+    windows = training_windows(rows, max_length)
+    assert len(windows) == len(lengths)
+    assert windows.targets.tolist() == windows.lengths.tolist() == [length - 1 for length in lengths]
+    assert [predictions(windows)[end] for end in rows.ends.tolist()] == rows.lengths.tolist()
+
+
+def test_a_history_of_two_items_too_many_is_cut_into_two_windows():
+    """L = 4: items 0..5. The second window starts half a window later and predicts what the first did not."""
+    windows = training_windows(rows_of([6], 4), 4)
+    assert windows.starts.tolist() == [0, 2]
+    assert windows.lengths.tolist() == [4, 3]
+    assert windows.targets.tolist() == [4, 1]
+
+
+@given(history_lengths, max_lengths, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_the_rows_does_not_matter(lengths, max_length, random):
+    rows = rows_of(lengths, max_length)
+    order = np.array(random.sample(range(len(rows)), len(rows)), dtype=np.int64)
+    shuffled = Rows(rows.users[order], rows.ends[order], rows.lengths[order])
+    one, other = training_windows(rows, max_length), training_windows(shuffled, max_length)
+    for field in ("starts", "lengths", "targets"):
+        assert getattr(one, field).tolist() == getattr(other, field).tolist()
+
+
+def test_a_gap_starts_a_new_window_that_predicts_only_its_own_rows():
+    """Of the rows 1..6 of one history, row 4 is missing (held out, say): item 4 is input but no target."""
+    rows = rows_of([7], 10, [True, True, True, False, True, True])
+    windows = training_windows(rows, 10)
+    assert windows.starts.tolist() == [0, 0]
+    assert windows.lengths.tolist() == [3, 6]
+    assert windows.targets.tolist() == [3, 2]
+    assert predictions(windows) == {1: 1, 2: 2, 3: 3, 5: 5, 6: 6}
+
+
+def test_neighbouring_rows_whose_histories_do_not_continue_are_separate_windows():
+    """Rows [a] -> b and [b] -> c of one user: c's row saw b alone, so it may not see a."""
+    rows = Rows(np.array([1, 1]), np.array([1, 2]), np.array([1, 1]))
+    assert predictions(training_windows(rows, 10)) == {1: 1, 2: 1}
+    assert len(training_windows(rows, 10)) == 2
+
+
+def test_neighbouring_rows_of_two_users_are_separate_windows():
+    rows = Rows(np.array([1, 2]), np.array([1, 2]), np.array([1, 2]))
+    assert training_windows(rows, 10).targets.tolist() == [1, 1]
+
+
+def test_no_rows_give_no_windows():
+    none = np.array([], dtype=np.int64)
+    assert len(training_windows(Rows(none, none, none), 5)) == 0
+
+
+# bucket_edges
+
+
+def padded_size(lengths, edges) -> int:
+    return int(edges[np.searchsorted(edges, lengths)].sum())
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.6]))
+@settings(deadline=None)
+def test_padding_stays_within_its_bound(lengths, max_padding):
+    lengths = np.array(lengths)
+    edges = bucket_edges(lengths, max_padding)
+    assert edges.tolist() == sorted(set(edges.tolist()))
+    assert edges[-1] == lengths.max()
+    assert set(edges.tolist()) <= set(lengths.tolist())
+    assert lengths.sum() >= padded_size(lengths, edges) * (1 - max_padding) - 1e-9
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=25), st.sampled_from([0.0, 0.05, 0.1, 0.3]))
+@settings(deadline=None)
+def test_no_fewer_buckets_would_do(lengths, max_padding):
+    """Brute force: every choice of one bucket fewer, the largest length always among them, pads more."""
+    lengths = np.array(lengths)
+    sizes = np.unique(lengths)[:8]
+    lengths = lengths[np.isin(lengths, sizes)]
+    edges = bucket_edges(lengths, max_padding)
+    for smaller in combinations(sizes[:-1], len(edges) - 2) if len(edges) > 1 else ():
+        fewer = np.array([*smaller, sizes[-1]])
+        assert padded_size(lengths, fewer) * (1 - max_padding) > lengths.sum()
+
+
+def test_without_any_padding_each_length_is_its_own_bucket():
+    assert bucket_edges(np.array([5, 2, 9, 2]), 0.0).tolist() == [2, 5, 9]
+
+
+@pytest.mark.parametrize("length", [1, 50])
+def test_one_length_is_one_bucket(length):
+    assert bucket_edges(np.full(7, length)).tolist() == [length]
+
+
+def test_no_lengths_give_no_buckets():
+    assert len(bucket_edges(np.array([], dtype=np.int64))) == 0
