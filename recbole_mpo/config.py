@@ -180,14 +180,14 @@ class MPOConfig(Config):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
-        layers = (
-            find_property("overall"),
-            find_property("dataset", dataset),
-            find_property("model", model),
-        )
-        for path in layers:
-            if path is not None:
-                self._merge(self.internal_config_dict, read_yaml(path))
+        # Settings are inherited as the class is: TextSequentialRecommender.yaml, MPORec.yaml, MPORecLight.yaml.
+        names = dict.fromkeys([*(parent.__name__ for parent in reversed(model_class.__mro__)), model])
+        files = [find_property("overall"), find_property("dataset", dataset)]
+        files += [find_property("model", name) for name in names]
+        self._property_settings = {}
+        for path in filter(None, files):
+            self._merge(self._property_settings, read_yaml(path))
+        self._merge(self.internal_config_dict, self._property_settings)
         self._check_external_keys()
 
     def _check_external_keys(self):
@@ -277,8 +277,8 @@ class MPOConfig(Config):
         settings["local_rank"] = 0
 
     def set_default(self, key: str, value):
-        """Sets what neither a config file nor the command line has set."""
-        if self.external_config_dict.get(key) is None:
+        """Sets what no property file, config file or command line has set."""
+        if self.external_config_dict.get(key) is None and self._property_settings.get(key) is None:
             self.final_config_dict[key] = value
 
     def plain(self) -> dict:

@@ -110,7 +110,7 @@ class Experiment:
     @cached_property
     def model(self):
         """The model on its device, with ``freeze`` and ``init_from`` applied."""
-        self.splits  # noqa: B018 - RecBole finishes a data set while it splits it
+        self.loaders  # noqa: B018 - RecBole finishes a data set, and some settings, while it makes the loaders
         self.seed()
         try:
             model = self.spec.model_class(self.config, self.splits[0])
@@ -186,8 +186,9 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     )
     record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
     with logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO"):
-        record = _describe(experiment, run_dir)
+        record = _announce(experiment, run_dir)
         try:
+            record.update(_describe(experiment))
             _show(record)
             if dry_run:
                 record["status"] = "dry_run"
@@ -207,9 +208,9 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     return record
 
 
-def _describe(experiment: Experiment, run_dir: Path) -> dict:
+def _announce(experiment: Experiment, run_dir: Path) -> dict:
+    """The record of a run of which nothing is built yet."""
     config = experiment.config
-    experiment.seed()
     return {
         "status": "running",
         "run_id": run_dir.name,
@@ -217,9 +218,8 @@ def _describe(experiment: Experiment, run_dir: Path) -> dict:
         "dataset": config["dataset"],
         "seed": config["seed"],
         "item_input": config["item_input"] or "id",
-        "data": experiment.statistics(),
-        "params": count_parameters(experiment.model),
-        "features": experiment.feature_summary(),
+        "data": {},
+        "params": {},
         "valid": {},
         "test": {},
         "seconds": {"total": 0.0, "per_epoch": 0.0, "evaluate": 0.0},
@@ -229,6 +229,15 @@ def _describe(experiment: Experiment, run_dir: Path) -> dict:
         "packages": records.package_versions(),
         "device": runtime.device_description(config["device"]),
         "git": runtime.revision(),
+    }
+
+
+def _describe(experiment: Experiment) -> dict:
+    experiment.seed()
+    return {
+        "data": experiment.statistics(),
+        "params": count_parameters(experiment.model),
+        "features": experiment.feature_summary(),
     }
 
 
@@ -310,7 +319,7 @@ def _newest_unfinished(experiment: Experiment) -> Path | None:
         if not record_file.is_file() or not path.is_file():
             continue
         known = json.loads(record_file.read_text(encoding="utf-8"))
-        if known.get("status") == "running" and runtime.is_running(known["process"]):
+        if known.get("status") == "running" and runtime.is_running(known.get("process")):
             continue
         if known.get("status") != "completed" and not _changed_settings(known.get("config", {}), wanted):
             return path

@@ -31,9 +31,9 @@ def this_process() -> dict:
     return {"pid": os.getpid(), "host": platform.node()}
 
 
-def is_running(process: dict) -> bool:
-    """Whether that process is alive on this machine; another machine's counts as gone."""
-    if process["host"] != platform.node() or process["pid"] == os.getpid():
+def is_running(process: dict | None) -> bool:
+    """Whether that process is alive on this machine; an unknown or another machine's one counts as gone."""
+    if process is None or process["host"] != platform.node() or process["pid"] == os.getpid():
         return False
     try:
         os.kill(process["pid"], 0)

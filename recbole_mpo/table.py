@@ -35,12 +35,15 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False) -
 
 
 def _check_comparable(records: list[dict], paths):
+    # A run that failed before its data were read has no figures, and is shown as failed.
+    readable = [(path, record) for path, record in zip(paths, records, strict=True) if record["data"]]
     for label, value_of in _PROTOCOL.items():
-        values = [value_of(record) for record in records]
-        for path, value in zip(paths, values, strict=True):
-            if value != values[0]:
+        values = [(path, value_of(record)) for path, record in readable]
+        for path, value in values[1:]:
+            first_path, first = values[0]
+            if value != first:
                 raise RecordError(
-                    f"the records differ in {label}: {values[0]!r} in {paths[0]}, {value!r} in {path}; such figures "
+                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; such figures "
                     "are not comparable. Leave the record out, or ask for the table with --mix"
                 )
 
@@ -56,6 +59,8 @@ _PROTOCOL = {
     "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
     "item_input": lambda record: record["item_input"],
     "the split": lambda record: record["config"]["eval_args"],
+    "the longest history": lambda record: record["config"].get("MAX_ITEM_LIST_LENGTH"),
+    "eval_mode": lambda record: record["config"].get("eval_mode"),
 }
 
 
@@ -74,8 +79,8 @@ def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
     row = {
         "model": _label(record),
         "seed": str(record["seed"]),
-        "total": number(record["params"]["total"], ","),
-        "trainable": number(record["params"]["trainable"], ","),
+        "total": number(record["params"].get("total"), ","),
+        "trainable": number(record["params"].get("trainable"), ","),
     }
     for split in ("valid", "test"):
         for metric in metrics:

@@ -249,6 +249,19 @@ class TestLayers:
         assert [config[key] for key in keys] == [1, 2, 3, 4, 5]
         assert config["loss_decimal_place"] == 1
 
+    def test_a_dataset_file_may_choose_the_columns(self, tiny_settings):
+        os.makedirs("properties/dataset")
+        write("properties/dataset/tiny.yaml", "load_col: {inter: [user_id, item_id, timestamp, rating]}\n")
+        _, config = make_config("SASRec", "tiny", (), {"data_path": tiny_settings["data_path"]})
+        assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp", "rating"]}
+
+    @pytest.mark.parametrize(
+        ("model", "strategy"), [("MPORec", "full"), ("MPORecLight", "light"), ("MPORecExpand", "expand")]
+    )
+    def test_settings_are_inherited_as_the_class_is(self, configure, model, strategy):
+        config = configure(model)
+        assert (config["mpo_strategy"], config["mpo_num_cores"], config["n_exps"]) == (strategy, 5, 8)
+
     def test_packaged_settings_win_over_recboles(self, configure):
         config = configure("SASRec")
         assert config["metrics"] == ["Hit", "NDCG", "MRR"] and config["eval_batch_size"] == 2048

@@ -17,9 +17,6 @@ SMALL = {
 }
 SHARED = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "train_batch_size", "seed")
 NAMES = pytest.mark.parametrize("name", SMALL)
-# Its masked field is named by the training loader, which RecBole makes before the model.
-LOADERS_FIRST = pytest.mark.xfail(strict=True, raises=AttributeError, reason="the model is built before the loaders")
-TRAINED = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", pytest.param("BERT4Rec", marks=LOADERS_FIRST)])
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def targets_by_user(experiment, part):
     return dict(zip(users, items, strict=True))
 
 
-@TRAINED
+@NAMES
 def test_a_run_is_recorded_and_its_checkpoint_is_plain_data(settings, name):
     record = run(name.lower(), "tiny", (), settings(name))
     assert record == {key: value for key, value in read_record(folder_of(record)).items() if key != "format_version"}
@@ -62,7 +59,7 @@ def test_a_run_is_recorded_and_its_checkpoint_is_plain_data(settings, name):
     assert evaluate_checkpoint(folder_of(record) / "best.pth") == {split: record[split] for split in ("valid", "test")}
 
 
-@TRAINED
+@NAMES
 def test_resuming_runs_the_missing_epochs_as_if_never_stopped(settings, name, capsys):
     whole = run(name, "tiny", (), settings(name, epochs=2))
     first = run(name, "tiny", (), settings(name))
@@ -88,7 +85,7 @@ def test_candidates_and_targets_are_those_of_the_text_models(settings, tiny_sett
         assert targets_by_user(other, part) == targets_by_user(text, part)
 
 
-@TRAINED
+@NAMES
 def test_rank_metrics_are_recboles_own(settings, name):
     more = {"metrics": ["Hit", "NDCG", "MRR", "Recall", "Precision", "MAP"], "topk": [1, 5, 10, 29]}
     record = run(name, "tiny", (), settings(name, **more))

@@ -1,7 +1,7 @@
 """MPORec and its variants: UniSRec with weight matrices held as matrix product operators.
 
 Liu, Yao, Gao, Zhao, "Matrix product operator based sequential recommendation model". The variants differ only
-in which cores are trained or inserted, so they are three names over one class.
+in which cores are trained or inserted (``mpo_strategy`` in their property files): three names over one class.
 """
 
 from recbole_mpo.errors import ConfigError
@@ -18,11 +18,9 @@ class MPORec(TextSequentialRecommender):
     start as the same function.
     """
 
-    default_strategy = "full"
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.mpo_strategy = config["mpo_strategy"] or self.default_strategy
+        self.mpo_strategy = config["mpo_strategy"]
         if self.mpo_strategy not in STRATEGIES:
             raise ConfigError(f"mpo_strategy is {self.mpo_strategy!r}; choose one of {', '.join(STRATEGIES)}")
         if config["mpo_expand"] is not None and self.mpo_strategy != "expand":
@@ -33,7 +31,8 @@ class MPORec(TextSequentialRecommender):
         try:
             self._convert(config)
         except ValueError as problem:
-            raise ConfigError(f"the MPO settings (mpo_*) do not fit the model: {problem}") from problem
+            hint = "; with item_input=id set mpo_target_modules=all-linear" if not self.uses_text else ""
+            raise ConfigError(f"the MPO settings (mpo_*) do not fit the model: {problem}{hint}") from problem
 
     def _convert(self, config):
         convert_to_mpo(
@@ -54,10 +53,6 @@ class MPORec(TextSequentialRecommender):
 class MPORecLight(MPORec):
     """Every core but the central one trained: few parameters, yet no low-rank update."""
 
-    default_strategy = "light"
-
 
 class MPORecExpand(MPORec):
     """All cores and ``mpo_expand`` inserted ones trained (the paper's ``+ex t``)."""
-
-    default_strategy = "expand"

@@ -18,3 +18,14 @@ def test_cross_entropy_counts_pad_unless_masked(mask_pad):
     classes = logits[:, 1:] if mask_pad else logits
     expected = (classes.logsumexp(1) - logits.gather(1, targets[:, None])[:, 0]).mean()
     torch.testing.assert_close(full_cross_entropy(logits, targets, mask_pad), expected)
+
+
+def test_zero_rows_score_zero_and_take_no_gradient():
+    items = torch.randn(5, 4)
+    items[2] = 0.0
+    items.requires_grad_()
+    logits = cosine_logits(torch.randn(3, 4), items, 0.07)
+    assert not logits[:, 2].any()
+    full_cross_entropy(logits, torch.tensor([1, 3, 2])).backward()
+    assert not items.grad[2].any()
+    assert torch.isfinite(items.grad).all() and items.grad[1].any()

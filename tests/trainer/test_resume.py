@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -107,6 +108,34 @@ def test_other_settings_are_refused(tiny_settings, tmp_path):
         run("UniSRec", "tiny", (), {**tiny_settings, "learning_rate": 0.01}, resume=folder)
     with pytest.raises(ConfigError, match="model was 'UniSRec', is 'MPORec'"):
         run("MPORec", "tiny", (), tiny_settings, resume=folder)
+
+
+def interrupted(tiny_settings, tmp_path, process):
+    """A run of two epochs made to look interrupted after them; its folder."""
+    record = run("UniSRec", "tiny", (), tiny_settings)
+    folder = tmp_path / "saved" / record["run_id"]
+    record = {**record, "status": "running", "process": process}
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_auto_continues_the_run_of_a_process_that_is_gone(tiny_settings, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = interrupted(tiny_settings, tmp_path, {"pid": gone.pid, "host": platform.node()})
+    continued = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume="auto")
+    assert (continued["run_id"], continued["epochs_run"]) == (folder.name, 3)
+
+
+def test_auto_leaves_a_run_alone_that_another_process_trains(tiny_settings, tmp_path):
+    folder = interrupted(tiny_settings, tmp_path, {"pid": os.getppid(), "host": platform.node()})
+    other = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume="auto")
+    assert other["run_id"] != folder.name
+
+
+def test_dry_run_and_resume_exclude_each_other(tiny_settings):
+    with pytest.raises(ConfigError, match="give one of them"):
+        run("UniSRec", "tiny", (), tiny_settings, resume="auto", dry_run=True)
 
 
 def test_auto_starts_anew_where_nothing_is_unfinished(tiny_settings, capsys):
