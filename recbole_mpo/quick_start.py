@@ -201,6 +201,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
             record["error"] = f"{type(problem).__name__}: {problem}"
             raise
         finally:
+            del record["process"]
             record["finished"] = _now()
             record["peak_memory_mb"] = runtime.peak_memory_mb(config["device"])
             _write(record, record_paths)

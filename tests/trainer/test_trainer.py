@@ -1,0 +1,68 @@
+"""RecBole's training options work on the text models' loop."""
+
+import pytest
+import torch
+
+from recbole_mpo.quick_start import Experiment, run
+
+
+def steps(experiment, tmp_path):
+    """Trains one epoch; (mean loss, parameters before, parameters after)."""
+    model = experiment.model
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = experiment.spec.trainer_class(experiment.config, model, tmp_path)
+    loss = trainer._train_epoch(experiment.loaders[0], 0)
+    return loss, before, dict(model.named_parameters())
+
+
+def test_mixed_precision_trains(tiny_settings, tmp_path):
+    exact = steps(Experiment.of("MPORec", "tiny", (), tiny_settings), tmp_path)[0]
+    mixed = steps(Experiment.of("MPORec", "tiny", (), {**tiny_settings, "enable_amp": True}), tmp_path)[0]
+    assert mixed != exact
+    assert mixed == pytest.approx(exact, rel=0.05)
+
+
+def test_gradients_are_clipped(tiny_settings, tmp_path):
+    settings = {**tiny_settings, "learner": "sgd", "learning_rate": 1.0, "train_batch_size": 10**6}
+    clipped = {**settings, "clip_grad_norm": {"max_norm": 1e-3}}
+    _, before, after = steps(Experiment.of("UniSRec", "tiny", (), clipped), tmp_path)
+    moved = torch.cat([(after[name] - before[name]).flatten() for name in before])
+    assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_core_learning_rate_scales_their_step_alone(tiny_settings, tmp_path):
+    settings = {**tiny_settings, "learner": "sgd", "train_batch_size": 10**6}
+    moves = []
+    for multiplier in (1.0, 2.0):
+        experiment = Experiment.of("MPORec", "tiny", (), {**settings, "mpo_lr_multiplier": multiplier})
+        _, before, after = steps(experiment, tmp_path)
+        moves.append({name: after[name].detach() - before[name] for name in before})
+    for name, single in moves[0].items():
+        factor = 2.0 if ".cores." in name else 1.0
+        torch.testing.assert_close(moves[1][name], factor * single, rtol=1e-2, atol=1e-6)
+
+
+def test_tensorboard_gets_the_losses(tiny_settings, tmp_path):
+    record = run("UniSRec", "tiny", (), tiny_settings)
+    assert list((tmp_path / "log_tensorboard" / record["run_id"]).glob("events.out.tfevents.*"))
+
+
+def test_best_checkpoint_is_the_best_epochs(tiny_settings, tmp_path):
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 6, "learning_rate": 0.05})
+    scores = [epoch["valid"]["ndcg@10"] for epoch in record["history"]]
+    assert record["best_epoch"] == scores.index(max(scores)) < 5
+    assert record["valid"]["ndcg@10"] == pytest.approx(max(scores), abs=1e-12)
+    best = torch.load(tmp_path / "saved" / record["run_id"] / "best.pth", weights_only=True)
+    assert best["epoch"] == record["best_epoch"]
+
+
+def test_early_stopping_counts_evaluations(tiny_settings):
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 50, "stopping_step": 2, "learning_rate": 0.05})
+    assert record["epochs_run"] == record["best_epoch"] + 1 + 3
+    assert not record["hit_epoch_limit"]
+
+
+def test_nan_loss_stops_with_a_failed_record(tiny_settings, tmp_path):
+    with pytest.raises(ValueError, match="nan"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "learning_rate": 1e30, "epochs": 3}, record_path=tmp_path / "r.json")
+    assert '"status": "failed"' in (tmp_path / "r.json").read_text()
