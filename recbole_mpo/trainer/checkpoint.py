@@ -126,7 +126,7 @@ def restore_rng_state(state: dict):
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     saved = state["numpy"]
-    keys = saved["keys"].numpy().astype(np.uint32)
+    keys = saved["keys"].cpu().numpy().astype(np.uint32)
     np.random.set_state((saved["kind"], keys, saved["position"], saved["has_gauss"], saved["gauss"]))
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
