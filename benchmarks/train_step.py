@@ -25,7 +25,7 @@ from recbole_mpo import runtime  # noqa: E402
 from recbole_mpo.config import parse_assignments  # noqa: E402
 from recbole_mpo.data.loader import pack  # noqa: E402
 from recbole_mpo.data.sequences import Rows, bucket_edges, training_windows  # noqa: E402
-from recbole_mpo.quick_start import Experiment  # noqa: E402
+from recbole_mpo.experiment import Experiment  # noqa: E402
 
 NOISE_FREE = {
     "hidden_dropout_prob": 0.0,

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
-from recbole_mpo.quick_start import Experiment, run
+from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import run
 from recbole_mpo.recommend import Recommender
 from recbole_mpo.table import make_table
 

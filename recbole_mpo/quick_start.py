@@ -1,161 +1,26 @@
-"""From a model's name to a finished run: the one place that wires data, model, trainer and record."""
+"""From a model's name to a finished, recorded run; and what is done with a run's checkpoint."""
 
 import json
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 
 import numpy as np
-from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import init_seed
 
 from recbole_mpo import record as records
 from recbole_mpo import runtime
-from recbole_mpo.config import MPOConfig
-from recbole_mpo.data.files import SPLITS, find_layout
-from recbole_mpo.data.loader import PackedLoader
-from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
+from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.convert import dense_state_dict, mpo_layers
 from recbole_mpo.recbole_globals import logging_to
-from recbole_mpo.registry import OWN_MODELS, ModelSpec, find_model
+from recbole_mpo.registry import OWN_MODELS
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.ranking import metrics_from_ranks
-from recbole_mpo.trainer.strategies import count_parameters, freeze, parameter_table
+from recbole_mpo.trainer.strategies import count_parameters, parameter_table
 
-TRAIN_MODES = ("packed", "pairwise")
-EVAL_MODES = ("ranks", "recbole")
-# One row per item of one data set: the id table, and the text table that UniSRec's published code saves.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.")
 # Settings that may differ between a run and its continuation: they do not touch the numbers.
 FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state"}
-
-
-def make_config(model: str, dataset: str, config_files=(), overrides=None) -> tuple[ModelSpec, MPOConfig]:
-    """The model's classes and the checked settings of one run."""
-    spec = find_model(model)
-    config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides)
-    for key, choices in (("train_mode", TRAIN_MODES), ("eval_mode", EVAL_MODES)):
-        if config[key] is not None and config[key] not in choices:
-            raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
-    layout = find_layout(config.data_root, dataset)
-    fields = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["TIME_FIELD"], config["LIST_SUFFIX"])
-    for key, value in layout.settings(*fields).items():
-        config.set_default(key, value)
-    return spec, config
-
-
-@dataclass
-class Experiment:
-    """The parts of one run, each made on first use."""
-
-    spec: ModelSpec
-    config: MPOConfig
-
-    @classmethod
-    def of(cls, model: str, dataset: str, config_files=(), overrides=None) -> "Experiment":
-        """From names and settings."""
-        return cls(*make_config(model, dataset, config_files, overrides))
-
-    @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides=None) -> tuple["Experiment", dict]:
-        """The experiment that wrote a checkpoint, its model holding the weights; and the checkpoint."""
-        state = checkpoint.load_checkpoint(path)
-        if "config" not in state or "model" not in state:
-            raise CheckpointError(f"checkpoint {path} holds weights but no settings; give it as --init_from")
-        settings = {**state["config"], **(overrides or {})}
-        dataset = settings.pop("dataset")
-        settings.pop("model")
-        experiment = cls.of(state["model"], dataset, (), settings)
-        checkpoint.check_features(state, getattr(experiment.model, "feature_hash", None), path)
-        checkpoint.load_weights(experiment.model, state["state_dict"], path)
-        experiment.model.load_other_parameter(state.get("other_parameter"))
-        return experiment, state
-
-    def seed(self):
-        """Seeds the global generators."""
-        init_seed(self.config["seed"], self.config["reproducibility"])
-
-    @cached_property
-    def dataset(self):
-        """The whole data set."""
-        return self.spec.dataset_class(self.config)
-
-    @cached_property
-    def splits(self):
-        """Train, valid and test data sets."""
-        return self.dataset.build()
-
-    @cached_property
-    def loaders(self):
-        """Train, valid and test loaders; RecBole's but for packed training."""
-        samplers = create_samplers(self.config, self.dataset, self.splits)
-        evaluation = [
-            get_dataloader(self.config, phase)(self.config, split, sampler, shuffle=False)
-            for phase, split, sampler in list(zip(SPLITS, self.splits, samplers, strict=True))[1:]
-        ]
-        return [self._train_loader(samplers[0]), *evaluation]
-
-    def _train_loader(self, sampler):
-        config, train = self.config, self.splits[0]
-        if config["train_mode"] != "packed":
-            return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
-        windows = training_windows(train.rows(), config["MAX_ITEM_LIST_LENGTH"])
-        batch_size, shuffle = config["train_batch_size"], config["shuffle"]
-        return PackedLoader(train, train.flat_items, windows, batch_size, config["seed"], shuffle)
-
-    @cached_property
-    def model(self):
-        """The model on its device, with ``freeze`` and ``init_from`` applied."""
-        self.loaders  # noqa: B018 - RecBole finishes a data set, and some settings, while it makes the loaders
-        self.seed()
-        try:
-            model = self.spec.model_class(self.config, self.splits[0])
-        except (ValueError, TypeError) as problem:
-            raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
-        if self.config["init_from"]:
-            self._start_from(model, self.config["init_from"])
-        freeze(model, self.config["freeze"])
-        return model.to(self.config["device"])
-
-    def _start_from(self, model, path):
-        """Weights of a checkpoint, dense or MPO; id tables belong to one data set and stay as initialised."""
-        weights, own = checkpoint.load_checkpoint(path)["state_dict"], model.state_dict()
-        weights = {name: value for name, value in weights.items() if not name.startswith(ITEM_TABLES)}
-        weights.update({name: own[name] for name in own if name.startswith(ITEM_TABLES)})
-        checkpoint.load_weights(model, weights, path)
-
-    def statistics(self) -> dict:
-        """Sizes of the data set and of its splits."""
-        dataset = self.dataset
-        targets = dict(zip(SPLITS, (len(split) for split in self.splits), strict=True))
-        return {
-            "files": {path.name: runtime.file_hash(path) for path in self._data_files()},
-            "users": dataset.user_num - 1,
-            "items": dataset.item_num - 1,
-            "item_num": dataset.item_num,
-            "targets": targets,
-        }
-
-    def _data_files(self):
-        text = Path(self.config["data_path"]) / f"{self.config['dataset']}.text"
-        files = find_layout(self.config.data_root, self.config["dataset"]).files
-        return (*files, text) if text.is_file() else files
-
-    def feature_summary(self) -> dict | None:
-        """Source, size, hash and coverage of the text features; None where the model takes none."""
-        if getattr(self.model, "feature_hash", None) is None:
-            return None
-        features = self.dataset.features
-        return {
-            "source": features.source,
-            "dimension": int(features.table.shape[1]),
-            "hash": features.hash,
-            **vars(features.report),
-        }
 
 
 def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resume=None, record_path=None) -> dict:

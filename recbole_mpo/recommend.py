@@ -15,8 +15,8 @@ from recbole_mpo.config import suggestion
 from recbole_mpo.data.item_features import text_path
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.errors import DataError
+from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.convert import merged
-from recbole_mpo.quick_start import Experiment
 from recbole_mpo.text.itemtext import read_item_text
 from recbole_mpo.trainer.ranking import rows_per_batch
 

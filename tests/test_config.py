@@ -11,8 +11,8 @@ from recbole.utils import argument_list
 
 from recbole_mpo.config import parse_assignments, parse_value, read_yaml
 from recbole_mpo.errors import ConfigError
+from recbole_mpo.experiment import make_config
 from recbole_mpo.property_files import property_root
-from recbole_mpo.quick_start import make_config
 from recbole_mpo.registry import OWN_MODELS
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}

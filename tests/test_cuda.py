@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from recbole_mpo.quick_start import Experiment, run
+from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import run
 from recbole_mpo.recommend import Recommender
 
 pytestmark = [

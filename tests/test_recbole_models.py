@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from recbole_mpo.errors import CheckpointError
-from recbole_mpo.quick_start import Experiment, evaluate_checkpoint, run
+from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import evaluate_checkpoint, run
 from recbole_mpo.record import read_record
 
 SMALL = {

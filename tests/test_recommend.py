@@ -6,7 +6,8 @@ import torch
 
 from recbole_mpo.cli import main
 from recbole_mpo.errors import CheckpointError, DataError
-from recbole_mpo.quick_start import Experiment, run
+from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import run
 from recbole_mpo.recommend import Recommender, read_histories
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"

@@ -10,7 +10,8 @@ import pytest
 
 from recbole_mpo import record as records
 from recbole_mpo.errors import ConfigError, RecordError
-from recbole_mpo.quick_start import Experiment, run
+from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import run
 from recbole_mpo.runtime import file_hash
 from recbole_mpo.trainer.trainer import MPOTrainer
 
@@ -31,7 +32,7 @@ class TestCompletedRun:
         record, folder = finished
         keys = """format_version status run_id model dataset seed item_input data params features valid test seconds
                   started finished config packages device git best_epoch epochs_run hit_epoch_limit history
-                  peak_memory_mb process"""
+                  peak_memory_mb"""
         assert set(record) == set(keys.split())
         assert (record["status"], record["model"], record["dataset"]) == ("completed", "MPORec", "tiny")
         assert (record["seed"], record["item_input"], record["format_version"]) == (7, "text", 1)

@@ -16,11 +16,10 @@ from recbole_mpo.text.features import (
     align_features,
     center_features,
     encode_items,
-    feature_hash,
     present_rows,
-    read_feature_file,
 )
 from recbole_mpo.text.itemtext import ItemText, read_item_text
+from recbole_mpo.text.matrix import feature_hash, read_feature_file
 
 
 @dataclass(frozen=True)

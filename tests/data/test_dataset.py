@@ -14,7 +14,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 
 from recbole_mpo.errors import DataError
-from recbole_mpo.quick_start import Experiment
+from recbole_mpo.experiment import Experiment
 from recbole_mpo.recbole_globals import sequential_models
 
 SINGLE_HEADER = "user_id:token\titem_id:token\ttimestamp:float"

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from recbole_mpo.errors import FeatureError
-from recbole_mpo.quick_start import Experiment
+from recbole_mpo.experiment import Experiment
 
 TEXTS = {
     "a": "red lamp",

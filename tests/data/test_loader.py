@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recbole_mpo.data.loader import PackedLoader, pack
 from recbole_mpo.data.sequences import Rows, Windows, rows_of_groups, training_windows
-from recbole_mpo.quick_start import Experiment
+from recbole_mpo.experiment import Experiment
 
 
 def flat_histories(lengths, seed=0):

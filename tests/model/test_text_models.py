@@ -7,8 +7,8 @@ import torch
 from recbole_mpo.data.loader import pack
 from recbole_mpo.data.sequences import Rows, bucket_edges, training_windows
 from recbole_mpo.errors import ConfigError
+from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.convert import merge_mpo, merged
-from recbole_mpo.quick_start import Experiment
 from recbole_mpo.trainer.strategies import count_parameters, freeze
 
 QUIET = {

@@ -14,17 +14,17 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
 from recbole_mpo.errors import DataError, FeatureError
+from recbole_mpo.text import cache
 from recbole_mpo.text import features as features_module
 from recbole_mpo.text.encoders import build_encoder
 from recbole_mpo.text.features import (
     align_features,
     center_features,
     encode_items,
-    feature_hash,
     present_rows,
-    read_feature_file,
 )
 from recbole_mpo.text.itemtext import ItemText, read_item_text
+from recbole_mpo.text.matrix import feature_hash, read_feature_file
 
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -60,7 +60,7 @@ def make_items(n: int) -> ItemText:
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(features_module, "CHUNK_SIZE", 10)
+    monkeypatch.setattr(cache, "CHUNK_SIZE", 10)
 
 
 def encode(items, encoder, tmp_path):
@@ -244,7 +244,7 @@ def test_finished_chunks_survive_a_kill_before_the_cache_is_written(tmp_path, sm
     items = make_items(35)
     expected = encode(items, HashEncoder(), tmp_path / "uninterrupted")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(features_module, "_save_cached", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(features_module, "save_cached", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         encode(items, HashEncoder(), tmp_path)
     encoder = HashEncoder()
     matrix = encode(items, encoder, tmp_path)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_mpo.errors import ConfigError
-from recbole_mpo.quick_start import Experiment
+from recbole_mpo.experiment import Experiment
 from recbole_mpo.trainer.strategies import (
     core_names,
     count_parameters,

@@ -1,0 +1,143 @@
+"""The feature cache: finished matrices with their manifest, and the rows of an encoding under way.
+
+N items, F feature dimension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from recbole_mpo import __version__
+from recbole_mpo.errors import FeatureError
+from recbole_mpo.text.matrix import MATRIX_KEY, feature_hash, read_safetensors
+
+logger = logging.getLogger(__name__)
+
+CHUNK_SIZE = 512  # texts encoded between two writes of the partial store
+_HEADER_BYTES = 256
+
+
+class PartialStore:
+    """Vectors of an encoding under way, in a file that survives a kill: a header, then float32 rows.
+
+    The file's name and header carry a hash of all that decides the rows, so another text or encoder never
+    picks them up. Chunks go to fixed offsets and the file is never shortened once it has rows: two processes
+    that encode the same texts at once write the same bytes to the same places.
+    """
+
+    def __init__(self, folder: Path, name: str, identity: dict[str, Any]):
+        # The chunk size belongs to it, because rounding depends on which texts share a batch.
+        key = json.dumps([identity, CHUNK_SIZE], sort_keys=True)
+        self.key = hashlib.sha256(key.encode()).hexdigest()
+        self.path = folder / f"{name}.{self.key[:16]}.partial"
+
+    def __enter__(self) -> PartialStore:
+        self.file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.file.close()
+
+    def read(self, n_texts: int) -> list[np.ndarray]:
+        """The rows of finished chunks as one array in a list; an empty list where there are none."""
+        header = self.file.read(_HEADER_BYTES)
+        dimension = self._dimension(header)
+        if dimension is None:
+            if header:
+                self.file.truncate(0)
+            return []
+        body = self.file.read()
+        rows = min(len(body) // (4 * dimension), n_texts)
+        if rows < n_texts:  # the last chunk may have been cut short by the kill
+            rows -= rows % CHUNK_SIZE
+        if rows == 0:
+            return []
+        return [np.frombuffer(body, dtype=np.float32, count=rows * dimension).reshape(rows, dimension)]
+
+    def write(self, start: int, vectors: np.ndarray) -> None:
+        """Put the rows of texts `start`, `start + 1`, … and wait until the disk has them."""
+        if start == 0:
+            header = json.dumps({"key": self.key, "dimension": vectors.shape[1]}).encode()
+            self.file.seek(0)
+            self.file.write(header.ljust(_HEADER_BYTES))
+        self.file.seek(_HEADER_BYTES + start * vectors[0].nbytes)
+        self.file.write(np.ascontiguousarray(vectors).data)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def _dimension(self, header: bytes) -> int | None:
+        try:
+            stored = json.loads(header)
+            return (
+                int(stored["dimension"])
+                if stored["key"] == self.key and len(header) == _HEADER_BYTES
+                else None
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray | None:
+    """The stored features, or None where they are absent, damaged, or made from something else."""
+    manifest_path, matrix_path = folder / f"{name}.json", folder / f"{name}.safetensors"
+    if not manifest_path.exists() and not matrix_path.exists():
+        return None
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        changed = [key for key, value in identity.items() if manifest[key] != value]
+        if changed:
+            logger.info("%s was made from another %s; encoding anew", matrix_path, " and ".join(changed))
+            return None
+        features = read_safetensors(matrix_path)
+        if feature_hash(features) != manifest["features_sha256"]:
+            raise FeatureError("the numbers are not those of the manifest")
+        return features
+    except (OSError, ValueError, KeyError, TypeError, FeatureError) as error:
+        logger.warning(
+            "the cached features %s are damaged (%s: %s); encoding anew",
+            matrix_path,
+            type(error).__name__,
+            error,
+        )
+        return None
+
+
+def save_cached(folder: Path, name: str, identity: dict[str, Any], features: np.ndarray) -> None:
+    """Write matrix and manifest, then drop what interrupted encodings of this encoder left behind."""
+    features = np.ascontiguousarray(features)
+    manifest = {
+        **identity,
+        "dimension": features.shape[1],
+        "features_sha256": feature_hash(features),
+        "created_by": f"recbole_mpo {__version__}",
+    }
+    with _replacing(folder / f"{name}.safetensors") as temporary:
+        save_file({MATRIX_KEY: features}, temporary)
+    with _replacing(folder / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for leftover in folder.glob(f"{name}.{'[0-9a-f]' * 16}.partial"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place in one step; readers never see half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        os.chmod(temporary, mode)  # safetensors writes files that only their owner may read
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
