@@ -36,9 +36,19 @@ DERIVED_KEYS = {
     "single_spec",
     "local_rank",
 }
-LEAST = {"epochs": 0, "seed": 0, "train_batch_size": 1, "eval_batch_size": 1, "MAX_ITEM_LIST_LENGTH": 1}
+LEAST = {
+    "epochs": 0,
+    "seed": 0,
+    "learning_rate": 0,
+    "initializer_range": 0,
+    **dict.fromkeys(("train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"), 1),
+    **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
+}
+# Names and paths, taken as they are written: 007 is no number and a comma no list.
+TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "histories", "data_path", "cache_dir"}
+TEXT_KEYS |= {"checkpoint_dir", "feature_file", "init_from", "text_encoder", "run_label"}
 # RecBole trains with Adam where it does not know the name.
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
@@ -108,7 +118,7 @@ def parse_assignments(arguments: list[str]) -> dict:
             hint = f"--{name.lstrip('-') or 'key'}=VALUE"
             raise ConfigError(f"argument {argument!r} is not understood; write {hint}, with '=' and no blank")
         key = name.replace("-", "_")
-        value = parse_value(text)
+        value = (None if text in ("", "~") else text) if key in TEXT_KEYS else parse_value(text)
         if key in settings and settings[key] != value:
             raise ConfigError(f"--{key} is given twice, as {settings[key]!r} and {value!r}")
         settings[key] = value
@@ -201,10 +211,20 @@ class MPOConfig(Config):
                     "docs/settings.md lists them all"
                 )
             self._check_type(key, value, self.internal_config_dict.get(key))
+        self._check_run_keys()
+        clip = self.external_config_dict.get("clip_grad_norm")
+        if clip is not None and not isinstance(clip, dict):
+            raise ConfigError(f"clip_grad_norm must be a mapping such as {{max_norm: 5}}, not {clip!r}")
         eval_args = self.external_config_dict.get("eval_args")
         for key in eval_args if isinstance(eval_args, dict) else ():
             if key not in EVAL_ARGS:
                 raise ConfigError(f"unknown key {key!r} in eval_args{suggestion(str(key), EVAL_ARGS)}")
+
+    def _check_run_keys(self):
+        for key, actual in (("model", self._model_name), ("dataset", self.dataset)):
+            given = self.external_config_dict.get(key, actual)
+            if given != actual:
+                raise ConfigError(f"{key} is {given!r} among the settings, but this run is of {actual!r}")
 
     def _known_keys(self) -> set[str]:
         listed = {name for names in self.parameters.values() for name in names}
@@ -212,9 +232,11 @@ class MPOConfig(Config):
 
     @staticmethod
     def _check_type(key, value, default):
-        if value is None or default is None or type(default) not in TYPE_NAMES:
-            return
         expected = type(default)
+        if value is None and expected in (bool, int, float):
+            raise ConfigError(f"{key} must be {TYPE_NAMES[expected]}, not empty")
+        if value is None or default is None or expected not in TYPE_NAMES:
+            return
         accepted = {
             float: int | float,
             # A folder or a device may be called 0, and devices come as 0,1.
@@ -227,6 +249,8 @@ class MPOConfig(Config):
             raise ConfigError(f"{key} must be {TYPE_NAMES[expected]}, not {value!r}")
         if key in LEAST and value < LEAST[key]:
             raise ConfigError(f"{key} must be at least {LEAST[key]}, not {value}")
+        if key == "temperature" and value <= 0:
+            raise ConfigError(f"temperature must be above 0, not {value}")
         if key == "learner" and str(value).lower() not in LEARNERS:
             raise ConfigError(f"learner is {value!r}; choose one of {', '.join(LEARNERS)}")
 
@@ -270,8 +294,10 @@ class MPOConfig(Config):
 
     def _init_device(self):
         settings = self.final_config_dict
-        gpu = str(settings["gpu_id"]).split(",")[0].strip()
+        gpu = "" if settings["gpu_id"] is None else str(settings["gpu_id"]).split(",")[0].strip()
         use_gpu = settings["use_gpu"] and gpu != "" and torch.cuda.is_available()
+        if use_gpu and not (gpu.isdigit() and int(gpu) < torch.cuda.device_count()):
+            raise ConfigError(f"gpu_id is {gpu!r}; this machine's devices are 0 to {torch.cuda.device_count() - 1}")
         settings["device"] = torch.device(f"cuda:{gpu}") if use_gpu else torch.device("cpu")
         settings["single_spec"] = True
         settings["local_rank"] = 0

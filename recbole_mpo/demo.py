@@ -11,30 +11,30 @@ from recbole_mpo.table import make_table
 
 # Smaller than the defaults, so that the whole takes minutes without a GPU.
 SETTINGS = {"epochs": 10, "learning_rate": 0.002, "hidden_size": 128, "n_exps": 4}
-RECORD = Path("saved") / "demo" / "record.json"
+FOLDER = Path("saved") / "demo"
 
 
 def run_demo(overrides: dict | None = None) -> int:
     """Prepares data, trains MPORec unless a finished run of the same settings is there, and shows both results."""
-    settings = {**SETTINGS, "checkpoint_dir": str(RECORD.parent), **(overrides or {})}
-    data_path = Path(settings.setdefault("data_path", "dataset"))
-    print(f"data: {prepare_ml100k(data_path)}")
-    record = _finished(settings) or run("MPORec", "ml-100k", (), settings, record_path=RECORD)
+    settings = {**SETTINGS, "data_path": "dataset", "checkpoint_dir": str(FOLDER), **(overrides or {})}
+    folder = Path(settings["checkpoint_dir"])
+    print(f"data: {prepare_ml100k(Path(settings['data_path']))}")
+    newest = folder / "record.json"
+    record = _finished(newest, settings) or run("MPORec", "ml-100k", (), settings, record_path=newest)
     print("\ntest results, full ranking over all items:")
-    print(make_table([RECORD]))
-    checkpoint = RECORD.parent / record["run_id"] / "best.pth"
+    print(make_table([newest]))
+    checkpoint = folder / record["run_id"] / "best.pth"
     _show_user(checkpoint)
     print(f"\nTry others: recbole-mpo recommend --checkpoint={checkpoint} --items=50,181,172")
     return 0
 
 
-def _finished(settings: dict) -> dict | None:
-    if not RECORD.is_file():
+def _finished(newest: Path, settings: dict) -> dict | None:
+    if not newest.is_file():
         return None
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    record = json.loads(newest.read_text(encoding="utf-8"))
     same = all(record["config"].get(key) == value for key, value in settings.items())
-    checkpoint = RECORD.parent / record["run_id"] / "best.pth"
-    if record["status"] != "completed" or not same or not checkpoint.is_file():
+    if record["status"] != "completed" or not same or not (newest.parent / record["run_id"] / "best.pth").is_file():
         return None
     print(f"training: reusing the finished run {record['run_id']}")
     return record

@@ -1,5 +1,6 @@
 """The parts of one run: settings, data, loaders and model, each made on first use."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,8 @@ def make_config(model: str, dataset: str, config_files=(), overrides=None) -> tu
     for key, choices in (("train_mode", TRAIN_MODES), ("eval_mode", EVAL_MODES)):
         if config[key] is not None and config[key] not in choices:
             raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
+    if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
+        raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
     layout = find_layout(config.data_root, dataset)
     fields = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["TIME_FIELD"], config["LIST_SUFFIX"])
     for key, value in layout.settings(*fields).items():
@@ -55,11 +58,10 @@ class Experiment:
         state = checkpoint.load_checkpoint(path)
         if "config" not in state or "model" not in state:
             raise CheckpointError(f"checkpoint {path} holds weights but no settings; give it as --init_from")
-        settings = {**state["config"], **(overrides or {})}
-        dataset = settings.pop("dataset")
-        settings.pop("model")
-        experiment = cls.of(state["model"], dataset, (), settings)
-        checkpoint.check_features(state, getattr(experiment.model, "feature_hash", None), path)
+        # The checkpoint holds every weight; where its run once started from is no longer needed.
+        settings = {**state["config"], "init_from": None, **(overrides or {})}
+        experiment = cls.of(state["model"], state["config"]["dataset"], (), settings)
+        checkpoint.check_identity(state, experiment.model, path)
         checkpoint.load_weights(experiment.model, state["state_dict"], path)
         experiment.model.load_other_parameter(state.get("other_parameter"))
         return experiment, state
@@ -76,7 +78,12 @@ class Experiment:
     @cached_property
     def splits(self):
         """Train, valid and test data sets."""
-        return self.dataset.build()
+        try:
+            return self.dataset.build()
+        except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as problem:
+            raise ConfigError(
+                f"{self.config['dataset']} cannot be split with eval_args {self.config['eval_args']}: {problem}"
+            ) from problem
 
     @cached_property
     def loaders(self):
@@ -103,12 +110,26 @@ class Experiment:
         self.seed()
         try:
             model = self.spec.model_class(self.config, self.splits[0])
-        except (ValueError, TypeError) as problem:
+        except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
             raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
+        model.item_hash = self.item_hash
         if self.config["init_from"]:
             self._start_from(model, self.config["init_from"])
         freeze(model, self.config["freeze"])
         return model.to(self.config["device"])
+
+    @property
+    def item_hash(self) -> str:
+        """Identifies the items and their numbering; checkpoints keep it."""
+        tokens = self.dataset.field2id_token[self.dataset.iid_field]
+        return hashlib.sha256("\n".join(map(str, tokens)).encode()).hexdigest()
+
+    def trainer(self, run_dir: str | Path):
+        """A trainer of the model that keeps its files in ``run_dir``."""
+        try:
+            return self.spec.trainer_class(self.config, self.model, run_dir)
+        except (TypeError, ValueError) as problem:
+            raise ConfigError(f"the training settings do not fit together: {problem}") from problem
 
     def _start_from(self, model, path):
         """Weights of a checkpoint, dense or MPO; id tables belong to one data set and stay as initialised."""

@@ -43,12 +43,8 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
         raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
     experiment = Experiment.of(model, dataset, config_files, overrides)
     config = experiment.config
-    resume_file = _find_resume(experiment, resume) if resume else None
-    run_dir = (
-        resume_file.parent
-        if resume_file
-        else runtime.make_run_dir(config["checkpoint_dir"], experiment.spec.name, dataset)
-    )
+    resume_file = _find_resume(experiment, str(resume)) if resume else None
+    run_dir = _run_dir(experiment, resume_file)
     record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
     with logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO"):
         record = _announce(experiment, run_dir)
@@ -62,16 +58,22 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
                 record.update(_train_and_test(experiment, run_dir, resume_file))
             record["seconds"]["total"] = time.perf_counter() - begin
         except BaseException as problem:
-            record["status"] = "failed"
-            record["error"] = f"{type(problem).__name__}: {problem}"
+            record.update(status="failed", error=f"{type(problem).__name__}: {problem}")
             raise
         finally:
             del record["process"]
-            record["finished"] = _now()
-            record["peak_memory_mb"] = runtime.peak_memory_mb(config["device"])
+            record.update(finished=_now(), peak_memory_mb=runtime.peak_memory_mb(config["device"]))
             _write(record, record_paths)
         _show_results(record, record_paths)
     return record
+
+
+def _run_dir(experiment: Experiment, resume_file: Path | None) -> Path:
+    if resume_file:
+        return resume_file.parent
+    return runtime.make_run_dir(
+        experiment.config["checkpoint_dir"], experiment.spec.name, experiment.config["dataset"]
+    )
 
 
 def _announce(experiment: Experiment, run_dir: Path) -> dict:
@@ -110,32 +112,21 @@ def _describe(experiment: Experiment) -> dict:
 def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | None) -> dict:
     config = experiment.config
     train_data, valid_data, test_data = experiment.loaders
-    trainer = experiment.spec.trainer_class(config, experiment.model, run_dir)
-    # The loaders' construction must not shift what training draws, so that models are compared at one seed.
+    trainer = experiment.trainer(run_dir)
+    runtime.reset_peak_memory(config["device"])
+    # What was built before must not shift what training draws, so that models are compared at one seed.
     experiment.seed()
     if resume_file:
         trainer.train_loader = train_data
         trainer.resume_checkpoint(resume_file)
     show_progress = bool(config["show_progress"])
     trainer.fit(train_data, valid_data, saved=True, show_progress=show_progress)
-    results, ranks = {}, {}
-    trainer.load(trainer.saved_model_file, resume=False)
+    best = trainer.load(trainer.saved_model_file, resume=False)
     begin = time.perf_counter()
+    results, ranks = {}, {}
     for name, data in (("valid", valid_data), ("test", test_data)):
-        if len(data._dataset) == 0:
-            results[name] = {}
-        elif trainer.uses_ranks():
-            ranks[name] = trainer.target_ranks(data, show_progress)
-            results[name] = metrics_from_ranks(ranks[name]["rank"], config["metrics"], config["topk"])
-        else:
-            values = trainer.evaluate(data, load_best_model=False, show_progress=show_progress)
-            results[name] = {key: float(value) for key, value in values.items()}
-    if ranks:
-        popularity = training_popularity(experiment.splits[0])
-        for columns in ranks.values():
-            columns["popularity"] = popularity[columns.pop("target")]
-        records.write_ranks(ranks, run_dir / "ranks.npz")
-    best = max(trainer.history, key=lambda epoch: _epoch_score(epoch, config), default={"epoch": -1})
+        results[name], ranks[name] = _evaluate(trainer, data, show_progress)
+    _write_ranks(ranks, experiment, run_dir / "ranks.npz")
     return {
         "status": "completed",
         **results,
@@ -147,44 +138,80 @@ def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | N
     }
 
 
-def _epoch_score(epoch: dict, config) -> float:
-    score = epoch.get("valid", {}).get(config["valid_metric"].lower(), -np.inf)
-    return score if config["valid_metric_bigger"] else -score
+def _evaluate(trainer, data, show_progress: bool = False) -> tuple[dict[str, float], dict | None]:
+    """Metrics of one split and, where they follow from ranks, the ranks; both empty for an empty split."""
+    if len(data._dataset) == 0:
+        return {}, None
+    if trainer.uses_ranks():
+        ranks = trainer.target_ranks(data, show_progress)
+        return metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"]), ranks
+    values = trainer.evaluate(data, load_best_model=False, show_progress=show_progress)
+    return {name: float(value) for name, value in values.items()}, None
+
+
+def _write_ranks(ranks: dict, experiment: Experiment, path: Path):
+    ranks = {name: columns for name, columns in ranks.items() if columns is not None}
+    if ranks:
+        popularity = training_popularity(experiment.splits[0])
+        for columns in ranks.values():
+            columns["popularity"] = popularity[columns.pop("target")]
+        records.write_ranks(ranks, path)
 
 
 def training_popularity(train) -> np.ndarray:
     """How often each item occurs in training histories, int32 [N]."""
-    counts = np.bincount(train.inter_feat[train.iid_field].numpy(), minlength=train.item_num)
+    users = train.inter_feat[train.uid_field].numpy()
+    targets = train.inter_feat[train.iid_field].numpy()
     lengths = train.inter_feat[train.item_list_length_field].numpy()
-    # A history's first item is never a target; it stands in the row whose history is that item alone.
-    first = train[np.flatnonzero(lengths == 1)][train.iid_field + train.config["LIST_SUFFIX"]][:, 0].numpy()
-    return (counts + np.bincount(first, minlength=train.item_num)).astype(np.int32)
+    # What a user's shortest history holds is no target of that user's rows.
+    order = np.lexsort((lengths, users))
+    shortest = order[np.flatnonzero(np.diff(users[order], prepend=-1))]
+    before = train[shortest][train.iid_field + train.config["LIST_SUFFIX"]].numpy()
+    counts = np.bincount(targets, minlength=train.item_num) + np.bincount(before[before > 0], minlength=train.item_num)
+    return counts.astype(np.int32)
 
 
 def _find_resume(experiment: Experiment, resume: str) -> Path | None:
-    """The ``last.pth`` to go on from, its settings checked against the ones given now."""
+    """The ``last.pth`` to go on from, checked against the settings, data and model at hand before it is used."""
     if resume == "auto":
         path = _newest_unfinished(experiment)
         if path is None:
             print("No unfinished run with these settings; starting a new one.")
-        return path
-    path = Path(resume)
-    path = path / "last.pth" if path.is_dir() else path
+            return None
+    else:
+        path = Path(resume)
+        path = path / "last.pth" if path.is_dir() else path
     state = checkpoint.load_checkpoint(path)
-    changed = _changed_settings(state.get("config", {}), experiment.config.plain())
+    if "optimizer" not in state:
+        raise CheckpointError(f"checkpoint {path} holds weights alone; start a new run from them with --init_from")
+    changed = _changed_settings(state["config"], experiment.config.plain())
     if changed:
         raise ConfigError(f"{path} was trained with other settings, so it cannot be resumed: {', '.join(changed)}")
+    known = _record_beside(path)
+    if known.get("status") == "running" and runtime.is_running(known.get("process")):
+        raise ConfigError(f"the run of {path} is still training, in process {known['process']['pid']}")
+    files, known_files = experiment.statistics()["files"], known.get("data", {}).get("files")
+    if known_files is not None and known_files != files:
+        changed = sorted(name for name, digest in files.items() if known_files.get(name) != digest)
+        raise CheckpointError(f"{path} was trained on other data: {', '.join(changed)} changed since")
+    checkpoint.check_identity(state, experiment.model, path)
+    checkpoint.load_weights(experiment.model, state["state_dict"], path)
     return path
+
+
+def _record_beside(path: Path) -> dict:
+    record_file = path.parent / "record.json"
+    return json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
 
 
 def _newest_unfinished(experiment: Experiment) -> Path | None:
     wanted = experiment.config.plain()
     folders = Path(experiment.config["checkpoint_dir"]).glob(f"{experiment.spec.name}-*")
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
-        record_file, path = folder / "record.json", folder / "last.pth"
-        if not record_file.is_file() or not path.is_file():
+        path = folder / "last.pth"
+        known = _record_beside(path)
+        if not known or not path.is_file():
             continue
-        known = json.loads(record_file.read_text(encoding="utf-8"))
         if known.get("status") == "running" and runtime.is_running(known.get("process")):
             continue
         if known.get("status") != "completed" and not _changed_settings(known.get("config", {}), wanted):
@@ -199,13 +226,16 @@ def _changed_settings(before: dict, now: dict) -> list[str]:
 
 def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
     """Writes an MPO checkpoint's merged weights as a checkpoint of UniSRec, fit for evaluation or init_from."""
+    if Path(output).is_dir():
+        raise CheckpointError(f"output {output} is a folder; name the file to write")
     experiment, state = Experiment.from_checkpoint(path, overrides)
     if not mpo_layers(experiment.model):
         raise CheckpointError(f"checkpoint {path} is of {experiment.spec.name}, which has no MPO layers to merge")
     config = {key: value for key, value in state["config"].items() if not key.startswith("mpo_")}
     merged = {
         "model": OWN_MODELS["UniSRec"].name,
-        "config": {**config, "model": OWN_MODELS["UniSRec"].name},
+        "config": {**config, "model": OWN_MODELS["UniSRec"].name, "init_from": None},
+        "item_hash": state["item_hash"],
         "feature_hash": state["feature_hash"],
         "state_dict": dense_state_dict(experiment.model),
         "epoch": state["epoch"],
@@ -217,12 +247,9 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
 def evaluate_checkpoint(path: str | Path, overrides=None) -> dict[str, dict[str, float]]:
     """Valid and test metrics of a checkpoint, ranked anew."""
     experiment, _ = Experiment.from_checkpoint(path, overrides)
-    _, valid_data, test_data = experiment.loaders
-    trainer = experiment.spec.trainer_class(experiment.config, experiment.model, Path(path).parent)
-    return {
-        name: dict(trainer.evaluate(data, load_best_model=False))
-        for name, data in (("valid", valid_data), ("test", test_data))
-    }
+    trainer = experiment.trainer(Path(path).parent)
+    loaders = dict(zip(("valid", "test"), experiment.loaders[1:], strict=True))
+    return {name: _evaluate(trainer, data)[0] for name, data in loaders.items()}
 
 
 def _write(record: dict, paths):

@@ -10,6 +10,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import torch
 
 from recbole_mpo.errors import RecboleMPOError
@@ -28,7 +29,7 @@ def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
 
 def this_process() -> dict:
     """Which process a run belongs to while its record says ``running``."""
-    return {"pid": os.getpid(), "host": platform.node()}
+    return {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
 
 
 def is_running(process: dict | None) -> bool:
@@ -36,16 +37,20 @@ def is_running(process: dict | None) -> bool:
     if process is None or process["host"] != platform.node() or process["pid"] == os.getpid():
         return False
     try:
-        os.kill(process["pid"], 0)
-    except ProcessLookupError:
+        # A number is used again after a restart, so the process must have started when the record says.
+        return abs(psutil.Process(process["pid"]).create_time() - process["started"]) < 1.0
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        return True
-    return True
+
+
+def reset_peak_memory(device: torch.device):
+    """Starts measuring a GPU's peak anew; a CPU process has one peak for its whole life."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory of the device, or of this process where it runs on the CPU."""
+    """Peak memory of the device since training began; on a CPU that of the process since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024

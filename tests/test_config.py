@@ -224,6 +224,32 @@ class TestKeysAndTypes:
     def test_unknown_key_of_eval_args_suggests(self, refused):
         assert "unknown key 'modes' in eval_args (did you mean 'mode'?)" in refused(eval_args={"modes": "full"})
 
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("epochs", None, "epochs must be a whole number, not empty"),
+            ("n_heads", 0, "n_heads must be at least 1, not 0"),
+            ("learning_rate", -1.0, "learning_rate must be at least 0, not -1.0"),
+            ("temperature", 0, "temperature must be above 0, not 0"),
+            ("clip_grad_norm", 5, "clip_grad_norm must be a mapping such as {max_norm: 5}, not 5"),
+            ("dataset", "other", "dataset is 'other' among the settings, but this run is of 'tiny'"),
+        ],
+    )
+    def test_values_out_of_range_are_named(self, refused, key, value, message):
+        assert message in refused(**{key: value})
+
+    def test_another_model_among_the_settings_is_refused(self, tiny_path):
+        with pytest.raises(ConfigError, match="model is 'SASRec' among the settings, but this run is of 'MPORec'"):
+            make_config("MPORec", "tiny", (), {"data_path": str(tiny_path), "model": "SASRec"})
+
+    def test_sampled_evaluation_needs_padded_rows(self, refused, configure):
+        assert "needs train_mode=pairwise" in refused(eval_args={"mode": "uni10"})
+        assert configure(eval_args={"mode": "uni10"}, train_mode="pairwise")["train_mode"] == "pairwise"
+
+    @pytest.mark.parametrize("text", ["007", "2018-01-01", "on", "a,b", "1e3"])
+    def test_names_and_paths_are_taken_as_written(self, text):
+        assert parse_assignments([f"--dataset={text}", f"--data_path={text}"]) == {"dataset": text, "data_path": text}
+
     @pytest.mark.parametrize("key", ["train_mode", "eval_mode"])
     def test_modes_are_chosen_from_a_list(self, refused, key):
         assert f"{key} is 'fast'; choose one of" in refused(**{key: "fast"})
@@ -342,7 +368,15 @@ class TestSurroundings:
     )
     def test_use_gpu_and_gpu_id_choose_the_device(self, configure, monkeypatch, settings, device):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
         assert configure(**settings)["device"] == torch.device(device)
+
+    @pytest.mark.parametrize("gpu_id", ["4", "first"])
+    def test_a_gpu_that_is_not_there_is_named(self, configure, monkeypatch, gpu_id):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+        with pytest.raises(ConfigError, match=f"gpu_id is '{gpu_id}'; this machine's devices are 0 to 3"):
+            configure(gpu_id=gpu_id)
 
     def test_without_a_gpu_it_is_the_cpu(self, configure, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from recbole_mpo import record as records
 from recbole_mpo.errors import ConfigError, RecordError
 from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import run
+from recbole_mpo.quick_start import run, training_popularity
 from recbole_mpo.runtime import file_hash
 from recbole_mpo.trainer.trainer import MPOTrainer
 
@@ -230,3 +231,31 @@ class TestFiles:
         with np.load(tmp_path / "ranks.npz") as ranks:
             assert {name: ranks[name].tolist() for name in ranks} == {"test_rank": [1, 2], "test_user": [5, 6]}
         assert [entry.name for entry in tmp_path.iterdir()] == ["ranks.npz"]
+
+
+@pytest.mark.parametrize("longest", [50, 1])
+def test_popularity_counts_every_training_interaction_once(tiny_settings, tiny_path, longest):
+    experiment = Experiment.of("UniSRec", "tiny", (), {**tiny_settings, "MAX_ITEM_LIST_LENGTH": longest})
+    popularity = training_popularity(experiment.splits[0])
+    rows = [line.split("\t") for line in (tiny_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]]
+    histories = {}
+    for user, item, _ in sorted(rows, key=lambda row: int(row[2])):
+        histories.setdefault(user, []).append(item)
+    expected = Counter(item for history in histories.values() for item in history[:-2])
+    tokens = experiment.dataset.field2id_token["item_id"]
+    assert {tokens[row]: count for row, count in enumerate(popularity) if count} == expected
+
+
+def test_popularity_of_files_without_first_rows(tmp_path, tiny_settings):
+    """A pre-split train file may hold each user's longest row alone."""
+    folder = tmp_path / "split" / "cut"
+    folder.mkdir(parents=True)
+    header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+    (folder / "cut.train.inter").write_text(header + "u\ta b c\td\nv\tb c\ta\n")
+    (folder / "cut.valid.inter").write_text(header + "u\ta b c d\te\n")
+    (folder / "cut.test.inter").write_text(header + "u\ta b c d e\tf\n")
+    (folder / "cut.text").write_text("item_id:token\ttext:token_seq\n" + "".join(f"{i}\titem {i}\n" for i in "abcdef"))
+    experiment = Experiment.of("UniSRec", "cut", (), {**tiny_settings, "data_path": str(tmp_path / "split")})
+    tokens = experiment.dataset.field2id_token["item_id"]
+    counts = dict(zip(tokens, training_popularity(experiment.splits[0]).tolist(), strict=True))
+    assert counts == {"[PAD]": 0, "a": 2, "b": 2, "c": 2, "d": 1, "e": 0, "f": 0}

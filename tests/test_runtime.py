@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 import torch
 
@@ -40,11 +41,14 @@ def test_a_process_is_running_while_it_lives_on_this_machine():
     assert not runtime.is_running(own)
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        assert runtime.is_running({**own, "pid": other.pid})
-        assert not runtime.is_running({"pid": other.pid, "host": "elsewhere"})
+        alive = {**own, "pid": other.pid, "started": psutil.Process(other.pid).create_time()}
+        assert runtime.is_running(alive)
+        assert not runtime.is_running({**alive, "host": "elsewhere"})
+        # After a restart of the machine another process may have the number.
+        assert not runtime.is_running({**alive, "started": alive["started"] - 3600})
     finally:
         other.communicate(b"\n")
-    assert not runtime.is_running({**own, "pid": other.pid})
+    assert not runtime.is_running(alive)
 
 
 class TestRevision:

@@ -44,6 +44,7 @@ class TextSequentialRecommender(SequentialRecommender):
         self.apply(self._init_weights)
 
     def _build_item_encoder(self, config, dataset):
+        has_no_features = torch.arange(self.n_items) == 0
         if self.uses_text:
             self.register_buffer("item_features", dataset.item_features(), persistent=False)
             self.feature_hash = dataset.feature_hash
@@ -54,6 +55,9 @@ class TextSequentialRecommender(SequentialRecommender):
                 config["adaptor_dropout_prob"],
                 config["noisy_gating"],
             )
+            if self.item_input == "text":
+                has_no_features = ~self.item_features.any(dim=1)
+        self.register_buffer("has_no_features", has_no_features, persistent=False)
         if self.item_input != "text":
             self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
 
@@ -88,13 +92,13 @@ class TextSequentialRecommender(SequentialRecommender):
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
         """Vectors [N, D] of all items, or [len(ids), D] of the given ones.
 
-        PAD's vector takes no gradient. It stays in the softmax as in UniSRec's published code, but all it is made
-        of are the whitening biases, and its tiny norm would turn them into the largest gradients of a step.
+        PAD, and items of ``item_input: text`` without text, take no gradient. They stay in the softmax as in
+        UniSRec's published code, but all their vectors are made of are the whitening biases, and a cosine divides
+        by that tiny norm: theirs would be the largest gradients of a step.
         """
         vectors_ND = self._item_vectors(ids)
-        if ids is None:
-            return torch.cat((vectors_ND[:1].detach(), vectors_ND[1:]))
-        return torch.where((ids == 0).unsqueeze(-1), vectors_ND.detach(), vectors_ND)
+        blank = self.has_no_features if ids is None else self.has_no_features.index_select(0, ids)
+        return torch.where(blank.unsqueeze(-1), vectors_ND.detach(), vectors_ND)
 
     def _item_vectors(self, ids: Tensor | None) -> Tensor:
         if not self.uses_text:
@@ -147,20 +151,21 @@ class TextSequentialRecommender(SequentialRecommender):
             )
             states, targets = states_TD.index_select(0, interaction.predicting), interaction.targets
         else:
-            states = self._last_states(item_vectors, interaction)
+            states = self.encode_histories(item_vectors, interaction)
             targets = interaction[self.POS_ITEM_ID]
         return full_cross_entropy(self.score(states, item_vectors), targets, self.mask_pad)
 
     def predict(self, interaction) -> Tensor:
         """Scores [B] of one item per row."""
         item_vectors = self.encode_items()
-        states = self._last_states(item_vectors, interaction)
+        states = self.encode_histories(item_vectors, interaction)
         return self.score(states, item_vectors).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores [B, N] of all items."""
         item_vectors = self.encode_items()
-        return self.score(self._last_states(item_vectors, interaction), item_vectors)
+        return self.score(self.encode_histories(item_vectors, interaction), item_vectors)
 
-    def _last_states(self, item_vectors: Tensor, interaction) -> Tensor:
+    def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
+        """The last states [B, D] of RecBole's padded rows."""
         return self.encode_sequences(item_vectors, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])

@@ -7,9 +7,9 @@ pickle runs code. Here a checkpoint is a dict of tensors, numbers, strings and l
 import os
 import pickle
 import random
+import zipfile
 from logging import getLogger
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -17,38 +17,48 @@ import torch
 from recbole_mpo.errors import CheckpointError
 
 FORMAT_VERSION = 1
+OTHERS = "use another one, such as last.pth or best.pth of the same run"
 
 
 def save_checkpoint(state: dict, path: str | Path):
-    """Writes ``state`` with the format version; a crash leaves the former file untouched."""
+    """Writes ``state`` with the format version; a crash leaves the former file untouched.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    torch.save({"format_version": FORMAT_VERSION, **state}, temporary)
-    os.replace(temporary, path)
+    try:
+        torch.save({"format_version": FORMAT_VERSION, **state}, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as problem:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"checkpoint {path} cannot be written: {problem}") from problem
 
 
-def load_checkpoint(path: str | Path, map_location="cpu") -> dict:
-    """Reads a checkpoint with ``weights_only=True``.
+def load_checkpoint(path: str | Path) -> dict:
+    """Reads a checkpoint to the CPU with ``weights_only=True``.
 
     Raises:
         CheckpointError: missing, truncated, not of this package, or of a newer format.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give a file in it, such as {path / 'best.pth'}")
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"checkpoint {path} is damaged or truncated, or no checkpoint at all; {OTHERS}")
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise CheckpointError(
             f"checkpoint {path} holds pickled objects and was not loaded, for they can run code; "
             "save its weights alone, torch.save({'state_dict': ...}), with the program that made it"
         ) from problem
-    except (RuntimeError, EOFError, BadZipFile, ValueError, OSError) as problem:
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, OSError) as problem:
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"checkpoint {path} is damaged or truncated ({reason}); use another one, such as last.pth or "
-            "best.pth of the same run"
-        ) from problem
+        raise CheckpointError(f"checkpoint {path} is damaged or truncated ({reason}); {OTHERS}") from problem
     if not isinstance(state, dict) or "state_dict" not in state:
         raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
     if state.get("format_version", 0) > FORMAT_VERSION:
@@ -88,14 +98,22 @@ def _shape_lines(problem: RuntimeError) -> str:
     return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
-def check_features(state: dict, feature_hash: str | None, path: str | Path):
-    """Refuses a checkpoint whose text features are not those of the model at hand."""
-    stored = state.get("feature_hash")
-    if stored != feature_hash:
+def check_identity(state: dict, model, path: str | Path):
+    """Refuses a checkpoint of other items, another numbering of them, or other text features.
+
+    ``model`` carries ``item_hash`` and, where it takes text, ``feature_hash``.
+    """
+    if state.get("item_hash") != model.item_hash:
         raise CheckpointError(
-            f"checkpoint {path} was trained on item features {_short(stored)}, the model has "
-            f"{_short(feature_hash)}: restore the item text, encoder or feature_file it was trained with, or "
-            "start a new run from its weights with --init_from"
+            f"checkpoint {path} was trained on other items, or on the same in another order (ids follow the order "
+            "of appearance): restore its interaction files, or start a new run from its weights with --init_from"
+        )
+    feature_hash = getattr(model, "feature_hash", None)
+    if state.get("feature_hash") != feature_hash:
+        raise CheckpointError(
+            f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, the model has "
+            f"{_short(feature_hash)}: restore the item text, encoder or feature_file it was trained with (encoding "
+            "on another device may differ in rounding: copy cache_dir), or start a new run with --init_from"
         )
 
 
@@ -103,8 +121,8 @@ def _short(feature_hash: str | None) -> str:
     return feature_hash[:12] if feature_hash else "none"
 
 
-def rng_state() -> dict:
-    """The global random generators, as plain data."""
+def rng_state(device: torch.device) -> dict:
+    """The global random generators, and that of ``device``, as plain data."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -116,21 +134,21 @@ def rng_state() -> dict:
             "gauss": float(gauss),
         },
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "threads": torch.get_num_threads(),
     }
 
 
-def restore_rng_state(state: dict):
+def restore_rng_state(state: dict, device: torch.device):
     """Puts the global random generators back; warns where the thread count, and so rounding, differs."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     saved = state["numpy"]
-    keys = saved["keys"].cpu().numpy().astype(np.uint32)
+    keys = saved["keys"].numpy().astype(np.uint32)
     np.random.set_state((saved["kind"], keys, saved["position"], saved["has_gauss"], saved["gauss"]))
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
     if state["threads"] != torch.get_num_threads():
         getLogger().warning(
             "the checkpoint was written with %d threads, this run has %d: it resumes, but rounding may differ",

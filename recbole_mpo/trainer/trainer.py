@@ -1,6 +1,7 @@
 """Training and evaluation: RecBole's loop, with safe checkpoints, exact resume and rank-based evaluation."""
 
 import time
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from tqdm import tqdm
 
-from recbole_mpo.data.sequences import gather_padded
+from recbole_mpo.errors import RecboleMPOError
 from recbole_mpo.layers.convert import merged
 from recbole_mpo.trainer import checkpoint, ranking
 from recbole_mpo.trainer.strategies import optimizer_groups
@@ -75,6 +76,7 @@ class RunTrainerMixin:
         return {
             "model": self.config["model"],
             "config": self.config.plain(),
+            "item_hash": self.model.item_hash,
             "feature_hash": getattr(self.model, "feature_hash", None),
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
@@ -84,7 +86,7 @@ class RunTrainerMixin:
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": None if best is None else {key: float(best[key]) for key in best},
             "history": self.history,
-            "rng": checkpoint.rng_state(),
+            "rng": checkpoint.rng_state(self.device),
             "loader_rng": self._loader_generator_state(),
         }
 
@@ -92,14 +94,15 @@ class RunTrainerMixin:
         generator = getattr(self.train_loader, "generator", None)
         return None if generator is None else generator.get_state()
 
-    def load(self, path, *, resume: bool):
-        """Loads weights; with ``resume`` also the optimizer, counters and random generators."""
-        state = checkpoint.load_checkpoint(path, self.device)
-        checkpoint.check_features(state, getattr(self.model, "feature_hash", None), path)
+    def load(self, path, *, resume: bool) -> dict:
+        """Loads weights; with ``resume`` also the optimizer, counters and random generators. Returns the file."""
+        state = checkpoint.load_checkpoint(path)
+        checkpoint.check_identity(state, self.model, path)
         checkpoint.load_weights(self.model, state["state_dict"], path)
         self.model.load_other_parameter(state.get("other_parameter"))
         if resume:
             self._resume_from(state)
+        return state
 
     def _resume_from(self, state: dict):
         self.optimizer.load_state_dict(state["optimizer"])
@@ -110,8 +113,8 @@ class RunTrainerMixin:
         self.history = state["history"]
         self.is_finished = self.cur_step > self.stopping_step or self.start_epoch >= self.epochs
         if state["loader_rng"] is not None:
-            self.train_loader.generator.set_state(state["loader_rng"].cpu())
-        checkpoint.restore_rng_state(state["rng"])
+            self.train_loader.generator.set_state(state["loader_rng"])
+        checkpoint.restore_rng_state(state["rng"], self.device)
 
     def resume_checkpoint(self, resume_file):
         """Goes on from ``resume_file`` (a run's ``last.pth``) as if the run had not been interrupted.
@@ -140,19 +143,34 @@ class RunTrainerMixin:
 
     @torch.no_grad()
     def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
-        """``{"user", "rank", "history_length", "target"}``, each [R], in the order of the rows."""
+        """``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows."""
         self.model.eval()
         columns: dict[str, list] = {"user": [], "rank": [], "history_length": [], "target": []}
-        for interaction, _, _, targets in tqdm(
-            eval_data, desc="Evaluate", ncols=100, disable=not show_progress, leave=False
-        ):
-            scores = self.model.full_sort_predict(interaction.to(self.device))
-            scores = scores.view(len(targets), -1)
-            columns["user"].append(interaction[self.config["USER_ID_FIELD"]].cpu())
-            columns["rank"].append(ranking.ranks_of_targets(scores, targets.to(self.device)).cpu())
-            columns["history_length"].append(interaction[self.config["ITEM_LIST_LENGTH_FIELD"]].cpu())
-            columns["target"].append(targets)
+        batches = tqdm(eval_data, desc="Evaluate", ncols=100, disable=not show_progress, leave=False)
+        with self._ranking() as rank:
+            for interaction, _, _, targets in batches:
+                columns["rank"].append(rank(interaction.to(self.device), targets.to(self.device)).cpu())
+                columns["user"].append(interaction[self.config["USER_ID_FIELD"]].cpu())
+                columns["history_length"].append(interaction[self.config["ITEM_LIST_LENGTH_FIELD"]].cpu())
+                columns["target"].append(targets)
         return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in columns.items()}
+
+    @contextmanager
+    def _ranking(self):
+        """A function from (interaction, targets) to ranks, for the time of one evaluation."""
+
+        def rank(interaction, targets):
+            scores = self.model.full_sort_predict(interaction)
+            return ranking.ranks_of_targets(scores.view(len(targets), -1), targets)
+
+        yield rank
+
+    def _check_nan(self, loss):
+        if torch.isnan(loss):
+            raise RecboleMPOError(
+                f"the training loss is not a number in epoch {len(self.history)}; lower learning_rate or set "
+                "clip_grad_norm, then go on from the last checkpoint with --resume"
+            )
 
     def mean_seconds(self) -> dict[str, float]:
         """Mean seconds of an epoch's training and of an evaluation, over the epochs run so far."""
@@ -181,6 +199,7 @@ class MPOTrainer(RunTrainer):
             train_data.set_epoch(epoch_idx)
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
+    @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         if load_best_model:
             self.load(model_file or self.saved_model_file, resume=False)
@@ -188,36 +207,20 @@ class MPOTrainer(RunTrainer):
         with merged(self.model):
             return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
-    @torch.no_grad()
-    def target_ranks(self, eval_data, show_progress=False):
-        """Ranks with item vectors computed once, on the merged model; rows are gathered from flat histories."""
-        dataset = eval_data._dataset
-        if not hasattr(dataset, "flat_items"):
-            return super().target_ranks(eval_data, show_progress)
-        self.model.eval()
-        rows = dataset.rows()
-        targets = dataset.flat_items[rows.ends]
-        ranks = np.zeros(len(rows), dtype=np.int32)
+    @contextmanager
+    def _ranking(self):
+        """On the merged model, with the item vectors computed once."""
         with merged(self.model):
             item_vectors = self.model.encode_items()
-            step = ranking.rows_per_batch(self.test_batch_size, len(item_vectors))
-            for begin in tqdm(
-                range(0, len(rows), step), desc="Evaluate", ncols=100, disable=not show_progress, leave=False
-            ):
-                batch = slice(begin, begin + step)
-                ranks[batch] = self._batch_ranks(dataset, rows, targets, batch, item_vectors)
-        lengths = rows.lengths.astype(np.int32)
-        users, items = rows.users.astype(np.int32), targets.astype(np.int32)
-        return {"user": users, "rank": ranks, "history_length": lengths, "target": items}
+            rows = ranking.rows_per_batch(self.test_batch_size, len(item_vectors))
 
-    def _batch_ranks(self, dataset, rows, targets, batch, item_vectors):
-        lengths = rows.lengths[batch]
-        history = gather_padded(dataset.flat_items, rows.ends[batch] - lengths, lengths)
-        states = self.model.encode_sequences(
-            item_vectors,
-            torch.from_numpy(history).to(self.device),
-            torch.from_numpy(lengths).to(self.device),
-        )
-        scores = self.model.score(states, item_vectors)
-        wanted = torch.from_numpy(targets[batch]).to(self.device)
-        return ranking.ranks_of_targets(scores, wanted).cpu().numpy()
+            def rank(interaction, targets):
+                states = self.model.encode_histories(item_vectors, interaction)
+                return torch.cat(
+                    [
+                        ranking.ranks_of_targets(self.model.score(some, item_vectors), wanted)
+                        for some, wanted in zip(states.split(rows), targets.split(rows), strict=True)
+                    ]
+                )
+
+            yield rank

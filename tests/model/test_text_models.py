@@ -195,6 +195,25 @@ def test_pad_takes_no_gradient_but_stays_in_the_softmax(tiny_settings):
     assert model.calculate_loss(packed) < loss
 
 
+def test_items_without_text_take_no_gradient_of_their_own(tiny_settings, tiny_path):
+    text = tiny_path / "tiny" / "tiny.text"
+    lines = text.read_text().splitlines()
+    text.write_text("\n".join([*lines[:-3], *(f"{line.split(chr(9))[0]}\t." for line in lines[-3:])]) + "\n")
+    experiment = Experiment.of("UniSRec", "tiny", (), {**tiny_settings, **QUIET})
+    model = experiment.model
+    assert model.has_no_features.sum() == 1 + 3
+    for expert in model.moe_adaptor.experts:
+        torch.nn.init.normal_(expert.bias, std=1e-3)
+    vectors = model.encode_items()
+    weights = torch.randn_like(vectors)
+    for blank in (True, False):
+        rows = model.has_no_features == blank
+        (gradient,) = torch.autograd.grad(
+            (vectors * weights)[rows].sum(), model.moe_adaptor.w_gate, retain_graph=True, allow_unused=True
+        )
+        assert bool(gradient.any()) != blank
+
+
 def test_unknown_choices_are_named(tiny_settings):
     for overrides, message in [
         ({"item_input": "texts"}, "item_input is 'texts'; choose one of text, text\\+id, id"),

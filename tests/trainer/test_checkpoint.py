@@ -11,6 +11,8 @@ from recbole_mpo.experiment import Experiment
 from recbole_mpo.quick_start import evaluate_checkpoint, merge_checkpoint, run
 from recbole_mpo.trainer import checkpoint
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def trained(tiny_settings, tmp_path):
@@ -36,9 +38,10 @@ def test_a_crash_while_writing_keeps_the_former_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", torn)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CheckpointError, match=r"last\.pth cannot be written: disk full"):
         checkpoint.save_checkpoint({"state_dict": {}, "epoch": 2}, path)
     assert checkpoint.load_checkpoint(path)["epoch"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pth"]
 
 
 @pytest.mark.parametrize("kept", [0, 10, 3000])
@@ -58,6 +61,11 @@ def test_pickled_objects_are_refused(tmp_path):
 
 
 def test_missing_foreign_and_newer_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"is a folder; give a file in it, such as .*best\.pth"):
+        checkpoint.load_checkpoint(tmp_path)
+    (tmp_path / "notes.txt").write_text("no checkpoint")
+    with pytest.raises(CheckpointError, match=r"notes\.txt is damaged or truncated, or no checkpoint at all"):
+        checkpoint.load_checkpoint(tmp_path / "notes.txt")
     with pytest.raises(CheckpointError, match=r"none\.pth does not exist"):
         checkpoint.load_checkpoint(tmp_path / "none.pth")
     torch.save({"weights": {}}, tmp_path / "foreign.pth")
@@ -92,18 +100,33 @@ def test_other_features_are_refused(trained, tiny_path):
         Experiment.from_checkpoint(folder / "best.pth")
 
 
+@pytest.mark.parametrize("name", ["SASRec", "UniSRec"])
+def test_another_numbering_of_the_items_is_refused(tiny_settings, tiny_path, tmp_path, name):
+    """Ids follow the order of appearance: the same rows in another order are other ids."""
+    settings = {**tiny_settings, "epochs": 1, "item_input": "id"}
+    if name == "SASRec":
+        keys = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "epochs", "hidden_size", "inner_size")
+        settings = {key: settings[key] for key in keys}
+    record = run(name, "tiny", (), settings)
+    path = tiny_path / "tiny" / "tiny.inter"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    with pytest.raises(CheckpointError, match="trained on other items, or on the same in another order"):
+        evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
+
+
 def test_random_generators_come_back():
     torch.manual_seed(1), np.random.seed(1), random.seed(1)
     np.random.normal()  # leaves a second normal waiting in NumPy's state
-    state = checkpoint.rng_state()
+    state = checkpoint.rng_state(CPU)
     expected = (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random())
-    checkpoint.restore_rng_state(state)
+    checkpoint.restore_rng_state(state, CPU)
     assert (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random()) == expected
 
 
 def test_another_thread_count_warns(caplog):
-    state = checkpoint.rng_state()
-    checkpoint.restore_rng_state({**state, "threads": state["threads"] + 1})
+    state = checkpoint.rng_state(CPU)
+    checkpoint.restore_rng_state({**state, "threads": state["threads"] + 1}, CPU)
     assert "rounding may differ" in caplog.text
 
 
@@ -136,3 +159,22 @@ def test_init_from_takes_dense_or_mpo_weights(trained, tiny_settings, tmp_path):
         assert (started.model.eval().full_sort_predict(rows) - expected).abs().max() < 1e-4
     expanded = Experiment.of("MPORecExpand", "tiny", (), {**tiny_settings, "init_from": str(folder / "best.pth")})
     assert (expanded.model.eval().full_sort_predict(rows) - expected).abs().max() < 1e-4
+
+
+def test_a_run_started_from_a_checkpoint_does_not_need_it_later(trained, tiny_settings, tmp_path):
+    _, _, folder = trained
+    start = tmp_path / "start.pth"
+    merge_checkpoint(folder / "best.pth", start)
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "init_from": str(start)})
+    start.unlink()
+    results = evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
+    assert results["test"] == pytest.approx(record["test"], abs=1e-12)
+
+
+def test_merge_refuses_what_has_nothing_to_merge(tiny_settings, tmp_path):
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1})
+    path = tmp_path / "saved" / record["run_id"] / "best.pth"
+    with pytest.raises(CheckpointError, match="is of UniSRec, which has no MPO layers to merge"):
+        merge_checkpoint(path, tmp_path / "dense.pth")
+    with pytest.raises(CheckpointError, match="is a folder; name the file to write"):
+        merge_checkpoint(path, tmp_path)

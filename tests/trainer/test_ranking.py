@@ -58,13 +58,3 @@ def test_equals_recboles_evaluator(tiny_settings, tmp_path, model):
     ours, recboles = results
     assert set(ours) == set(recboles) and len(ours) == 18
     assert {key: float(value) for key, value in recboles.items()} == pytest.approx(ours, abs=1e-9)
-
-
-def test_item_vectors_are_computed_once_per_evaluation(tiny_settings, tmp_path, monkeypatch):
-    experiment = Experiment.of("MPORec", "tiny", (), {**tiny_settings, "eval_batch_size": 3})
-    trainer = experiment.spec.trainer_class(experiment.config, experiment.model, tmp_path)
-    calls = []
-    encode = experiment.model.encode_items
-    monkeypatch.setattr(experiment.model, "encode_items", lambda *ids: calls.append(ids) or encode(*ids))
-    trainer.evaluate(experiment.loaders[2], load_best_model=False)
-    assert calls == [()]

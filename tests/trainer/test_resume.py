@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
-from recbole_mpo.errors import ConfigError
-from recbole_mpo.quick_start import run
+from recbole_mpo.errors import CheckpointError, ConfigError
+from recbole_mpo.quick_start import merge_checkpoint, run
 
 
 def comparable(record):
@@ -122,13 +123,17 @@ def interrupted(tiny_settings, tmp_path, process):
 def test_auto_continues_the_run_of_a_process_that_is_gone(tiny_settings, tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    folder = interrupted(tiny_settings, tmp_path, {"pid": gone.pid, "host": platform.node()})
+    folder = interrupted(tiny_settings, tmp_path, {"pid": gone.pid, "host": platform.node(), "started": 0.0})
     continued = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume="auto")
     assert (continued["run_id"], continued["epochs_run"]) == (folder.name, 3)
 
 
 def test_auto_leaves_a_run_alone_that_another_process_trains(tiny_settings, tmp_path):
-    folder = interrupted(tiny_settings, tmp_path, {"pid": os.getppid(), "host": platform.node()})
+    parent = psutil.Process(os.getppid())
+    process = {"pid": parent.pid, "host": platform.node(), "started": parent.create_time()}
+    folder = interrupted(tiny_settings, tmp_path, process)
+    with pytest.raises(ConfigError, match=f"is still training, in process {parent.pid}"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume=str(folder))
     other = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume="auto")
     assert other["run_id"] != folder.name
 
@@ -136,6 +141,24 @@ def test_auto_leaves_a_run_alone_that_another_process_trains(tiny_settings, tmp_
 def test_dry_run_and_resume_exclude_each_other(tiny_settings):
     with pytest.raises(ConfigError, match="give one of them"):
         run("UniSRec", "tiny", (), tiny_settings, resume="auto", dry_run=True)
+
+
+def test_a_refused_resume_leaves_the_record_as_it_was(tiny_settings, tiny_path, tmp_path):
+    first = run("UniSRec", "tiny", (), tiny_settings)
+    folder = tmp_path / "saved" / first["run_id"]
+    before = (folder / "record.json").read_text()
+    text = tiny_path / "tiny" / "tiny.text"
+    text.write_text(text.read_text().replace("number 3.", "number three."))
+    with pytest.raises(CheckpointError, match=r"was trained on other data: tiny\.text changed since"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume=str(folder))
+    assert (folder / "record.json").read_text() == before
+
+
+def test_weights_alone_cannot_be_resumed(tiny_settings, tmp_path):
+    first = run("MPORec", "tiny", (), tiny_settings)
+    merge_checkpoint(tmp_path / "saved" / first["run_id"] / "best.pth", tmp_path / "dense.pth")
+    with pytest.raises(CheckpointError, match="holds weights alone; start a new run from them with --init_from"):
+        run("UniSRec", "tiny", (), tiny_settings, resume=str(tmp_path / "dense.pth"))
 
 
 def test_auto_starts_anew_where_nothing_is_unfinished(tiny_settings, capsys):

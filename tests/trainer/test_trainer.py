@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recbole_mpo.errors import RecboleMPOError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.quick_start import run
 
@@ -57,6 +58,14 @@ def test_best_checkpoint_is_the_best_epochs(tiny_settings, tmp_path):
     assert best["epoch"] == record["best_epoch"]
 
 
+def test_best_epoch_is_the_saved_one_where_scores_tie(tiny_settings, tmp_path):
+    """RecBole saves again at an equal score: with a frozen model every epoch ties."""
+    settings = {**tiny_settings, "epochs": 3, "learning_rate": 0.0}
+    record = run("UniSRec", "tiny", (), settings)
+    best = torch.load(tmp_path / "saved" / record["run_id"] / "best.pth", weights_only=True)
+    assert record["best_epoch"] == best["epoch"] == 2
+
+
 def test_early_stopping_counts_evaluations(tiny_settings):
     record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 50, "stopping_step": 2, "learning_rate": 0.05})
     assert record["epochs_run"] == record["best_epoch"] + 1 + 3
@@ -64,6 +73,26 @@ def test_early_stopping_counts_evaluations(tiny_settings):
 
 
 def test_nan_loss_stops_with_a_failed_record(tiny_settings, tmp_path):
-    with pytest.raises(ValueError, match="nan"):
+    with pytest.raises(RecboleMPOError, match="loss is not a number in epoch .* lower learning_rate"):
         run("UniSRec", "tiny", (), {**tiny_settings, "learning_rate": 1e30}, record_path=tmp_path / "r.json")
     assert '"status": "failed"' in (tmp_path / "r.json").read_text()
+
+
+@pytest.mark.parametrize("train_mode", ["packed", "pairwise"])
+def test_items_are_encoded_once_per_evaluation(tiny_settings, tmp_path, monkeypatch, train_mode):
+    settings = {**tiny_settings, "eval_batch_size": 3, "train_mode": train_mode}
+    experiment = Experiment.of("MPORec", "tiny", (), settings)
+    trainer = experiment.trainer(tmp_path)
+    calls = []
+    encode = experiment.model.encode_items
+    monkeypatch.setattr(experiment.model, "encode_items", lambda *ids: calls.append(ids) or encode(*ids))
+    ranks = trainer.target_ranks(experiment.loaders[2])
+    assert calls == [()] and len(ranks["rank"]) == len(experiment.splits[2])
+
+
+def test_packed_and_pairwise_evaluate_alike(tiny_settings, tmp_path):
+    found = []
+    for train_mode in ("packed", "pairwise"):
+        experiment = Experiment.of("MPORec", "tiny", (), {**tiny_settings, "train_mode": train_mode})
+        found.append(experiment.trainer(tmp_path).evaluate(experiment.loaders[2], load_best_model=False))
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
