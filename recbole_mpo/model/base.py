@@ -92,13 +92,16 @@ class TextSequentialRecommender(SequentialRecommender):
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
         """Vectors [N, D] of all items, or [len(ids), D] of the given ones.
 
-        PAD, and items of ``item_input: text`` without text, take no gradient. They stay in the softmax as in
-        UniSRec's published code, but all their vectors are made of are the whitening biases, and a cosine divides
-        by that tiny norm: theirs would be the largest gradients of a step.
+        Items of ``item_input: text`` without text have the vector zero: they score zero and teach nothing. PAD
+        stays in the softmax as in UniSRec's published code, but takes no gradient. All the adaptor could make of
+        either are the whitening biases, and a cosine divides by that tiny norm: theirs would be the largest
+        gradients of a step.
         """
         vectors_ND = self._item_vectors(ids)
+        rows = torch.arange(self.n_items, device=vectors_ND.device) if ids is None else ids
         blank = self.has_no_features if ids is None else self.has_no_features.index_select(0, ids)
-        return torch.where(blank.unsqueeze(-1), vectors_ND.detach(), vectors_ND)
+        constant_ND = vectors_ND.detach() * (rows == 0).unsqueeze(-1)
+        return torch.where(blank.unsqueeze(-1), constant_ND, vectors_ND)
 
     def _item_vectors(self, ids: Tensor | None) -> Tensor:
         if not self.uses_text:

@@ -195,7 +195,7 @@ def test_pad_takes_no_gradient_but_stays_in_the_softmax(tiny_settings):
     assert model.calculate_loss(packed) < loss
 
 
-def test_items_without_text_take_no_gradient_of_their_own(tiny_settings, tiny_path):
+def test_items_without_text_score_zero_and_take_no_gradient(tiny_settings, tiny_path):
     text = tiny_path / "tiny" / "tiny.text"
     lines = text.read_text().splitlines()
     text.write_text("\n".join([*lines[:-3], *(f"{line.split(chr(9))[0]}\t." for line in lines[-3:])]) + "\n")
@@ -205,6 +205,7 @@ def test_items_without_text_take_no_gradient_of_their_own(tiny_settings, tiny_pa
     for expert in model.moe_adaptor.experts:
         torch.nn.init.normal_(expert.bias, std=1e-3)
     vectors = model.encode_items()
+    assert not vectors[1:][model.has_no_features[1:]].any() and vectors[0].any()
     weights = torch.randn_like(vectors)
     for blank in (True, False):
         rows = model.has_no_features == blank
