@@ -36,10 +36,9 @@ def _as_list(value) -> list[str]:
 def run_command(arguments: list[str]) -> int:
     """``run``: one experiment."""
     settings, flags, _ = _split(arguments, ("dry_run",))
-    model, dataset = str(_take(settings, "model", "run")), str(_take(settings, "dataset", "run"))
+    model, dataset = _take(settings, "model", "run"), _take(settings, "dataset", "run")
     files = _as_list(settings.pop("config_files", None))
     resume, record = settings.pop("resume", None), settings.pop("record", None)
-    resume, record = (None if value is None else str(value) for value in (resume, record))
     dry_run = bool(settings.pop("dry_run", "dry_run" in flags))
     run(model, dataset, files, settings, dry_run=dry_run, resume=resume, record_path=record)
     return 0
@@ -48,7 +47,7 @@ def run_command(arguments: list[str]) -> int:
 def evaluate_command(arguments: list[str]) -> int:
     """``evaluate``: a checkpoint's metrics."""
     settings, _, _ = _split(arguments)
-    results = evaluate_checkpoint(str(_take(settings, "checkpoint", "evaluate")), settings)
+    results = evaluate_checkpoint(_take(settings, "checkpoint", "evaluate"), settings)
     for split, metrics in results.items():
         print(f"{split}: " + "  ".join(f"{name} {value:.6f}" for name, value in metrics.items()))
     return 0
@@ -57,7 +56,7 @@ def evaluate_command(arguments: list[str]) -> int:
 def merge_command(arguments: list[str]) -> int:
     """``merge``: an MPO checkpoint as a dense one."""
     settings, _, _ = _split(arguments)
-    source, output = (str(_take(settings, name, "merge")) for name in ("checkpoint", "output"))
+    source, output = (_take(settings, name, "merge") for name in ("checkpoint", "output"))
     merge_checkpoint(source, output, settings)
     print(f"wrote {output}")
     return 0
@@ -74,7 +73,7 @@ def recommend_command(arguments: list[str]) -> int:
             raw["items"] = argument.removeprefix("--items=")
             arguments = [other for other in arguments if other is not argument]
     settings, _, _ = _split(arguments)
-    path = str(_take(settings, "checkpoint", "recommend"))
+    path = _take(settings, "checkpoint", "recommend")
     topk = settings.pop("topk", 10)
     if not isinstance(topk, int) or isinstance(topk, bool) or topk < 1:
         raise ConfigError(f"topk must be a positive whole number, not {topk!r}")
@@ -82,7 +81,7 @@ def recommend_command(arguments: list[str]) -> int:
     if ("items" in raw) == (histories_file is not None):
         raise ConfigError("recommend needs either --items=token,token or --histories=FILE")
     if histories_file is not None:
-        histories = read_histories(str(histories_file))
+        histories = read_histories(histories_file)
     else:
         histories = [[token.strip() for token in raw["items"].split(",") if token.strip()]]
     recommender = Recommender.from_checkpoint(path, settings)

@@ -11,6 +11,7 @@ from recbole.utils import init_seed
 from recbole_mpo import runtime
 from recbole_mpo.config import MPOConfig
 from recbole_mpo.data.files import SPLITS, find_layout
+from recbole_mpo.data.item_features import text_path
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
@@ -151,7 +152,7 @@ class Experiment:
         }
 
     def _data_files(self):
-        text = Path(self.config["data_path"]) / f"{self.config['dataset']}.text"
+        text = text_path(self.config)
         files = find_layout(self.config.data_root, self.config["dataset"]).files
         return (*files, text) if text.is_file() else files
 
