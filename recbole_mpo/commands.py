@@ -64,26 +64,18 @@ def merge_command(arguments: list[str]) -> int:
 
 def recommend_command(arguments: list[str]) -> int:
     """``recommend``: top items for raw histories."""
-    # Tokens are taken as written: a token such as 007 or 1e3 must not become a number.
-    raw = {}
-    for argument in list(arguments):
-        if argument.startswith("--items="):
-            if "items" in raw:
-                raise ConfigError("--items is given twice; several histories go into a file, --histories=FILE")
-            raw["items"] = argument.removeprefix("--items=")
-            arguments = [other for other in arguments if other is not argument]
     settings, _, _ = _split(arguments)
     path = _take(settings, "checkpoint", "recommend")
     topk = settings.pop("topk", 10)
     if not isinstance(topk, int) or isinstance(topk, bool) or topk < 1:
         raise ConfigError(f"topk must be a positive whole number, not {topk!r}")
-    histories_file = settings.pop("histories", None)
-    if ("items" in raw) == (histories_file is not None):
+    items, histories_file = settings.pop("items", None), settings.pop("histories", None)
+    if (items is None) == (histories_file is None):
         raise ConfigError("recommend needs either --items=token,token or --histories=FILE")
     if histories_file is not None:
         histories = read_histories(histories_file)
     else:
-        histories = [[token.strip() for token in raw["items"].split(",") if token.strip()]]
+        histories = [[token.strip() for token in items.split(",") if token.strip()]]
     recommender = Recommender.from_checkpoint(path, settings)
     for history, found in zip(histories, recommender.recommend(histories, topk), strict=True):
         print(recommender.as_text(history, found))

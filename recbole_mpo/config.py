@@ -44,9 +44,9 @@ LEAST = {
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"), 1),
     **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
 }
-# Names and paths, taken as they are written: 007 is no number and a comma no list.
-TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "histories", "data_path", "cache_dir"}
-TEXT_KEYS |= {"checkpoint_dir", "feature_file", "init_from", "text_encoder", "run_label"}
+# Names, tokens and paths, taken as they are written: 007 is no number and a comma no list.
+TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories", "run_label"}
+TEXT_KEYS |= {"data_path", "cache_dir", "checkpoint_dir", "feature_file", "init_from", "text_encoder"}
 # RecBole trains with Adam where it does not know the name.
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 TYPE_NAMES = {
