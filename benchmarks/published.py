@@ -1,4 +1,4 @@
-"""UniSRec's training step in the published form, on the weights of one of this package's models.
+"""UniSRec's computation in the published form, on the weights of one of this package's models.
 
 Written plainly, as a reference for benchmarks: every prefix is a row padded to 50, the experts run one by one at
 each of its positions and over all items in each step, and RecBole's Transformer encodes the padded rows.
@@ -37,6 +37,10 @@ class PublishedForm(nn.Module):
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean cross-entropy of RecBole's padded rows."""
+        return F.cross_entropy(self.full_sort_predict(interaction), interaction[self.model.POS_ITEM_ID])
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Logits [B, N] of RecBole's padded rows."""
         model, item_seq = self.model, interaction[self.model.ITEM_SEQ]
         inputs_BLD = self.adapt(F.embedding(item_seq, model.item_features))
         inputs_BLD = inputs_BLD + model.position_embedding(torch.arange(item_seq.shape[1]))
@@ -44,8 +48,7 @@ class PublishedForm(nn.Module):
         states_BLD = self.encoder(inputs_BLD, model.get_attention_mask(item_seq), output_all_encoded_layers=True)[-1]
         states_BD = model.gather_indexes(states_BLD, interaction[model.ITEM_SEQ_LEN] - 1)
         items_ND = F.normalize(self.adapt(model.item_features), dim=1)
-        logits_BN = F.normalize(states_BD, dim=1) @ items_ND.t() / model.temperature
-        return F.cross_entropy(logits_BN, interaction[model.POS_ITEM_ID])
+        return F.normalize(states_BD, dim=1) @ items_ND.t() / model.temperature
 
     def adapt(self, features: Tensor) -> Tensor:
         """Item vectors [..., D] of features [..., F], one expert after another."""

@@ -19,8 +19,10 @@ from recbole_mpo.registry import ModelSpec, find_model
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.strategies import freeze
 
-TRAIN_MODES = ("packed", "pairwise")
-EVAL_MODES = ("ranks", "recbole")
+CHOICES = {
+    "train_mode": ("packed", "pairwise"),
+    "eval_mode": ("ranks", "recbole"),
+}
 # One row per item of one data set: the id table, and the text table that UniSRec's published code saves.
 ITEM_TABLES = ("item_embedding.", "plm_embedding.")
 
@@ -29,7 +31,7 @@ def make_config(model: str, dataset: str, config_files=(), overrides=None) -> tu
     """The model's classes and the checked settings of one run."""
     spec = find_model(model)
     config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides)
-    for key, choices in (("train_mode", TRAIN_MODES), ("eval_mode", EVAL_MODES)):
+    for key, choices in CHOICES.items():
         if config[key] is not None and config[key] not in choices:
             raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
@@ -101,8 +103,15 @@ class Experiment:
         if config["train_mode"] != "packed":
             return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
         windows = training_windows(train.rows(), config["MAX_ITEM_LIST_LENGTH"])
-        batch_size, shuffle = config["train_batch_size"], config["shuffle"]
-        return PackedLoader(train, train.flat_items, windows, batch_size, config["seed"], shuffle)
+        return PackedLoader(
+            train,
+            train.flat_items,
+            windows,
+            config["train_batch_size"],
+            config["seed"],
+            shuffle=config["shuffle"],
+            pin_memory=config["device"].type == "cuda",
+        )
 
     @cached_property
     def model(self):

@@ -70,6 +70,7 @@ class Recommender:
             vectors = model.encode_items()
             if extra_features is not None and len(extra_features):
                 vectors = torch.cat((vectors, model.encode_features(extra_features)))
+            self.candidates = model.candidates(vectors)
         self.item_vectors = vectors
 
     @classmethod
@@ -128,7 +129,7 @@ class Recommender:
         states = self.model.encode_sequences(
             self.item_vectors, torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
         )
-        scores = self.model.score(states, self.item_vectors)
+        scores = self.model.queries(states) @ self.candidates.t()
         scores[:, 0] = -torch.inf
         for row, history in enumerate(histories):
             scores[row, torch.from_numpy(history).to(device)] = -torch.inf
@@ -158,11 +159,10 @@ def _with_text_only(features, tokens: list[str], model) -> tuple[list[str], torc
     """
     if model.item_input != "text":
         return tokens, None
-    known = set(tokens)
-    has_text = features.catalogue.any(axis=1)
-    rows = [row for row, token in enumerate(features.item_text.tokens) if token not in known and has_text[row]]
-    extra = torch.from_numpy(features.catalogue[rows]).to(model.item_features.device)
-    return tokens + [features.item_text.tokens[row] for row in rows], extra
+    if not features.text_only:
+        return tokens, None
+    extra = torch.from_numpy(np.stack(list(features.text_only.values()))).to(model.item_features.device)
+    return tokens + [features.item_text.tokens[row] for row in features.text_only], extra
 
 
 def _titles(config) -> dict[str, str]:

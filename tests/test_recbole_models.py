@@ -125,3 +125,13 @@ def test_a_checkpoint_of_another_model_is_refused(settings):
     record = run("GRU4Rec", "tiny", (), settings("GRU4Rec"))
     with pytest.raises(CheckpointError, match="of another architecture: .*gru_layers"):
         run("SASRec", "tiny", (), settings("SASRec", init_from=str(folder_of(record) / "best.pth")))
+
+
+@NAMES
+def test_trimmed_batches_train_and_rank_alike(settings, name):
+    dropout = ("dropout_prob",) if name == "GRU4Rec" else ("hidden_dropout_prob", "attn_dropout_prob")
+    quiet = {**dict.fromkeys(dropout, 0.0), "epochs": 2}
+    trimmed, padded = (run(name, "tiny", (), settings(name, **quiet, trim_batches=trims)) for trims in (True, False))
+    losses = [[epoch["train_loss"] for epoch in record["history"]] for record in (trimmed, padded)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] != losses[1]
+    assert trimmed["test"] == pytest.approx(padded["test"], abs=1e-6)

@@ -1,6 +1,6 @@
 """From a data set's item text to the feature table a model takes.
 
-Shapes: N items in RecBole's internal order (row 0 is PAD), F feature, C items of the text file.
+Shapes: N items in RecBole's internal order (row 0 is PAD), F feature.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from recbole_mpo.text.features import (
     center_features,
     encode_items,
     present_rows,
+    scale_features,
 )
 from recbole_mpo.text.itemtext import ItemText, read_item_text
 from recbole_mpo.text.matrix import feature_hash, read_feature_file
@@ -32,7 +33,8 @@ class ItemFeatures:
         report: how many items have text.
         source: encoder or file the features come from.
         item_text: tokens and texts of the text file.
-        catalogue: [C, F] in the order of ``item_text``, centred and scaled as the table is.
+        text_only: line of the text file to feature [F], centred and scaled as the table is, for the items that
+            have text and no interactions.
     """
 
     table: np.ndarray
@@ -40,7 +42,7 @@ class ItemFeatures:
     report: AlignmentReport
     source: str
     item_text: ItemText
-    catalogue: np.ndarray
+    text_only: dict[int, np.ndarray]
 
 
 def text_path(config) -> Path:
@@ -54,25 +56,22 @@ def load_item_features(config, item_tokens) -> ItemFeatures:
     Raises:
         FeatureError: the matrix does not fit, or not one of the items has a row.
     """
-    item_text, source, raw = _raw_features(config, len(item_tokens) - 1)
-    present = present_rows(raw)
-    catalogue = center_features(raw, present) if config["feature_center"] else raw
+    item_text, source, features = _raw_features(config, len(item_tokens) - 1)
+    present = present_rows(features)
+    if config["feature_center"]:
+        center_features(features, present)
     if config["feature_scale"]:
-        catalogue = _scaled(catalogue, present)
-    table, report = align_features(catalogue, item_text.tokens, item_tokens, item_text.texts)
+        scale_features(features, present)
+    table, report = align_features(features, item_text.tokens, item_tokens, item_text.texts)
     _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
-    return ItemFeatures(table, feature_hash(table), report, source, item_text, catalogue)
-
-
-def _scaled(features_CF: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """One factor for all entries, so that their mean square is one over the rows with text.
-
-    Encoders differ by a factor of ten (MiniLM's entries are about 0.05, BERT's 0.5), and with Adam the adaptor
-    learns as much faster as its input is larger, while its whitening biases move at one and the same speed.
-    """
-    mean_square = float(np.square(features_CF[present], dtype=np.float64).mean()) if present.any() else 0.0
-    return features_CF if mean_square == 0 else (features_CF / np.sqrt(mean_square)).astype(np.float32)
+    known = set(item_tokens)
+    text_only = {
+        row: features[row].copy()
+        for row, token in enumerate(item_text.tokens)
+        if token not in known and present[row]
+    }
+    return ItemFeatures(table, feature_hash(table), report, source, item_text, text_only)
 
 
 def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:

@@ -1,18 +1,19 @@
-"""Training batches: whole histories packed into blocks of nearly equal length.
+"""Training batches: whole histories packed one after another into rows, nearly without padding.
 
 A causal encoder with left-aligned positions computes the same state for a prefix as for that position of the
 whole history, so one pass over a history trains all its prefixes.
 
-Shapes: T positions of a batch (blocks one after another), M targets.
+Shapes: R rows of a batch, L length of a row, M targets, W windows.
 """
 
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mpo.data.sequences import Windows, bucket_edges, gather_padded
+from recbole_mpo.data.sequences import Windows, first_fit, positions_within
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,14 @@ class PackedBatch:
     """One training step.
 
     Attributes:
-        items: [T] item ids, 0 where padded.
-        positions: [T] position within the history's window.
-        blocks: (rows, length) of each block, in the order of T.
-        predicting: [M] indices into T whose state predicts a target.
+        items: [R, L] item ids, 0 where nothing stands.
+        positions: [R, L] position within the history's window.
+        predicting: [M] indices into the R * L positions whose state predicts a target.
         targets: [M] item ids.
     """
 
     items: Tensor
     positions: Tensor
-    blocks: tuple[tuple[int, int], ...]
     predicting: Tensor
     targets: Tensor
 
@@ -37,58 +36,64 @@ class PackedBatch:
         return len(self.targets)
 
     def to(self, device) -> "PackedBatch":
-        """The same batch with its tensors on ``device``."""
-        names = ("items", "positions", "predicting", "targets")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        """The same batch with its tensors on ``device``; the copy does not wait where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "PackedBatch":
+        """The same batch in page-locked memory, from which a GPU copies by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change) -> "PackedBatch":
+        return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
 
 
-def pack(values: np.ndarray, windows: Windows, edges: np.ndarray) -> PackedBatch:
-    """Packs windows over ``values`` into blocks, one per bucket size in ``edges`` that occurs."""
-    bucket = np.searchsorted(edges, windows.lengths)
-    items, positions, blocks, predicting, targets = [], [], [], [], []
-    offset = 0
-    for number in np.unique(bucket):
-        chosen = bucket == number
-        starts, lengths, predicted = windows.starts[chosen], windows.lengths[chosen], windows.targets[chosen]
-        padded = gather_padded(values, starts, lengths)
-        rows, width = padded.shape
-        columns = np.arange(width)
-        predicts = (columns < lengths[:, None]) & (columns >= (lengths - predicted)[:, None])
-        items.append(padded.ravel())
-        positions.append(np.tile(columns, rows))
-        blocks.append((rows, width))
-        predicting.append(np.flatnonzero(predicts) + offset)
-        targets.append(values[(starts[:, None] + 1 + columns)[predicts]])
-        offset += rows * width
+def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
+    """Packs windows over ``values`` into rows as long as the longest of them."""
+    width = int(windows.lengths.max())
+    row, column = first_fit(windows.lengths, width)
+    window, position = positions_within(windows.lengths)
+    source = windows.starts[window] + position
+    place = (row * width + column)[window] + position
+    predicts = position >= (windows.lengths - windows.targets)[window]
+    shape = (int(row.max()) + 1, width)
     return PackedBatch(
-        items=_tensor(items),
-        positions=_tensor(positions),
-        blocks=tuple(blocks),
-        predicting=_tensor(predicting),
-        targets=_tensor(targets),
+        items=_scattered(values[source], place, shape),
+        positions=_scattered(position, place, shape),
+        predicting=torch.from_numpy(place[predicts]),
+        targets=torch.from_numpy(values[source[predicts] + 1].astype(np.int64, copy=False)),
     )
 
 
-def _tensor(parts: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate(parts).astype(np.int64, copy=False))
+def _scattered(values: np.ndarray, place: np.ndarray, shape: tuple[int, int]) -> Tensor:
+    flat = np.zeros(shape[0] * shape[1], dtype=np.int64)
+    flat[place] = values
+    return torch.from_numpy(flat).view(shape)
 
 
 class PackedLoader:
     """Batches of about ``batch_size`` targets, as many per epoch as a loader of single rows would make.
 
-    The order depends on (seed, epoch) alone: nothing is drawn from the global generators.
+    The order depends on (seed, epoch) alone: nothing is drawn from the global generators. A thread packs the next
+    batch while one is trained on; ``pin_memory`` is for a GPU.
     """
 
-    MAX_PADDING = 0.1
-
-    def __init__(self, dataset, values: np.ndarray, windows: Windows, batch_size: int, seed: int, shuffle=True):
+    def __init__(
+        self,
+        dataset,
+        values: np.ndarray,
+        windows: Windows,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        pin_memory: bool = False,
+    ):
         self.dataset = self._dataset = dataset
         self.values = values
         self.windows = windows
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
-        self.edges = bucket_edges(windows.lengths, self.MAX_PADDING)
+        self.pin_memory = pin_memory
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int):
@@ -104,8 +109,16 @@ class PackedLoader:
         return len(self._batches)
 
     def __iter__(self):
-        for chosen in self._batches:
-            windows = Windows(
-                self.windows.starts[chosen], self.windows.lengths[chosen], self.windows.targets[chosen]
-            )
-            yield pack(self.values, windows, self.edges)
+        with ThreadPoolExecutor(max_workers=1) as worker:
+            coming = None
+            for chosen in self._batches:
+                ready, coming = coming, worker.submit(self._pack, chosen)
+                if ready is not None:
+                    yield ready.result()
+            if coming is not None:
+                yield coming.result()
+
+    def _pack(self, chosen: np.ndarray) -> PackedBatch:
+        windows = Windows(self.windows.starts[chosen], self.windows.lengths[chosen], self.windows.targets[chosen])
+        batch = pack(self.values, windows)
+        return batch.pin_memory() if self.pin_memory else batch

@@ -49,6 +49,38 @@ def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -
     return np.where(inside, values[index], 0)
 
 
+def positions_within(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For runs of these lengths, one after another: each element's run and its position in it, both [sum]."""
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    return run, np.arange(len(run)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def first_fit(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places runs in rows of ``width`` by first-fit decreasing: the longest first, each in the first row with room.
+
+    Returns:
+        The row and the column [W] at which each run begins.
+
+    Source: Johnson, "Near-optimal bin packing algorithms", MIT 1973 (at most 11/9 of the fewest rows).
+    """
+    row, column = np.empty_like(lengths), np.empty_like(lengths)
+    free = np.empty(0, dtype=lengths.dtype)
+    for length in np.unique(lengths)[::-1]:
+        runs = np.flatnonzero(lengths == length)
+        slots = free // length
+        missing = max(0, len(runs) - int(slots.sum()))
+        added = -(-missing // (width // length))
+        free = np.append(free, np.full(added, width))
+        slots = free // length
+        filled = np.cumsum(slots)
+        number = np.arange(len(runs))
+        chosen = np.searchsorted(filled, number, side="right")
+        before = number - (filled - slots)[chosen]
+        row[runs], column[runs] = chosen, width - free[chosen] + before * length
+        free -= np.bincount(chosen, minlength=len(free)) * length
+    return row, column
+
+
 def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
     """Targets and history lengths of flat sequences that stand one after another.
 

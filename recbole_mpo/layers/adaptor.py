@@ -8,6 +8,7 @@ Shapes: N items (rows), F feature, D hidden, E experts.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from recbole_mpo.layers.dropout import Dropout, dropout
 from recbole_mpo.layers.mpo import merge_stacked
@@ -55,26 +56,31 @@ class MoEAdaptor(nn.Module):
 
     def gates(self, features_NF: Tensor) -> Tensor:
         """Expert weights [N, E], each row summing to one."""
-        logits_NE = features_NF @ self.w_gate
-        if self.noisy and self.training:
-            spread_NE = F.softplus(features_NF @ self.w_noise) + self.NOISE_FLOOR
-            logits_NE = logits_NE + torch.randn_like(logits_NE) * spread_NE
-        return logits_NE.softmax(dim=-1)
+        # A choice between experts needs all digits, and costs next to nothing.
+        with torch.autocast(features_NF.device.type, enabled=False):
+            logits_NE = features_NF @ self.w_gate
+            if self.noisy and self.training:
+                spread_NE = F.softplus(features_NF @ self.w_noise) + self.NOISE_FLOOR
+                logits_NE = logits_NE + torch.randn_like(logits_NE) * spread_NE
+            return logits_NE.softmax(dim=-1)
 
-    def forward(self, features_NF: Tensor) -> Tensor:
-        """Item vectors [N, D]."""
+    def merge(self) -> tuple[Tensor, Tensor]:
+        """The experts' weights [E, D, F] and biases [E, F], for several calls within one step."""
+        weight_EDF = merge_stacked([expert.lin for expert in self.experts])
+        return weight_EDF, torch.stack([expert.bias for expert in self.experts])
+
+    def forward(self, features_NF: Tensor, merged: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Item vectors [N, D]; ``merged`` is what :meth:`merge` gave, computed here when left out."""
+        weight_EDF, bias_EF = merged or self.merge()
+        weight_EDF = weight_EDF.to(features_NF.dtype)
         gates_NE = self.gates(features_NF)
-        weight_EDF = merge_stacked([expert.lin for expert in self.experts]).to(features_NF.dtype)
-        bias_EF = torch.stack([expert.bias for expert in self.experts])
         shift_ED = torch.bmm(weight_EDF, bias_EF.unsqueeze(-1)).squeeze(-1)
         mixed_ND = self._mix(features_NF, weight_EDF, gates_NE)
         return mixed_ND - gates_NE @ shift_ED
 
     def _mix(self, features_NF: Tensor, weight_EDF: Tensor, gates_NE: Tensor) -> Tensor:
         if self.training and self.dropout > 0:
-            dropped_ENF = dropout(features_NF.expand(len(self.experts), -1, -1), self.dropout)
-            projected_END = torch.bmm(dropped_ENF, weight_EDF.transpose(1, 2))
-            return (projected_END * gates_NE.t().unsqueeze(-1)).sum(dim=0)
+            return _GatedExperts.apply(features_NF, weight_EDF, gates_NE, self.dropout)
         # Without dropout the experts see the same rows, so one matrix product serves them all.
         projected_NED = (features_NF @ weight_EDF.flatten(0, 1).t()).unflatten(1, weight_EDF.shape[:2])
         return torch.bmm(gates_NE.unsqueeze(1), projected_NED).squeeze(1)
@@ -84,3 +90,44 @@ class MoEAdaptor(nn.Module):
         gates_NE = self.gates(features_NF)
         outputs_NED = torch.stack([expert(features_NF) for expert in self.experts], dim=-2)
         return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=-2)
+
+
+class _GatedExperts(torch.autograd.Function):
+    """``sum_e gates[:, e] * (dropout_e(features) @ weight[e].T)``, one expert after another.
+
+    A batched product over all experts writes and reads arrays of E * N * F that no cache holds; a third less time
+    goes by where each expert's part is used as soon as it is there. Features take no gradient: they are frozen.
+    """
+
+    @staticmethod
+    def forward(ctx, features_NF, weight_EDF, gates_NE, rate):
+        dtype = autocast_dtype(features_NF)
+        features_NF, weight_EDF = features_NF.to(dtype), weight_EDF.to(dtype)
+        mixed_ND = gates_NE.new_zeros(len(features_NF), weight_EDF.shape[1])
+        dropped, projected = [], []
+        with torch.autocast(features_NF.device.type, enabled=False):
+            for weight_DF, gates_N in zip(weight_EDF, gates_NE.unbind(dim=1), strict=True):
+                dropped.append(dropout(features_NF, rate))
+                projected.append(dropped[-1] @ weight_DF.t())
+                mixed_ND.addcmul_(projected[-1], gates_N.unsqueeze(1))
+        ctx.save_for_backward(gates_NE, *dropped, *projected)
+        return mixed_ND
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient_ND):
+        gates_NE, *saved = ctx.saved_tensors
+        experts = len(saved) // 2
+        weight_gradient, gates_gradient = [], torch.empty_like(gates_NE)
+        scratch_ND = torch.empty_like(saved[-1])
+        for expert, (dropped_NF, projected_ND) in enumerate(zip(saved[:experts], saved[experts:], strict=True)):
+            gates_gradient[:, expert] = torch.mul(gradient_ND, projected_ND, out=scratch_ND).sum(dim=1)
+            torch.mul(gradient_ND, gates_NE[:, expert, None], out=scratch_ND)
+            weight_gradient.append(scratch_ND.t() @ dropped_NF)
+        return None, torch.stack(weight_gradient), gates_gradient, None
+
+
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """The type in which autocast would multiply ``x``; its own without autocast."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

@@ -21,8 +21,9 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or threshold >= _LEVELS:
         return F.dropout(x, p)
-    keep = _random_int16(x.shape) >= threshold - _LEVELS // 2
-    return torch.where(keep, x * (_LEVELS / (_LEVELS - threshold)), 0.0)
+    # Compared straight into numbers: a product with them is several times faster than a choice by booleans.
+    kept = torch.ge(_random_int16(x.shape), threshold - _LEVELS // 2, out=torch.empty(x.shape, dtype=x.dtype))
+    return x * kept.mul_(_LEVELS / (_LEVELS - threshold))
 
 
 def _random_int16(shape: torch.Size) -> Tensor:

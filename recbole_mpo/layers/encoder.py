@@ -1,22 +1,20 @@
-"""The causal post-norm Transformer of SASRec and UniSRec, over blocks of equally long sequences.
+"""The causal post-norm Transformer of SASRec and UniSRec, over rows that hold one or several sequences.
 
-Module names follow RecBole's ``TransformerEncoder``, so checkpoints of either load into the other. Sequences
-come as *blocks*: all rows of a block have one length, the blocks' positions stand one after another in a flat
-tensor, and only attention looks at a block by itself. Every position-wise product is therefore one call per
-step, whatever the mix of lengths, and a factorised weight is merged once.
+Module names follow RecBole's ``TransformerEncoder``, so checkpoints of either load into the other. A row may hold
+whole sequences one after another (*packed*); each position then names the column at which its own sequence
+starts, and attention does not look beyond it.
 
-Shapes: T positions of all blocks, B rows and L length of a block, D hidden, I inner, H heads.
+Shapes: R rows, L length of a row, D hidden, I inner, H heads, d = D / H.
 """
 
-from collections.abc import Sequence
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mpo.layers.dropout import Dropout
-
-Blocks = Sequence[tuple[int, int]]
+from recbole_mpo.layers.dropout import Dropout, dropout
+from recbole_mpo.layers.mpo import merge_stacked
 
 ACTIVATIONS = {
     "gelu": F.gelu,
@@ -27,8 +25,19 @@ ACTIVATIONS = {
 }
 
 
+def attention_bias(starts_RL: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores [R, 1, L, L]: 0 where position i may see j, else -inf.
+
+    Position i sees its own sequence up to itself: ``starts[i] <= j <= i``.
+    """
+    column = torch.arange(starts_RL.shape[1], device=starts_RL.device)
+    seen = (column >= starts_RL.unsqueeze(2)) & (column <= column.unsqueeze(1))
+    bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+    return bias.unsqueeze(1)
+
+
 class CausalSelfAttention(nn.Module):
-    """Multi-head attention in which position k sees positions 1..k.
+    """Multi-head attention in which a position sees its own sequence up to itself.
 
     Left-aligned rows need no key mask: padding stands to the right of every real position and is never seen.
     """
@@ -46,32 +55,33 @@ class CausalSelfAttention(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.out_dropout = Dropout(hidden_dropout)
 
-    def forward(self, states_TD: Tensor, blocks: Blocks) -> Tensor:
-        queries, keys, values = self.query(states_TD), self.key(states_TD), self.value(states_TD)
-        sizes = [rows * length for rows, length in blocks]
-        contexts = [
-            self._attend(*projected, rows, length)
-            for projected, (rows, length) in zip(
-                zip(queries.split(sizes), keys.split(sizes), values.split(sizes), strict=True),
-                blocks,
-                strict=True,
-            )
-        ]
-        context_TD = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
-        return self.LayerNorm(self.out_dropout(self.dense(context_TD)) + states_TD)
+    def forward(self, states_RLD: Tensor, bias: Tensor | None = None) -> Tensor:
+        """States [R, L, D]; ``bias`` [R, 1, L, L] for packed rows, plainly causal without."""
+        layers = (self.query, self.key, self.value)
+        weight = merge_stacked(layers).flatten(0, 1).to(states_RLD.dtype)
+        projected = F.linear(states_RLD, weight, torch.cat([layer.bias for layer in layers]))
+        heads = projected.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        context_RHLd = self._attend(*heads, bias)
+        context_RLD = context_RHLd.transpose(1, 2).flatten(2)
+        return self.LayerNorm(self.out_dropout(self.dense(context_RLD)) + states_RLD)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, rows: int, length: int) -> Tensor:
-        def heads(flat: Tensor) -> Tensor:
-            return flat.view(rows, length, self.num_heads, -1).transpose(1, 2)
-
-        context_BHLd = F.scaled_dot_product_attention(
-            heads(query),
-            heads(key),
-            heads(value),
-            dropout_p=self.attention_dropout if self.training else 0.0,
-            is_causal=True,
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        rate = self.attention_dropout if self.training else 0.0
+        if query.device.type != "cpu" or rate == 0:
+            return F.scaled_dot_product_attention(query, key, value, bias, rate, is_causal=bias is None)
+        # With dropout a CPU has no fused kernel, and this is faster than torch's unfused one.
+        if bias is None:
+            starts = torch.zeros(1, query.shape[2], dtype=torch.long)
+            bias = attention_bias(starts, query.dtype)
+        shape = (*query.shape[:3], query.shape[2])
+        scores = torch.baddbmm(
+            bias.expand(shape).flatten(0, 1),
+            query.flatten(0, 1),
+            key.flatten(0, 1).transpose(1, 2),
+            alpha=1 / math.sqrt(query.shape[-1]),
         )
-        return context_BHLd.transpose(1, 2).reshape(rows * length, -1)
+        weights = dropout(scores.softmax(dim=-1), rate)
+        return torch.bmm(weights, value.flatten(0, 1)).unflatten(0, query.shape[:2])
 
 
 class FeedForward(nn.Module):
@@ -87,9 +97,9 @@ class FeedForward(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.dropout = Dropout(hidden_dropout)
 
-    def forward(self, states_TD: Tensor) -> Tensor:
-        update_TD = self.dense_2(self.activation(self.dense_1(states_TD)))
-        return self.LayerNorm(self.dropout(update_TD) + states_TD)
+    def forward(self, states_RLD: Tensor) -> Tensor:
+        update_RLD = self.dense_2(self.activation(self.dense_1(states_RLD)))
+        return self.LayerNorm(self.dropout(update_RLD) + states_RLD)
 
 
 class TransformerLayer(nn.Module):
@@ -102,8 +112,8 @@ class TransformerLayer(nn.Module):
         )
         self.feed_forward = FeedForward(hidden_size, inner_size, hidden_dropout, activation, eps)
 
-    def forward(self, states_TD: Tensor, blocks: Blocks) -> Tensor:
-        return self.feed_forward(self.multi_head_attention(states_TD, blocks))
+    def forward(self, states_RLD: Tensor, bias: Tensor | None) -> Tensor:
+        return self.feed_forward(self.multi_head_attention(states_RLD, bias))
 
 
 class CausalTransformerEncoder(nn.Module):
@@ -137,8 +147,15 @@ class CausalTransformerEncoder(nn.Module):
             for _ in range(n_layers)
         )
 
-    def forward(self, states_TD: Tensor, blocks: Blocks) -> Tensor:
-        """States [T, D] after the last layer; ``blocks`` lists (rows, length) in the order of T."""
+    def forward(self, states_RLD: Tensor, starts_RL: Tensor | None = None) -> Tensor:
+        """States [R, L, D] after the last layer.
+
+        Args:
+            states_RLD: inputs.
+            starts_RL: the column at which each position's sequence starts, for packed rows; without it every row
+                is one sequence, left-aligned.
+        """
+        bias = None if starts_RL is None else attention_bias(starts_RL, states_RLD.dtype)
         for layer in self.layer:
-            states_TD = layer(states_TD, blocks)
-        return states_TD
+            states_RLD = layer(states_RLD, bias)
+        return states_RLD

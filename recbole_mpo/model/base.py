@@ -1,23 +1,30 @@
 """What every text model of this package shares: item vectors, sequence states, scores, and the loss.
 
-Shapes: N items (row 0 is PAD), F feature, D hidden, B sequences, L length, T positions of a packed batch,
-M targets.
+Shapes: N items (row 0 is PAD), F feature, D hidden, B sequences, L length, R rows of a packed batch, M targets,
+C candidates of a sampled loss.
 """
+
+from functools import partial
+from logging import getLogger
 
 import torch
 import torch.nn.functional as F
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from recbole_mpo.data.loader import PackedBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.dropout import Dropout
 from recbole_mpo.layers.encoder import CausalTransformerEncoder
-from recbole_mpo.layers.losses import cosine_logits, full_cross_entropy
+from recbole_mpo.layers.losses import catalogue_cross_entropy, inclusion_probability, sampled_cross_entropy, unit
 
 ITEM_INPUTS = ("text", "text+id", "id")
+LOSSES = ("full", "chunked", "sampled")
+# Logits alive at once in the chunked loss, and from where on the full one gets a warning: 128 MB and 4 GB.
+CHUNK_LOGITS, MANY_LOGITS = 1 << 25, 1 << 30
 
 
 class TextSequentialRecommender(SequentialRecommender):
@@ -39,9 +46,27 @@ class TextSequentialRecommender(SequentialRecommender):
         self.temperature = config["temperature"]
         self.mask_pad = config["mask_pad"]
         self.initializer_range = config["initializer_range"]
+        self.item_chunk = config["item_chunk"]
+        self._choose_loss(config, dataset)
         self._build_item_encoder(config, dataset)
         self._build_sequence_encoder(config)
         self.apply(self._init_weights)
+
+    def _choose_loss(self, config, dataset):
+        self.loss = config["loss"]
+        if self.loss not in LOSSES:
+            raise ConfigError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
+        if self.loss == "full" and self.n_items * config["train_batch_size"] > MANY_LOGITS:
+            getLogger().warning(
+                "loss=full holds %d x %d logits at once; loss=chunked gives the same loss in less memory, "
+                "loss=sampled an estimate in less time",
+                config["train_batch_size"],
+                self.n_items,
+            )
+        if self.loss == "sampled":
+            self.sampled_items = min(config["sampled_items"], self.n_items - 1)
+            counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
+            self.register_buffer("target_share", counts / counts.sum(), persistent=False)
 
     def _build_item_encoder(self, config, dataset):
         has_no_features = torch.arange(self.n_items) == 0
@@ -96,27 +121,40 @@ class TextSequentialRecommender(SequentialRecommender):
         stays in the softmax as in UniSRec's published code, but takes no gradient. All the adaptor could make of
         either are the whitening biases, and a cosine divides by that tiny norm: theirs would be the largest
         gradients of a step.
+
+        Where activations of all of them would be too large, ``item_chunk`` items are encoded at a time: without
+        gradient, and for ``loss: chunked``, which encodes a chunk again, with the same noise, in the backward pass.
         """
-        vectors_ND = self._item_vectors(ids)
-        rows = torch.arange(self.n_items, device=vectors_ND.device) if ids is None else ids
-        blank = self.has_no_features if ids is None else self.has_no_features.index_select(0, ids)
-        constant_ND = vectors_ND.detach() * (rows == 0).unsqueeze(-1)
-        return torch.where(blank.unsqueeze(-1), constant_ND, vectors_ND)
+        count = self.n_items if ids is None else len(ids)
+        merged = self.moe_adaptor.merge() if self.uses_text else None
+        recomputes = self.loss == "chunked" and torch.is_grad_enabled()
+        size = self.item_chunk if recomputes or not torch.is_grad_enabled() else count
+        if count <= size:
+            return self._encode_rows(slice(0, count) if ids is None else ids, merged)
+        chunks = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
+        encode = partial(checkpoint, self._encode_rows, use_reentrant=False) if recomputes else self._encode_rows
+        return torch.cat([encode(chunk if ids is None else ids[chunk], merged) for chunk in chunks])
 
-    def _item_vectors(self, ids: Tensor | None) -> Tensor:
+    def _encode_rows(self, rows: slice | Tensor, merged) -> Tensor:
+        vectors_ND = self._item_vectors(rows, merged)
+        has_features = ~_take(self.has_no_features, rows)
+        is_pad = torch.zeros_like(has_features)
+        if isinstance(rows, Tensor):
+            is_pad = rows == 0
+        elif rows.start == 0:
+            is_pad[0] = True
+        taught_ND = vectors_ND * has_features.to(vectors_ND.dtype).unsqueeze(1)
+        return torch.addcmul(taught_ND, vectors_ND.detach(), is_pad.to(vectors_ND.dtype).unsqueeze(1))
+
+    def _item_vectors(self, rows: slice | Tensor, merged) -> Tensor:
         if not self.uses_text:
-            return self._id_vectors(ids)
-        features = self.item_features if ids is None else self.item_features.index_select(0, ids)
-        vectors_ND = self.encode_features(features)
-        return vectors_ND if self.item_input == "text" else vectors_ND + self._id_vectors(ids)
+            return _take(self.item_embedding.weight, rows)
+        vectors_ND = self.encode_features(_take(self.item_features, rows), merged)
+        return vectors_ND if self.item_input == "text" else vectors_ND + _take(self.item_embedding.weight, rows)
 
-    def _id_vectors(self, ids: Tensor | None) -> Tensor:
-        table = self.item_embedding.weight
-        return table if ids is None else F.embedding(ids, table)
-
-    def encode_features(self, features_NF: Tensor) -> Tensor:
+    def encode_features(self, features_NF: Tensor, merged=None) -> Tensor:
         """Vectors [N, D] of text features alone, for items that may have no id."""
-        return self.moe_adaptor(features_NF)
+        return self.moe_adaptor(features_NF, merged)
 
     def encode_sequences(
         self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor, every_position: bool = False
@@ -130,33 +168,75 @@ class TextSequentialRecommender(SequentialRecommender):
             every_position: return [B, L, D] instead of the last state [B, D].
         """
         rows, length = item_seq.shape
-        positions = torch.arange(length, device=item_seq.device).expand(rows, length).reshape(-1)
-        states_TD = self._encode_blocks(item_vectors, item_seq.reshape(-1), positions, [(rows, length)])
+        positions = torch.arange(length, device=item_seq.device).expand(rows, length)
+        states_BLD = self._encode_positions(item_vectors, item_seq, positions)
         if every_position:
-            return states_TD.view(rows, length, -1)
+            return states_BLD
         last = torch.arange(rows, device=item_seq.device) * length + lengths - 1
-        return states_TD.index_select(0, last)
+        return states_BLD.flatten(0, 1).index_select(0, last)
 
-    def _encode_blocks(self, item_vectors: Tensor, items: Tensor, positions: Tensor, blocks) -> Tensor:
-        inputs_TD = F.embedding(items, item_vectors) + self.position_embedding(positions)
-        return self.trm_encoder(self.dropout(self.LayerNorm(inputs_TD)), blocks)
+    def _encode_positions(self, item_vectors: Tensor, items: Tensor, positions: Tensor, starts=None) -> Tensor:
+        inputs_BLD = F.embedding(items, item_vectors) + self.position_embedding(positions)
+        return self.trm_encoder(self.dropout(self.LayerNorm(inputs_BLD)), starts)
 
     def score(self, states: Tensor, item_vectors: Tensor) -> Tensor:
-        """Logits [B, N]: cosine similarity over the temperature."""
-        return cosine_logits(states, item_vectors, self.temperature)
+        """Logits [B, N]: cosine similarity over the temperature (UniSRec eq. 9)."""
+        return self.queries(states) @ self.candidates(item_vectors).t()
+
+    def queries(self, states: Tensor) -> Tensor:
+        """States [B, D] as scores take them: of length 1 / temperature."""
+        return unit(states) / self.temperature
+
+    def candidates(self, item_vectors: Tensor) -> Tensor:
+        """Item vectors [N, D] as scores take them: of length one, zero where they are zero."""
+        return unit(item_vectors)
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean cross-entropy of the targets of a :class:`PackedBatch` or of RecBole's padded rows."""
+        is_packed = isinstance(interaction, PackedBatch)
+        items = interaction.items if is_packed else interaction[self.ITEM_SEQ]
+        targets = interaction.targets if is_packed else interaction[self.POS_ITEM_ID]
+        if self.loss == "sampled":
+            return self._sampled_loss(interaction, items, targets)
         item_vectors = self.encode_items()
-        if isinstance(interaction, PackedBatch):
-            states_TD = self._encode_blocks(
-                item_vectors, interaction.items, interaction.positions, interaction.blocks
-            )
-            states, targets = states_TD.index_select(0, interaction.predicting), interaction.targets
-        else:
-            states = self.encode_histories(item_vectors, interaction)
-            targets = interaction[self.POS_ITEM_ID]
-        return full_cross_entropy(self.score(states, item_vectors), targets, self.mask_pad)
+        states_MD = self._predicting_states(item_vectors, items, interaction)
+        limit = CHUNK_LOGITS if self.loss == "chunked" else None
+        return catalogue_cross_entropy(
+            self.queries(states_MD), self.candidates(item_vectors), targets, self.mask_pad, limit
+        )
+
+    def _predicting_states(self, item_vectors: Tensor, items: Tensor, interaction) -> Tensor:
+        """States [M, D] that predict; ``items`` are rows of ``item_vectors``, in the shape of the batch's own."""
+        if not isinstance(interaction, PackedBatch):
+            return self.encode_sequences(item_vectors, items, interaction[self.ITEM_SEQ_LEN])
+        positions = interaction.positions
+        starts = torch.arange(positions.shape[1], device=positions.device) - positions
+        states_RLD = self._encode_positions(item_vectors, items, positions, starts)
+        return states_RLD.flatten(0, 1).index_select(0, interaction.predicting)
+
+    def _sampled_loss(self, interaction, items: Tensor, targets: Tensor) -> Tensor:
+        """Encodes the batch's items and the candidates, and no others."""
+        candidates_C, inclusion_C = self._draw_candidates(targets)
+        ids, rows = torch.cat([items.flatten(), candidates_C]).unique(return_inverse=True)
+        item_vectors = self.encode_items(ids)
+        input_rows, candidate_rows = rows.split([items.numel(), len(candidates_C)])
+        states_MD = self._predicting_states(item_vectors, input_rows.view_as(items), interaction)
+        return sampled_cross_entropy(
+            self.queries(states_MD),
+            self.candidates(F.embedding(candidate_rows, item_vectors)),
+            torch.searchsorted(candidates_C, targets),
+            inclusion_C,
+        )
+
+    def _draw_candidates(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch's targets, ``sampled_items`` uniform ones, PAD unless it is masked; and their probabilities."""
+        others = self.n_items - 1
+        drawn = 1 + torch.randperm(others, device=targets.device)[: self.sampled_items]
+        pad = targets.new_zeros(0 if self.mask_pad else 1)
+        ids = torch.cat([pad, targets, drawn]).unique()
+        share_C = self.target_share.index_select(0, ids)
+        inclusion_C = inclusion_probability(share_C, len(targets), self.sampled_items, others)
+        return ids, torch.where(ids == 0, 1.0, inclusion_C)
 
     def predict(self, interaction) -> Tensor:
         """Scores [B] of one item per row."""
@@ -172,3 +252,8 @@ class TextSequentialRecommender(SequentialRecommender):
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
         """The last states [B, D] of RecBole's padded rows."""
         return self.encode_sequences(item_vectors, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+
+
+def _take(table: Tensor, rows: slice | Tensor) -> Tensor:
+    """Rows of a table; a slice is a view. Unlike ``table[rows]`` its backward pass is deterministic."""
+    return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)

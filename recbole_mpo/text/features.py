@@ -24,6 +24,9 @@ from recbole_mpo.text.cache import PartialStore, load_cached, save_cached
 from recbole_mpo.text.encoders import TextEncoder
 from recbole_mpo.text.itemtext import ItemText, is_missing
 
+# Rows centred and scaled at a time: a copy of the whole table may not fit beside it.
+PART = 1 << 16
+
 
 @dataclass(frozen=True)
 class AlignmentReport:
@@ -139,15 +142,35 @@ def present_rows(table: np.ndarray) -> np.ndarray:
     return table.any(axis=1)
 
 
-def center_features(table: np.ndarray, present_mask: np.ndarray) -> np.ndarray:
-    """A copy of the table [rows, F] with the mean of the present rows subtracted from them.
+def center_features(table: np.ndarray, present_mask: np.ndarray) -> None:
+    """Subtracts the mean of the present rows of the table [rows, F] from them, in place.
 
     Language-model features share one dominant direction; other rows (PAD, missing text) are left as they are.
     """
-    centered = table.copy()
     if present_mask.any():
-        centered[present_mask] -= table[present_mask].mean(axis=0, dtype=np.float64).astype(table.dtype)
-    return centered
+        mean = sum(part.sum(axis=0, dtype=np.float64) for _, part in _present_parts(table, present_mask))
+        mean = (mean / np.count_nonzero(present_mask)).astype(table.dtype)
+        for rows, part in _present_parts(table, present_mask):
+            table[rows] = part - mean
+
+
+def scale_features(table: np.ndarray, present_mask: np.ndarray) -> None:
+    """Divides the table [rows, F] by one number, in place, so that the present rows' mean square is one.
+
+    Encoders differ by a factor of ten (MiniLM's entries are about 0.05, BERT's 0.5), and with Adam the adaptor
+    learns as much faster as its input is larger, while its whitening biases move at one and the same speed.
+    """
+    squares = sum(np.square(part, dtype=np.float64).sum() for _, part in _present_parts(table, present_mask))
+    if squares > 0:
+        table /= np.sqrt(squares / (np.count_nonzero(present_mask) * table.shape[1])).astype(table.dtype)
+
+
+def _present_parts(table: np.ndarray, present_mask: np.ndarray):
+    """Present rows, a few at a time: (their numbers, a copy of them)."""
+    rows = np.flatnonzero(present_mask)
+    for begin in range(0, len(rows), PART):
+        part = rows[begin : begin + PART]
+        yield part, table[part]
 
 
 def _encode_distinct(

@@ -41,13 +41,55 @@ def test_folded_bias_equals_unfolded_form(adaptor, features, factorised):
             torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-12)
 
 
-def test_training_path_without_dropout_equals_unfolded_form(adaptor, features):
+def test_training_path_equals_unfolded_form(adaptor, features):
+    """A dropout rate below the masks' resolution takes the training path and drops nothing."""
     adaptor.train()
     adaptor.noisy = False
-    adaptor.dropout = 1e-9  # takes the path of one mask per expert, and drops nothing
+    adaptor.dropout = 1e-9
     for expert in adaptor.experts:
         expert.dropout.p = 0.0
-    torch.testing.assert_close(adaptor(features), adaptor.forward_unfolded(features), rtol=1e-12, atol=1e-12)
+    fast, slow = adaptor(features), adaptor.forward_unfolded(features)
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+    for name, ours, expected in zip(
+        dict(adaptor.named_parameters()), gradients(adaptor, fast), gradients(adaptor, slow), strict=True
+    ):
+        if name != "w_noise":
+            torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_gradients_see_the_masks_that_were_drawn(adaptor, features):
+    adaptor.train()
+    torch.manual_seed(0)
+    output = adaptor(features)
+    weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
+    (output * weights).sum().backward()
+    for parameter in (adaptor.experts[1].lin.weight, adaptor.w_gate, adaptor.w_noise):
+        index = (2, 1)
+        step = torch.zeros_like(parameter)
+        step[index] = 1e-5
+
+        def shifted(sign, parameter=parameter, step=step):
+            with torch.no_grad():
+                parameter.add_(sign * step)
+                torch.manual_seed(0)
+                value = (adaptor(features) * weights).sum().item()
+                parameter.sub_(sign * step)
+            return value
+
+        slope = (shifted(1) - shifted(-1)) / 2e-5
+        assert slope == pytest.approx(parameter.grad[index].item(), rel=1e-5)
+
+
+def test_low_precision_stays_near(adaptor, features):
+    adaptor.float().train()
+    torch.manual_seed(0)
+    expected = adaptor(features.float())
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = adaptor(features.float())
+    found.float().sum().backward()
+    assert torch.isfinite(adaptor.experts[0].lin.weight.grad).all()
+    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
 
 
 def test_experts_draw_their_own_masks(adaptor, features):

@@ -1,15 +1,29 @@
-"""Cosine logits and the catalogue softmax against the formula written out."""
+"""Unit vectors and the catalogue softmax against the formula written out."""
+
+import math
 
 import pytest
 import torch
 
-from recbole_mpo.layers.losses import cosine_logits, full_cross_entropy
+from recbole_mpo.layers.losses import (
+    catalogue_cross_entropy,
+    full_cross_entropy,
+    inclusion_probability,
+    sampled_cross_entropy,
+    unit,
+)
 
 
-def test_cosine_logits_are_unisrecs():
-    states, items = torch.randn(3, 5), torch.randn(7, 5)
-    expected = torch.stack([torch.cosine_similarity(state, items, dim=1) / 0.07 for state in states])
-    torch.testing.assert_close(cosine_logits(states, items, 0.07), expected, rtol=1e-5, atol=1e-4)
+def case(targets=40, items=37, hidden=6, dtype=torch.float64, seed=0):
+    """States, items and targets whose logits spread over about +-20, as cosines over a temperature do."""
+    generator = torch.Generator().manual_seed(seed)
+    states, vectors = (4 * torch.randn(n, hidden, generator=generator, dtype=dtype) for n in (targets, items))
+    wanted = torch.randint(1, items, (targets,), generator=generator)
+    return states.requires_grad_(), vectors.requires_grad_(), wanted
+
+
+def loss_and_gradients(loss, *inputs):
+    return loss, *torch.autograd.grad(loss, inputs)
 
 
 @pytest.mark.parametrize("mask_pad", [False, True])
@@ -20,12 +34,99 @@ def test_cross_entropy_counts_pad_unless_masked(mask_pad):
     torch.testing.assert_close(full_cross_entropy(logits, targets, mask_pad), expected)
 
 
+@pytest.mark.parametrize("items", [2, 16, 37])
+@pytest.mark.parametrize("max_logits", [None, 1, 100, 10**6])
+@pytest.mark.parametrize("mask_pad", [False, True])
+def test_chunks_equal_the_whole(items, max_logits, mask_pad):
+    states, vectors, targets = case(items=items)
+    found = catalogue_cross_entropy(states, vectors, targets, mask_pad, max_logits)
+    expected = full_cross_entropy(states @ vectors.t(), targets, mask_pad)
+    for ours, reference in zip(
+        loss_and_gradients(3 * found, states, vectors), loss_and_gradients(3 * expected, states, vectors), strict=True
+    ):
+        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
+
+
+def test_chunks_equal_the_whole_in_single_precision():
+    states, vectors, targets = case(300, 501, dtype=torch.float32)
+    states, vectors = (unit(x).detach().requires_grad_() for x in (states, vectors))
+    found = loss_and_gradients(catalogue_cross_entropy(states, vectors, targets, max_logits=5010), states, vectors)
+    expected = loss_and_gradients(full_cross_entropy(states @ vectors.t(), targets), states, vectors)
+    for ours, reference in zip(found, expected, strict=True):
+        assert (ours - reference).abs().max() <= 1e-6 * max(1.0, reference.abs().max().item())
+
+
+def test_a_hopeless_target_has_a_finite_loss():
+    states, vectors = torch.tensor([[300.0]]), torch.tensor([[0.0], [1.0], [-1.0]])
+    loss = catalogue_cross_entropy(states, vectors, torch.tensor([2]))
+    assert loss.item() == pytest.approx(600.0)
+
+
+def test_logits_stay_in_single_precision_under_autocast():
+    states, vectors, targets = case(dtype=torch.float32)
+    expected = catalogue_cross_entropy(states, vectors, targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(catalogue_cross_entropy(states, vectors, targets), expected)
+        low = catalogue_cross_entropy(states.bfloat16(), vectors, targets)
+    assert low.dtype == torch.float32
+
+
 def test_zero_rows_score_zero_and_take_no_gradient():
     items = torch.randn(5, 4)
     items[2] = 0.0
     items.requires_grad_()
-    logits = cosine_logits(torch.randn(3, 4), items, 0.07)
+    logits = unit(torch.randn(3, 4)) @ unit(items).t()
     assert not logits[:, 2].any()
     full_cross_entropy(logits, torch.tensor([1, 3, 2])).backward()
     assert not items.grad[2].any()
     assert torch.isfinite(items.grad).all() and items.grad[1].any()
+
+
+def test_unit_rows_have_length_one():
+    vectors = torch.randn(7, 5)
+    torch.testing.assert_close(unit(vectors), torch.nn.functional.normalize(vectors, dim=1))
+
+
+def test_certain_candidates_make_the_sampled_loss_the_full_one():
+    states, vectors, targets = case()
+    found = sampled_cross_entropy(states, vectors, targets, torch.ones(37, dtype=torch.float64))
+    expected = full_cross_entropy(states @ vectors.t(), targets)
+    for ours, reference in zip(
+        loss_and_gradients(found, states, vectors), loss_and_gradients(expected, states, vectors), strict=True
+    ):
+        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
+
+
+def test_correction_makes_the_normaliser_unbiased():
+    """exp(loss + target logit) averages to the sum over the catalogue; without the correction it falls short."""
+    generator = torch.Generator().manual_seed(1)
+    items, sampled, hidden = 60, 12, 4
+    states = torch.randn(1, hidden, generator=generator, dtype=torch.float64)
+    vectors = torch.randn(items, hidden, generator=generator, dtype=torch.float64)
+    target = torch.tensor([17])
+    logits = (states @ vectors.t()).squeeze(0)
+    inclusion = torch.full((items,), sampled / (items - 1), dtype=torch.float64)
+    sums = {"corrected": [], "plain": []}
+    for _ in range(4000):
+        others = torch.randperm(items - 1, generator=generator)[:sampled]
+        ids = torch.cat([target, others + (others >= target)])
+        chances = inclusion[ids]
+        for name, chance in (("corrected", chances), ("plain", torch.ones_like(chances))):
+            loss = sampled_cross_entropy(states, vectors[ids], torch.tensor([0]), chance)
+            sums[name].append((loss + logits[17]).exp().item())
+    whole = logits.exp().sum().item()
+    assert math.fsum(sums["corrected"]) / 4000 == pytest.approx(whole, rel=0.03)
+    assert math.fsum(sums["plain"]) / 4000 < 0.5 * whole
+
+
+def test_inclusion_probability_is_how_often_items_come():
+    generator = torch.Generator().manual_seed(2)
+    share = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
+    targets, sampled, draws = 3, 2, 20_000
+    came = torch.zeros(5)
+    for _ in range(draws):
+        batch = torch.multinomial(share, targets, replacement=True, generator=generator)
+        came[torch.cat([batch, torch.randperm(5, generator=generator)[:sampled]]).unique()] += 1
+    expected = inclusion_probability(share, targets, sampled, 5)
+    assert (came / draws - expected).abs().max() < 0.015
+    assert inclusion_probability(share, targets, 5, 5).tolist() == [1.0] * 5

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_mpo.data.loader import pack
-from recbole_mpo.data.sequences import Rows, bucket_edges, training_windows
+from recbole_mpo.data.sequences import Rows, training_windows
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.convert import merge_mpo, merged
@@ -116,7 +116,7 @@ def batches(experiment, limit=400):
     cut_users = np.unique(rows.users[rows.lengths >= length])
     index = np.flatnonzero(~np.isin(rows.users, cut_users) & (rows.users <= limit))
     windows = training_windows(Rows(rows.users[index], rows.ends[index], rows.lengths[index]), length)
-    return pack(train.flat_items, windows, bucket_edges(windows.lengths)), train[index]
+    return pack(train.flat_items, windows), train[index]
 
 
 def loss_and_gradients(model, batch):

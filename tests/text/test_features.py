@@ -22,6 +22,7 @@ from recbole_mpo.text.features import (
     center_features,
     encode_items,
     present_rows,
+    scale_features,
 )
 from recbole_mpo.text.itemtext import ItemText, read_item_text
 from recbole_mpo.text.matrix import feature_hash, read_feature_file
@@ -491,15 +492,32 @@ def test_centring_moves_present_rows_only():
     original = table.copy()
     present = present_rows(table)
     np.testing.assert_array_equal(present, [False, True, True, True, True, False])
-    centered = center_features(table, present)
+    centered = table.copy()
+    center_features(centered, present)
     assert centered.dtype == np.float32
     np.testing.assert_allclose(centered[1:5].mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(centered[1:5] - centered[1], MATRIX - MATRIX[0], atol=1e-6)
     assert not centered[[0, 5]].any()
-    np.testing.assert_array_equal(table, original)
+    np.testing.assert_array_equal(centered[[0, 5]], original[[0, 5]])
 
 
-def test_centring_nothing():
-    np.testing.assert_array_equal(
-        center_features(np.zeros((2, 3)), np.zeros(2, dtype=bool)), np.zeros((2, 3))
-    )
+def test_centring_and_scaling_nothing():
+    table = np.zeros((2, 3))
+    center_features(table, np.zeros(2, dtype=bool))
+    scale_features(table, np.zeros(2, dtype=bool))
+    assert not table.any()
+
+
+def test_tables_larger_than_a_part_are_centred_and_scaled_as_one(monkeypatch):
+    table = (5 + 3 * np.random.default_rng(0).standard_normal((23, 4))).astype(np.float32)
+    table[[3, 11]] = 0
+    present = present_rows(table)
+    whole, parts = table.copy(), table.copy()
+    for result, size in ((whole, 100), (parts, 4)):
+        monkeypatch.setattr(features_module, "PART", size)
+        center_features(result, present)
+        scale_features(result, present)
+    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
+    expected = table[present] - table[present].mean(0)
+    np.testing.assert_allclose(whole[present], expected / np.sqrt(np.square(expected).mean()), rtol=1e-4, atol=1e-6)
+    assert not whole[[3, 11]].any()

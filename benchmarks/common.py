@@ -1,0 +1,102 @@
+"""What the benchmarks share: settings, timing, memory, and a result's file."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_mpo import runtime
+from recbole_mpo.config import parse_assignments
+from recbole_mpo.data.loader import PackedBatch
+from recbole_mpo.experiment import Experiment
+
+SETTINGS = {"data_path": "../shared/data", "show_progress": False, "use_gpu": False}
+MATMUL = 4096
+
+
+def build(model: str, dataset: str, settings: dict) -> Experiment:
+    """An experiment on the processor, with its model in training mode."""
+    experiment = Experiment.of(model, dataset, (), {**SETTINGS, **settings})
+    experiment.model.train()
+    return experiment
+
+
+def matmul_rates(repeats: int = 3) -> list[float]:
+    """Floating-point operations per second of this process in a float32 product of 4096 x 4096 matrices."""
+    first, second = torch.randn(2, MATMUL, MATMUL)
+    first @ second
+    return [2 * MATMUL**3 / seconds(lambda: first @ second) for _ in range(repeats)]
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long one call takes."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+class Stepper:
+    """Whole optimizer steps on given batches."""
+
+    def __init__(self, experiment: Experiment, loss: Callable | None = None):
+        self.loss = loss or experiment.model.calculate_loss
+        self.optimizer = torch.optim.Adam(experiment.model.parameters(), lr=1e-3, fused=True)
+
+    def step(self, batch):
+        """Forward, backward, update."""
+        self.optimizer.zero_grad()
+        self.loss(batch).backward()
+        self.optimizer.step()
+
+    def seconds(self, batches: Iterable, warm: int = 1) -> list[float]:
+        """Of a step on each batch; the first ``warm`` are run and not counted."""
+        return [seconds(lambda batch=batch: self.step(batch)) for batch in batches][warm:]
+
+
+def useful_flops(batch: PackedBatch, items: int, config, feature_size: int) -> float:
+    """Floating-point operations that a dense UniSRec's training step needs, padding not counted.
+
+    Two per multiply and add. Experts and gates: forward and the weights' gradient (features take none); everything
+    else: forward and both gradients. Attention counts the pairs that are seen; norms, masks, softmax and the
+    optimizer count nothing.
+    """
+    hidden, inner, layers = config["hidden_size"], config["inner_size"], config["n_layers"]
+    real = (batch.items > 0).sum().item()
+    pairs = (batch.positions[batch.items > 0] + 1).sum().item()
+    adaptor = 2 * items * feature_size * config["n_exps"] * (hidden + 2)
+    encoder = 3 * layers * (real * (4 * hidden**2 + 2 * hidden * inner) + 2 * pairs * hidden)
+    softmax = 3 * len(batch) * items * hidden
+    return 2.0 * (adaptor + encoder + softmax)
+
+
+def median(values) -> float:
+    """As a plain number."""
+    return float(np.median(values))
+
+
+def peak_megabytes() -> float:
+    """The most memory this process has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def main(measure: Callable[..., dict], arguments: list[str]) -> int:
+    """Runs ``measure`` with the ``--key=value`` arguments and prints its result, or writes it to ``--output``."""
+    options = parse_assignments(arguments)
+    output = options.pop("output", None)
+    result = {
+        **measure(**options),
+        "device": runtime.device_description(torch.device("cpu")),
+        "git": runtime.revision(),
+    }
+    text = json.dumps(result, indent=2)
+    if output:
+        Path(output).write_text(text + "\n", encoding="utf-8")
+    else:
+        print(text)
+    return 0
