@@ -11,13 +11,14 @@ PYTHON ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo wheel clean
+.PHONY: help venv test lint demo bench wheel clean
 
 help:
 	@echo "make venv    create $(VENV) and install the package with the versions in constraints.txt"
 	@echo "make demo    prepare ml-100k, train MPORec on it, show the test table and a top-10 list"
 	@echo "make test    ruff, and every test not marked slow or gpu"
 	@echo "make lint    ruff alone"
+	@echo "make bench   every benchmark, about half an hour; writes benchmarks/results.json and RESULTS.md"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove build products and caches (keeps $(VENV), data and checkpoints)"
 
@@ -50,6 +51,9 @@ test: lint
 
 demo: $(STAMP)
 	@$(BIN)/recbole-mpo demo
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/run.py
 
 # build/ goes first: setuptools would carry files deleted since the last build into the wheel.
 wheel: $(STAMP)

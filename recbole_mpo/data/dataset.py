@@ -8,17 +8,35 @@ from logging import getLogger
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from pandas.api.types import union_categoricals
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_mpo.data.files import SPLITS, find_layout, line_number, read_atomic
 from recbole_mpo.data.item_features import ItemFeatures, load_item_features
-from recbole_mpo.data.sequences import Rows, gather_padded, rows_of_groups
+from recbole_mpo.data.sequences import (
+    Rows,
+    cut,
+    gather_padded,
+    join_rows,
+    leave_one_out,
+    lengths_of,
+    rows_of_groups,
+)
 from recbole_mpo.errors import DataError
 
 ROW_END = "row_end"
+# Whether valid and test take a row of each user.
+HELD_OUT = {"valid_and_test": (True, True), "valid_only": (True, False), "test_only": (False, True)}
+
+
+def _take(rows: Interaction, index: np.ndarray) -> Interaction:
+    """Some rows; Interaction's own indexing would make a list of the index first."""
+    index = torch.from_numpy(index)
+    return Interaction({name: column[index] for name, column in rows.interaction.items()})
 
 
 class ReadingMixin:
@@ -29,7 +47,8 @@ class ReadingMixin:
         if wanted == set():
             return None
         encoding = self.config["encoding"] or "utf-8"
-        frame, types = read_atomic(filepath, wanted, self.config["field_separator"], encoding)
+        separators = self.config["field_separator"], self.config["seq_separator"]
+        frame, types = read_atomic(filepath, wanted, *separators, encoding)
         if frame.empty and self.benchmark_filename_list is None:
             raise DataError(f"{filepath} holds no rows")
         for field, kind in types.items():
@@ -39,24 +58,10 @@ class ReadingMixin:
             if kind.startswith("float"):
                 self.field2bucketnum[field] = 2
             if kind.endswith("seq"):
-                frame[field] = self._split_sequences(frame[field], kind, filepath, encoding)
-                self.field2seqlen[field] = max(map(len, frame[field]), default=0)
+                self.field2seqlen[field] = int(lengths_of(frame[field]).max(initial=0))
         for field in self._history_fields(types):
             self._check_histories(frame[field], filepath, encoding)
         return frame
-
-    def _split_sequences(self, column, kind, path, encoding):
-        """Arrays of tokens or numbers."""
-        separator = self.config["seq_separator"]
-        dtype = np.float64 if kind == "float_seq" else object
-        sequences = []
-        for row, cell in enumerate(column.to_numpy()):
-            try:
-                sequences.append(np.array([part for part in cell.split(separator) if part], dtype=dtype))
-            except ValueError as problem:
-                number = line_number(path, row, encoding)
-                raise DataError(f"{path}, line {number}: column {column.name!r}: {problem}") from problem
-        return sequences
 
     def _history_fields(self, fields) -> list[str]:
         """Those of ``fields`` that hold the history of another one."""
@@ -65,12 +70,53 @@ class ReadingMixin:
 
     @staticmethod
     def _check_histories(column, path, encoding):
-        empty = next((row for row, history in enumerate(column) if len(history) == 0), None)
-        if empty is not None:
-            number = line_number(path, empty, encoding)
+        empty = np.flatnonzero(lengths_of(column) == 0)
+        if len(empty):
+            number = line_number(path, empty[0], encoding)
             raise DataError(
                 f"{path}, line {number}: column {column.name!r} is empty; a target needs a history before it"
             )
+
+    def _filter_by_inter_num(self):
+        """RecBole's k-core filter, counting codes where RecBole counts tokens one by one."""
+        if self.user_feat is not None or self.item_feat is not None:
+            super()._filter_by_inter_num()
+            return
+        fields = {self.uid_field: "user_inter_num_interval", self.iid_field: "item_inter_num_interval"}
+        intervals = {field: self._parse_intervals_str(self.config[key]) for field, key in fields.items()}
+        fields = [field for field in fields if intervals[field]]
+        while True:
+            dropped = np.zeros(len(self.inter_feat), dtype=bool)
+            for field in fields:
+                codes = self.inter_feat[field].astype("category").cat.codes.to_numpy()
+                dropped |= ~self._within_intervals(np.bincount(codes), intervals[field])[codes]
+            if not dropped.any():
+                return
+            self.inter_feat.drop(self.inter_feat.index[dropped], inplace=True)
+
+    def _remap(self, remap_list):
+        """RecBole's numbering, by first appearance, without its loops over rows."""
+        if not remap_list:
+            return
+        tokens, begins = self._concat_remaped_tokens(remap_list)
+        ids, tokens = pd.factorize(tokens)
+        names = np.array(["[PAD]", *tokens])
+        numbers = dict(zip(names.tolist(), range(len(names)), strict=True))
+        for (feat, field, kind), new_ids in zip(remap_list, np.split(ids + 1, begins), strict=True):
+            self.field2id_token.setdefault(field, names)
+            self.field2token_id.setdefault(field, numbers)
+            feat[field] = new_ids if kind == FeatureType.TOKEN else cut(new_ids, lengths_of(feat[field]))
+
+    def _concat_remaped_tokens(self, remap_list):
+        """Tokens of all columns and where each but the first begins; as categories where all columns are."""
+        columns = [
+            np.concatenate(feat[field].values) if kind == FeatureType.TOKEN_SEQ else feat[field].values
+            for feat, field, kind in remap_list
+        ]
+        begins = np.cumsum([len(column) for column in columns])[:-1]
+        if all(isinstance(column, pd.Categorical) for column in columns):
+            return union_categoricals(columns), begins
+        return np.concatenate(columns), begins
 
     def _remap_ID_all(self):
         """Cuts histories to their newest items once all are numbered: an item may stand in the older part alone.
@@ -80,8 +126,9 @@ class ReadingMixin:
         super()._remap_ID_all()
         longest = self.config["MAX_ITEM_LIST_LENGTH"]
         for field in self._history_fields(self.inter_feat.columns):
-            self.inter_feat[field] = [history[-longest:] for history in self.inter_feat[field]]
-            self.field2seqlen[field] = min(self.field2seqlen[field], longest)
+            if self.field2seqlen[field] > longest:
+                self.inter_feat[field] = [history[-longest:] for history in self.inter_feat[field]]
+                self.field2seqlen[field] = longest
 
     def _change_feat_format(self):
         """Sorts by time before RecBole turns times into float32 (128 s apart at today's dates).
@@ -105,17 +152,27 @@ class ReadingMixin:
     def _warn_about_single_interactions(self):
         if self.benchmark_filename_list is not None:
             return
-        users, counts = np.unique(self.inter_feat[self.uid_field].to_numpy(), return_counts=True)
-        single = users[counts == 1]
+        counts = np.bincount(self.inter_feat[self.uid_field])
+        single = np.flatnonzero(counts == 1)
         if len(single):
             token = self.id2token(self.uid_field, int(single[0]))
             getLogger().warning(
                 "%d of %d users have one interaction and nothing to predict it from (the first is %r); "
                 "they are left out of training and evaluation",
                 len(single),
-                len(users),
+                np.count_nonzero(counts),
                 str(token),
             )
+
+    def leave_one_out(self, group_by, leave_one_mode):
+        """RecBole's splits, without its loops over rows and users."""
+        asked = HELD_OUT.get(leave_one_mode)
+        if group_by is None or asked is None:
+            return super().leave_one_out(group_by, leave_one_mode)  # which refuses them
+        parts = iter(leave_one_out(self.inter_feat[group_by].numpy(), sum(asked)))
+        self._drop_unused_col()
+        nothing = np.array([], dtype=np.int64)
+        return [self.copy(_take(self.inter_feat, next(parts) if part else nothing)) for part in (True, *asked)]
 
     def build(self):
         """Train, valid and test data sets; refuses an empty one, RecBole would fail on it much later."""
@@ -159,7 +216,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
             self.item_list_length_field: rows.lengths,
             ROW_END: rows.ends,
         }
-        inter_feat = {name: torch.from_numpy(column.astype(np.int64)) for name, column in fields.items()}
+        inter_feat = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in fields.items()}
         if times is not None:
             inter_feat[self.time_field] = torch.from_numpy(times.astype(np.float32))
         self.inter_feat = Interaction(inter_feat)
@@ -178,21 +235,12 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         """Joins a user's rows into one history wherever a row continues the one before it."""
         users = self.inter_feat[self.uid_field].to_numpy()
         histories = self.inter_feat[self.iid_field + self.config["LIST_SUFFIX"]].to_numpy()
-        targets = self.inter_feat[self.iid_field].to_numpy()
-        flat: list[int] = []
-        ends = np.zeros(len(users), dtype=np.int64)
-        lengths = np.array([len(history) for history in histories], dtype=np.int64)
-        begin, last_user = 0, None
-        for row in self._presplit_order(users, lengths):
-            history = histories[row].tolist()
-            begin = begin if users[row] == last_user else len(flat)
-            if flat[max(begin, len(flat) - len(history)) :] != history:
-                begin = len(flat)
-                flat.extend(history)
-            ends[row] = len(flat)
-            flat.append(int(targets[row]))
-            last_user = users[row]
-        self.flat_items = np.array(flat, dtype=np.int64)
+        lengths = lengths_of(histories)
+        order = self._presplit_order(users, lengths)
+        targets = self.inter_feat[self.iid_field].to_numpy()[order]
+        values = np.insert(np.concatenate(histories[order]), np.cumsum(lengths[order]), targets)
+        ends = np.empty(len(users), dtype=np.int64)
+        self.flat_items, ends[order] = join_rows(users[order], values, lengths[order])
         return Rows(users, ends, lengths), None
 
     def _presplit_order(self, users, lengths):

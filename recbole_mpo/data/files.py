@@ -4,18 +4,24 @@ The two layouts are RecBole's: one ``<Name>.inter``, or pre-split ``<Name>.train
 carry their history in ``item_id_list``.
 """
 
+import csv
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from recbole_mpo.data.sequences import cut
 from recbole_mpo.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 # What a line that pandas skips may hold; tabs separate cells, so a line of tabs is a row.
 BLANK = " \r\n"
+# What is held at a time of a file that may be larger than memory: characters of text, rows of cells.
+BLOCK_CHARACTERS = 1 << 22
+BLOCK_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,10 @@ def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
     return fields
 
 
-def read_atomic(path: str | Path, columns, separator="\t", encoding="utf-8") -> tuple[pd.DataFrame, dict]:
-    """Columns of an atomic file as text (tokens, sequences) or numbers (``:float``, in 64 bits).
+def read_atomic(
+    path: str | Path, columns, separator="\t", sequence_separator=" ", encoding="utf-8"
+) -> tuple[pd.DataFrame, dict]:
+    """Columns of an atomic file: tokens as categories, numbers in 64 bits, sequences as arrays of either.
 
     Args:
         path: the file.
@@ -97,8 +105,8 @@ def read_atomic(path: str | Path, columns, separator="\t", encoding="utf-8") -> 
         The frame and ``{field: RecBole type name}``.
 
     Raises:
-        DataError: missing file or column, rows of the wrong width, an empty token, a non-number, bytes of
-            another encoding.
+        DataError: missing file or column, rows of the wrong width, an empty token, a non-number (in a cell or a
+            sequence), bytes of another encoding.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,23 +117,11 @@ def read_atomic(path: str | Path, columns, separator="\t", encoding="utf-8") -> 
         header = read_header(path, separator, encoding)
         wanted = _wanted_columns(header, columns, path)
         _check_widths(path, len(header), separator, encoding)
-        # Quotes are plain characters in atomic files, and 'NA' or 'null' are legitimate tokens.
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            names=list(header),
-            usecols=wanted,
-            header=0,
-            dtype=str,
-            quoting=3,
-            keep_default_na=False,
-            encoding=encoding,
-            index_col=False,
-        )
+        types = {name: header[name] for name in wanted}
+        file = _AtomicFile(path, list(header), separator, sequence_separator, encoding)
+        return pd.DataFrame(_read_columns(file, types), copy=False), types
     except (pd.errors.ParserError, UnicodeDecodeError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
-    _check_cells(frame, header, path, encoding)
-    return frame, {name: header[name] for name in wanted}
 
 
 def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
@@ -142,12 +138,32 @@ def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
 
 def _check_widths(path: Path, width: int, separator: str, encoding: str):
     """Pandas cuts rows that are too wide and fills those too short, in silence."""
-    with open(path, encoding=encoding) as file:
-        for number, line in enumerate(file, start=1):
-            if line.count(separator) != width - 1 and line.strip(BLANK):
+    lines_before = 0
+    for block in _blocks_of_lines(path, encoding):
+        separators = _separators_per_line(block, separator)
+        wrong = np.flatnonzero(separators != width - 1)
+        lines = block.split("\n") if len(wrong) else []
+        for index in wrong:
+            if lines[index].strip(BLANK):
                 raise DataError(
-                    f"{path}, line {number} has {line.count(separator) + 1} columns, the header {width}"
+                    f"{path}, line {lines_before + index + 1} has {separators[index] + 1} columns, the header {width}"
                 )
+        lines_before += len(separators)
+
+
+def _blocks_of_lines(path: Path, encoding: str) -> Iterator[str]:
+    """The text of a file in blocks of whole lines, each line ended by a line feed."""
+    with open(path, encoding=encoding) as file:
+        while block := file.read(BLOCK_CHARACTERS) + file.readline():
+            yield block if block.endswith("\n") else block + "\n"
+
+
+def _separators_per_line(block: str, separator: str) -> np.ndarray:
+    """How often ``separator`` stands in each line, without a loop over the lines."""
+    # UTF-8 has no byte 0xFF, so it can stand for a separator of any length.
+    data = np.frombuffer(block.encode().replace(separator.encode(), b"\xff"), dtype=np.uint8)
+    marks = data[(data == 0xFF) | (data == ord("\n"))]
+    return np.diff(np.flatnonzero(marks == ord("\n")), prepend=-1) - 1
 
 
 def line_number(path: Path, row: int, encoding: str) -> int:
@@ -157,22 +173,109 @@ def line_number(path: Path, row: int, encoding: str) -> int:
         return next(number for index, number in enumerate(numbers) if index == row + 1)
 
 
-def _check_cells(frame: pd.DataFrame, header: dict[str, str], path: Path, encoding: str):
-    for name in frame:
-        if header[name] == "token":
-            empty = np.flatnonzero(frame[name] == "")
-            if len(empty):
-                raise DataError(f"{path}, line {line_number(path, empty[0], encoding)}: column {name!r} is empty")
-        elif header[name] == "float":
-            frame[name] = _numbers(frame[name], path, encoding)
+@dataclass(frozen=True)
+class _AtomicFile:
+    """A file whose header and row widths are known to be right."""
+
+    path: Path
+    names: list[str]
+    separator: str
+    sequence_separator: str
+    encoding: str
+
+    def blocks(self, columns: list[str], as_text: list[str]) -> Iterator[pd.DataFrame]:
+        """Some columns in blocks of rows; those not read ``as_text`` become numbers where pandas finds numbers."""
+        # Pandas' C parser takes separators of one byte; with low_memory it would guess types for parts of a block.
+        parser = {"low_memory": False} if len(self.separator.encode()) == 1 else {"engine": "python"}
+        # Quotes are plain characters in atomic files, and 'NA' or 'null' are legitimate tokens.
+        with pd.read_csv(
+            self.path,
+            sep=self.separator,
+            names=self.names,
+            usecols=columns,
+            header=0,
+            dtype=dict.fromkeys(as_text, str),
+            quoting=csv.QUOTE_NONE,
+            keep_default_na=False,
+            encoding=self.encoding,
+            index_col=False,
+            chunksize=BLOCK_ROWS,
+            **parser,
+        ) as reader:
+            yield from reader
+
+    def refuse(self, row: int, problem: str):
+        """Raises for what stands in row ``row``, 0 the first after the header."""
+        raise DataError(f"{self.path}, line {line_number(self.path, row, self.encoding)}: {problem}")
 
 
-def _numbers(column: pd.Series, path: Path, encoding: str) -> pd.Series:
+def _read_columns(file: _AtomicFile, types: dict[str, str]) -> dict:
+    tokens = {name: np.array([], dtype=object) for name, kind in types.items() if kind == "token"}
+    parts: dict[str, list] = {name: [] for name in types}
+    as_text = [name for name, kind in types.items() if kind != "float"]
+    for block in file.blocks(list(types), as_text):
+        for name in types:
+            cells = block[name].to_numpy()
+            if name in tokens:
+                cells, tokens[name] = _number_tokens(cells, tokens[name])
+            parts[name].append(cells)
+    columns = {}
+    for name, kind in types.items():
+        if kind == "token":
+            columns[name] = _token_column(name, np.concatenate(parts.pop(name)), tokens[name], file)
+        elif kind == "float":
+            columns[name] = _number_column(name, parts.pop(name), file)
+        else:
+            columns[name] = _sequence_column(name, np.concatenate(parts.pop(name)), kind, file)
+    return columns
+
+
+def _number_tokens(cells: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each cell's index among the tokens, and the tokens: the ``known`` ones and after them those new in ``cells``."""
+    codes, tokens = pd.factorize(np.concatenate([known, cells]))
+    return codes[len(known) :].astype(np.int32), tokens
+
+
+def _token_column(name: str, codes: np.ndarray, tokens: np.ndarray, file: _AtomicFile) -> pd.Categorical:
+    if "" in tokens:
+        file.refuse(int(np.argmax(tokens[codes] == "")), f"column {name!r} is empty")
+    return pd.Categorical.from_codes(codes, categories=tokens)
+
+
+def _number_column(name: str, parts: list[np.ndarray], file: _AtomicFile) -> np.ndarray:
     """int64 where every cell is a whole number, so that millisecond times keep their order; else float64."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    bad = np.flatnonzero(~np.isfinite(numbers.to_numpy(dtype=np.float64)))
+    if all(part.dtype in (np.int64, np.float64) for part in parts):
+        numbers = np.concatenate(parts)
+        if np.isfinite(numbers).all():
+            return numbers
+    return _careful_numbers(name, file)
+
+
+def _careful_numbers(name: str, file: _AtomicFile) -> np.ndarray:
+    """The same from the cells as text, which an error message can quote."""
+    cells = np.concatenate([block[name].to_numpy() for block in file.blocks([name], [name])])
+    numbers = pd.to_numeric(cells, errors="coerce")
+    bad = np.flatnonzero(~np.isfinite(numbers.astype(np.float64)))
     if len(bad):
-        number = line_number(path, bad[0], encoding)
-        cell = column.iloc[bad[0]]
-        raise DataError(f"{path}, line {number}: column {column.name!r} holds {cell!r}, which is no number")
+        file.refuse(bad[0], f"column {name!r} holds {cells[bad[0]]!r}, which is no number")
     return numbers
+
+
+def _sequence_column(name: str, cells: np.ndarray, kind: str, file: _AtomicFile) -> pd.Series:
+    flat, lengths = _split_cells(cells, file.sequence_separator)
+    sequences = cut(flat, lengths)
+    for row in range(len(sequences)) if kind == "float_seq" else ():
+        try:
+            sequences[row] = sequences[row].astype(np.float64)
+        except ValueError as problem:
+            file.refuse(row, f"column {name!r}: {problem}")
+    return pd.Series(sequences, dtype=object)
+
+
+def _split_cells(cells: np.ndarray, separator: str) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of all cells, one after another, and how many each cell has; empty parts are left out."""
+    # No line end stands in a cell: one separates parts from here on, the other is a part that ends its cell.
+    text = "\n".join(cells).replace(separator, "\r").replace("\n", "\r\n\r")
+    parts = np.array([*filter(None, text.split("\r")), "\n"], dtype=object)
+    is_end = parts == "\n"
+    return parts[~is_end], (np.diff(np.flatnonzero(is_end), prepend=-1) - 1)[: len(cells)]

@@ -6,6 +6,7 @@ Shapes: I interactions, R rows, W windows, L the longest history a model sees.
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -
     inside = columns < lengths[:, None]
     index = np.where(inside, starts[:, None] + columns, 0)
     return np.where(inside, values[index], 0)
+
+
+def lengths_of(sequences) -> np.ndarray:
+    """How many values each sequence has, [R]."""
+    return np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
+
+
+def cut(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Views of these lengths, one after another; ``np.split`` takes three times as long."""
+    ends = np.cumsum(lengths)
+    return [values[begin:end] for begin, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
 
 
 def positions_within(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +109,50 @@ def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.
     first = np.maximum.accumulate(np.where(is_first, index, 0))
     ends = index[~is_first]
     return ends, np.minimum(ends - first[ends], max_length)
+
+
+def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joins rows into one history wherever a row continues the one before it, so that they share their items.
+
+    A row continues another of the same user if its history is what that row ends with, target included.
+
+    Args:
+        users: [R].
+        values: each row's history and, after it, its target.
+        lengths: [R] of the histories.
+
+    Returns:
+        The joined values, and the index [R] of each row's target in them.
+    """
+    ends = np.cumsum(lengths + 1) - 1
+    continues = np.zeros(len(users), dtype=bool)
+    continues[1:] = (users[1:] == users[:-1]) & (lengths[1:] <= lengths[:-1] + 1)
+    candidates = np.flatnonzero(continues)
+    number, position = positions_within(lengths[candidates])
+    row = candidates[number]
+    differs = values[(ends - lengths)[row] + position] != values[ends[row - 1] + 1 - lengths[row] + position]
+    continues[row[differs]] = False
+    kept = np.where(continues, 1, lengths + 1)
+    row, position = positions_within(kept)
+    return values[(ends + 1 - kept)[row] + position], np.cumsum(kept) - 1
+
+
+def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
+    """Numbers of the rows in each of ``held_out`` + 1 parts: the last parts get one row of every group.
+
+    The last row of a group goes to the last part, the one before it to the part before that, and so on; the first
+    row always stays in the first part, which lists group after group in order of appearance. (RecBole's rule.)
+
+    Args:
+        groups: [R] group of each row, in any order.
+    """
+    group, _ = pd.factorize(groups)
+    sizes = np.bincount(group)
+    number, position = positions_within(sizes)
+    after = sizes[number] - 1 - position
+    part = np.where(after < np.minimum(held_out, sizes - 1)[number], held_out - after, 0)
+    order = np.argsort(group, kind="stable")
+    return [order[part == index] for index in range(held_out + 1)]
 
 
 def training_windows(rows: Rows, max_length: int) -> Windows:

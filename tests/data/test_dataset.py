@@ -13,7 +13,7 @@ import recbole.config.configurator as recbole_configurator
 import torch
 from recbole.data.dataset import SequentialDataset
 
-from recbole_mpo.errors import DataError
+from recbole_mpo.errors import ConfigError, DataError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.recbole_globals import sequential_models
 
@@ -180,6 +180,77 @@ def test_pairwise_rows_are_the_packed_rows_of_presplit_files(tmp_path):
     assert_same_as_recbole(packed, pairwise)
 
 
+def filtered_data(folder) -> list:
+    """Users of 1 to 25 interactions over items of all popularities, some pairs twice; times are small and unique."""
+    draw = np.random.default_rng(5)
+    users = np.repeat(np.arange(60), draw.integers(1, 26, 60))
+    items = np.minimum(draw.pareto(0.7, len(users)).astype(int), 60)
+    times = draw.permutation(len(users))
+    rows = [(f"u{user}", f"i{item}", time) for user, item, time in zip(users, items, times, strict=True)]
+    write_single(folder, [rows[index] for index in draw.permutation(len(rows))])
+    write_lines(
+        folder / "shop" / "shop.item",
+        "item_id:token\tclass:token\ttags:token_seq\tprice:float",
+        [(f"i{item}", f"c{item % 3}", "t1 t2" if item % 2 else "", item / 2) for item in range(50)],
+    )
+
+
+FILTERS = {
+    "nothing": {},
+    "users": {"user_inter_num_interval": "[5,inf)"},
+    "items": {"user_inter_num_interval": None, "item_inter_num_interval": "(1,9);[30,inf)"},
+    "both, again and again": {"user_inter_num_interval": "[5,20]", "item_inter_num_interval": "[4,inf)"},
+    "doubles": {"rm_dup_inter": "first"},
+    "values": {"val_interval": {"timestamp": "[100,400)"}, "user_inter_num_interval": "[4,inf)"},
+}
+ITEM_FEATURES = {
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class", "tags", "price"]},
+    "user_inter_num_interval": "[5,inf)",
+    "item_inter_num_interval": "[2,inf)",
+    "filter_inter_by_user_or_item": True,
+}
+
+
+@pytest.mark.parametrize(("model", "filters"), [
+    *(("MPORec", filters) for filters in FILTERS.values()),
+    ("SASRec", FILTERS["both, again and again"]),
+    ("SASRec", ITEM_FEATURES),
+], ids=[*FILTERS, "RecBole's SASRec", "item features"])  # fmt: skip
+def test_filters_leave_what_recboles_leave(tmp_path, recbole_splits, model, filters):
+    filtered_data(tmp_path)
+    theirs, their_splits = recbole_splits(tmp_path, "shop", **filters)
+    own = experiment_on(tmp_path, model=model, **filters)
+    assert_same_as_recbole(own.splits, their_splits)
+    assert set(own.dataset.field2id_token) == set(theirs.field2id_token)
+    for field, tokens in theirs.field2id_token.items():
+        assert own.dataset.field2id_token[field].tolist() == tokens.tolist()
+        assert own.dataset.field2token_id[field] == theirs.field2token_id[field]
+    if theirs.item_feat is not None:
+        for field in theirs.item_feat.columns:
+            assert own.dataset.item_feat[field].tolist() == theirs.item_feat[field].tolist()
+
+
+@pytest.mark.parametrize("mode", ["valid_and_test", "valid_only", "test_only"])
+@pytest.mark.parametrize("model", ["MPORec", "SASRec"])
+def test_leave_one_out_is_recboles_row_by_row(tmp_path, model, mode):
+    """On the same rows, RecBole's own method and ours: equal splits, in equal order."""
+    filtered_data(tmp_path)
+    dataset = experiment_on(tmp_path, model=model).dataset
+    dataset.build()
+    own, theirs = dataset.leave_one_out("user_id", mode), SequentialDataset.leave_one_out(dataset, "user_id", mode)
+    for one, other in zip(own, theirs, strict=True):
+        assert one.inter_feat.columns == other.inter_feat.columns
+        for field in one.inter_feat.columns:
+            assert one.inter_feat[field].tolist() == other.inter_feat[field].tolist()
+            assert one.inter_feat[field].dtype == other.inter_feat[field].dtype
+
+
+def test_an_unknown_way_to_leave_one_out_is_an_error(tmp_path):
+    write_single(tmp_path, random_interactions())
+    with pytest.raises(ConfigError, match="leave_one_mode.*train_only"):
+        experiment_on(tmp_path, eval_args={"split": {"LS": "train_only"}}).splits  # noqa: B018
+
+
 # Histories and their order
 
 
@@ -337,13 +408,9 @@ def test_rows_that_do_not_continue_one_another_keep_their_own_history(tmp_path):
     train = experiment.splits[0]
     items, found = train.field2id_token["item_id"], Counter()
     for batch in experiment.loaders[0]:
-        offset = 0
-        for rows, width in batch.blocks:
-            for begin in range(offset, offset + rows * width, width):
-                for index, target in zip(batch.predicting.tolist(), batch.targets.tolist(), strict=True):
-                    if begin <= index < begin + width:
-                        found[tuple(items[batch.items[begin : index + 1].numpy()]), items[target]] += 1
-            offset += rows * width
+        packed, positions = batch.items.flatten().numpy(), batch.positions.flatten().tolist()
+        for index, target in zip(batch.predicting.tolist(), batch.targets.tolist(), strict=True):
+            found[tuple(items[packed[index - positions[index] : index + 1]]), items[target]] += 1
     assert found == Counter((tuple(history), target) for _, history, target in parts["train"])
 
 

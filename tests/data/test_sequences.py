@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recbole.data.dataset import Dataset
 
 from recbole_mpo.data.sequences import (
     Rows,
     Windows,
     bucket_edges,
+    cut,
+    first_fit,
     gather_padded,
+    join_rows,
+    leave_one_out,
+    lengths_of,
+    positions_within,
     rows_of_groups,
     training_windows,
 )
@@ -65,6 +72,18 @@ def test_gather_padded_takes_views_that_end_with_the_values():
     assert padded.tolist() == [[9, 0, 0], [7, 8, 9]]
 
 
+# cut, lengths_of
+
+
+@given(st.lists(st.integers(0, 5), max_size=8))
+def test_cut_gives_views_of_the_lengths_asked_for(lengths):
+    values = np.arange(sum(lengths))
+    views = cut(values, np.array(lengths, dtype=np.int64))
+    assert lengths_of(views).tolist() == lengths
+    assert [value for view in views for value in view.tolist()] == values.tolist()
+    assert all(np.shares_memory(view, values) for view in views if len(view))
+
+
 # rows_of_groups
 
 
@@ -82,6 +101,48 @@ def test_rows_of_groups_equals_a_loop(lengths, max_length):
 def test_no_interactions_give_no_rows():
     ends, history = rows_of_groups(np.array([], dtype=np.int64), 5)
     assert len(ends) == len(history) == 0
+
+
+# join_rows
+
+
+user_rows = st.tuples(st.integers(0, 2), st.lists(st.integers(1, 3), max_size=4), st.integers(1, 3))
+
+
+@given(st.lists(user_rows, max_size=12))
+def test_joined_rows_keep_their_history_and_target(rows):
+    """Few users and items, so that rows often continue one another by chance."""
+    rows.sort(key=lambda row: row[0])
+    users = np.array([user for user, _, _ in rows], dtype=np.int64)
+    lengths = lengths_of([history for _, history, _ in rows])
+    values = np.array([item for _, history, target in rows for item in (*history, target)], dtype=np.int64)
+    joined, ends = join_rows(users, values, lengths)
+    assert len(joined) <= len(values)
+    for (_, history, target), end in zip(rows, ends.tolist(), strict=True):
+        assert joined[end - len(history) : end + 1].tolist() == [*history, target]
+
+
+@pytest.mark.parametrize("max_length", [3, 100])
+def test_the_rows_of_one_history_are_joined_into_it(max_length):
+    """Prefixes of 1..10 and of 21..25, cut to the newest items or not."""
+    histories = [list(range(1, 11)), list(range(21, 26))]
+    rows = [items[max(0, end - max_length - 1) : end] for items in histories for end in range(2, len(items) + 1)]
+    lengths = lengths_of(rows) - 1
+    users = np.repeat([5, 2], [9, 4])
+    joined, ends = join_rows(users, np.concatenate(rows), lengths)
+    assert joined.tolist() == [*histories[0], *histories[1]]
+    assert ends.tolist() == [*range(1, 10), *range(11, 15)]
+
+
+# leave_one_out
+
+
+@given(st.lists(st.integers(0, 6), max_size=30), st.sampled_from([1, 2]))
+def test_leave_one_out_is_recboles(groups, held_out):
+    """The same rows in the same order, groups of one and two rows among them."""
+    theirs = Dataset._split_index_by_leave_one_out(None, Dataset._grouped_index(None, groups), held_out)
+    own = leave_one_out(np.array(groups, dtype=np.int64), held_out)
+    assert [part.tolist() for part in own] == theirs
 
 
 # training_windows
@@ -205,3 +266,31 @@ def test_one_length_is_one_bucket(length):
 
 def test_no_lengths_give_no_buckets():
     assert len(bucket_edges(np.array([], dtype=np.int64))) == 0
+
+
+# positions_within, first_fit
+
+
+def test_positions_within_runs():
+    run, position = positions_within(np.array([2, 0, 3]))
+    assert run.tolist() == [0, 0, 2, 2, 2]
+    assert position.tolist() == [0, 1, 0, 1, 2]
+
+
+def first_fit_by_loop(lengths, width) -> list[tuple[int, int]]:
+    """First-fit decreasing as it is defined, run by run."""
+    places, used = [None] * len(lengths), []
+    for run in sorted(range(len(lengths)), key=lambda run: -lengths[run]):
+        fitting = [row for row, taken in enumerate(used) if taken + lengths[run] <= width]
+        row = fitting[0] if fitting else len(used)
+        used += [] if fitting else [0]
+        places[run] = (row, used[row])
+        used[row] += lengths[run]
+    return places
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=40), st.integers(0, 10))
+def test_first_fit_equals_a_loop(lengths, spare):
+    width = max(lengths) + spare
+    row, column = first_fit(np.array(lengths), width)
+    assert list(zip(row.tolist(), column.tolist(), strict=True)) == first_fit_by_loop(lengths, width)

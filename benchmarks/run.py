@@ -1,0 +1,138 @@
+"""Runs every benchmark, each in a process of its own, and writes ``results.json`` and ``RESULTS.md``.
+
+    python benchmarks/run.py [--only=train_step,evaluation] [--folder=benchmarks]
+
+``--only`` measures some of them anew and keeps the others' results. A benchmark that cannot run here (no data, no
+peer environment) is named as such; one that fails stops the run, and nothing written before is lost.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from recbole_mpo.config import parse_assignments
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent.parent / "shared" / "data"
+PEER = HERE / "peers" / ".venv" / "bin" / "python"
+ON_REAL_DATA = ("train_step", "mpo_step", "evaluation", "peer", "recbole_models")
+BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "loading")
+
+
+def why_not(name: str) -> str | None:
+    """The reason for which a benchmark cannot run here."""
+    if name in ON_REAL_DATA and not (DATA / "Scientific").is_dir():
+        return "the Scientific data set is not at ../shared/data"
+    if name == "peer" and not PEER.is_file():
+        return "no environment benchmarks/peers/.venv (benchmarks/peers/README.md)"
+    return None
+
+
+def run(name: str) -> dict:
+    """One benchmark's result, from a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "result.json"
+        subprocess.run([sys.executable, HERE / f"{name}.py", f"--output={output}"], check=True, cwd=HERE.parent)
+        return json.loads(output.read_text(encoding="utf-8"))
+
+
+def keyed(found: dict) -> dict:
+    """The figures by their stable keys; those of benchmarks that did not run are absent."""
+    keys = {}
+    for name, names in {
+        "train_step": ("packed_vs_pairwise", "packed_vs_published", "matmul_share"),
+        "mpo_step": ("mpo_vs_dense", "light_vs_dense"),
+        "evaluation": ("eval_vs_published",),
+        "peer": ("rectools",),
+        "epoch_time": ("seconds_per_epoch",),
+    }.items():
+        if "skipped" not in found.get(name, {"skipped": ""}):
+            keys.update({key: found[name][key] for key in names})
+    million = found.get("million_items", {})
+    if "chunked" in million:
+        keys["million_items"] = {
+            "train_peak_mb": {loss: million[loss]["peak_mb"] for loss in ("chunked", "sampled")},
+            "eval_peak_mb": million["evaluate"]["peak_mb"],
+        }
+    return keys
+
+
+def table(found: dict) -> list[tuple[str, str, str]]:
+    """(what, target, found) of every figure that has a target."""
+    keys = keyed(found)
+    rows = [
+        ("training targets per second, packed over pairwise", ">= 15", "packed_vs_pairwise", "{:.1f}"),
+        ("the same over the published form", ">= 60", "packed_vs_published", "{:.1f}"),
+        ("the same over RecTools' UniSRec", ">= 8", "rectools", "{:.1f}"),
+        ("share of the matmul rate reached by a training step", ">= 60 %", "matmul_share", "{:.0%}"),
+        ("MPORec's step over dense, 384 features", "<= 1.05", "mpo_vs_dense", "{:.3f}"),
+        ("MPORecLight's step over dense, 384 features", "<= 1.05", "light_vs_dense", "{:.3f}"),
+        ("users per second, evaluation over the published form", ">= 20", "eval_vs_published", "{:.1f}"),
+    ]
+    lines = [(what, target, form.format(keys[key])) for what, target, key, form in rows if key in keys]
+    if "mpo_vs_dense" in keys:
+        wide = found["mpo_step"]["wide"]
+        text = f"{wide['mpo_vs_dense']:.3f}, {wide['light_vs_dense']:.3f}"
+        lines.append(("MPORec and MPORecLight over dense, 768 features", "", text))
+    if "million_items" in keys:
+        peaks = keys["million_items"]
+        for loss, peak in peaks["train_peak_mb"].items():
+            text = f"{peak:,.0f} MB, {found['million_items'][loss]['seconds']:.1f} s"
+            lines.append((f"a million items of 768 features: a training step, loss {loss}", "<= 12,288 MB", text))
+        text = f"{peaks['eval_peak_mb']:,.0f} MB, {found['million_items']['evaluate']['seconds']:.0f} s"
+        lines.append(("a million items of 768 features: 10,000 users ranked", "<= 12,288 MB", text))
+    if "seconds_per_epoch" in keys:
+        text = ", ".join(f"{seconds:.3g}" for seconds in keys["seconds_per_epoch"].values())
+        lines.append(("seconds per epoch at 1e4, 1e5, 1e6 interactions", "", text))
+        ratio = f"{found['epoch_time']['largest_over_smallest']:.2f}"
+        lines.append(("largest over smallest seconds per target among them", "<= 1.15", ratio))
+    if "peak_gigabytes" in found.get("loading", {}):
+        text = f"{found['loading']['seconds']:.0f} s, {found['loading']['peak_gigabytes']:.2f} GB"
+        lines.append(("10 million interactions loaded", "<= 60 s, <= 3 GB", text))
+    return lines
+
+
+def report(found: dict) -> str:
+    """RESULTS.md."""
+    lines = ["# Benchmark results", "", "Written by `make bench`; raw samples are in [results.json](results.json).", ""]
+    lines += ["| what | target | found |", "|---|---|---|"]
+    lines += [f"| {what} | {target} | {value} |" for what, target, value in table(found)]
+    lines += [f"| {name} | | not run: {result['skipped']} |" for name, result in found.items() if "skipped" in result]
+    machines = [result["device"] for result in found.values() if "device" in result]
+    devices = sorted({f"{machine['name']}, {machine['threads']} threads" for machine in machines})
+    commits = {name: str(result["git"]["commit"])[:10] for name, result in found.items() if "git" in result}
+    lines += ["", f"Machine: {'; '.join(devices)}.", ""]
+    lines += ["Measured at " + ", ".join(f"{commit} ({name})" for name, commit in commits.items()) + ".", ""]
+    return "\n".join(lines)
+
+
+def write(folder: Path, found: dict):
+    """Both files, each at once or not at all."""
+    results = json.dumps({**keyed(found), "benchmarks": found}, indent=1) + "\n"
+    for name, text in (("results.json", results), ("RESULTS.md", report(found))):
+        temporary = folder / f"{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, folder / name)
+
+
+def main(arguments: list[str]) -> int:
+    """Measures and writes after each benchmark."""
+    options = parse_assignments(arguments)
+    only, folder = options.pop("only", None), Path(options.pop("folder", HERE))
+    chosen = BENCHMARKS if only is None else [only] if isinstance(only, str) else only
+    former = folder / "results.json"
+    found = json.loads(former.read_text(encoding="utf-8"))["benchmarks"] if former.is_file() else {}
+    for name in chosen:
+        reason = why_not(name)
+        print(f"{name}: {'not run, ' + reason if reason else 'running'}", flush=True)
+        found[name] = {"skipped": reason} if reason else run(name)
+        write(folder, {key: found[key] for key in BENCHMARKS if key in found})
+    print(report(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
