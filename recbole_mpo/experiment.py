@@ -91,7 +91,9 @@ class Experiment:
     @cached_property
     def loaders(self):
         """Train, valid and test loaders; RecBole's but for packed training."""
-        samplers = create_samplers(self.config, self.dataset, self.splits)
+        # Nothing is sampled in packed training and full ranking, and samplers list every user's items.
+        is_packed = self.config["train_mode"] == "packed"
+        samplers = [None] * 3 if is_packed else create_samplers(self.config, self.dataset, self.splits)
         evaluation = [
             get_dataloader(self.config, phase)(self.config, split, sampler, shuffle=False)
             for phase, split, sampler in list(zip(SPLITS, self.splits, samplers, strict=True))[1:]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from recbole_mpo.layers.alignment import pad_rows
 from recbole_mpo.layers.dropout import Dropout, dropout
 from recbole_mpo.layers.mpo import merge_stacked
 
@@ -80,7 +81,8 @@ class MoEAdaptor(nn.Module):
 
     def _mix(self, features_NF: Tensor, weight_EDF: Tensor, gates_NE: Tensor) -> Tensor:
         if self.training and self.dropout > 0:
-            return _GatedExperts.apply(features_NF, weight_EDF, gates_NE, self.dropout)
+            mixed = _GatedExperts.apply(features_NF, pad_rows(weight_EDF), gates_NE, self.dropout)
+            return mixed[:, : weight_EDF.shape[1]]
         # Without dropout the experts see the same rows, so one matrix product serves them all.
         projected_NED = (features_NF @ weight_EDF.flatten(0, 1).t()).unflatten(1, weight_EDF.shape[:2])
         return torch.bmm(gates_NE.unsqueeze(1), projected_NED).squeeze(1)

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Rows of a product's result that begin on a cache line are written a quarter faster.
-_ALIGNED = 16
+from recbole_mpo.layers.alignment import pad_rows
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
 
 def _loss_and_gradients(states_MD, items_ND, targets_M, mask_pad, rows):
     count = len(targets_M)
-    items_AD = F.pad(items_ND, (0, 0, 0, -len(items_ND) % _ALIGNED))
+    items_AD = pad_rows(items_ND)
     loss = states_MD.new_zeros(())
     states_gradient = torch.empty_like(states_MD)
     items_gradient = torch.zeros_like(items_AD)
