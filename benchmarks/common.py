@@ -53,7 +53,7 @@ class Stepper:
         self.loss(batch).backward()
         self.optimizer.step()
 
-    def seconds(self, batches: Iterable, warm: int = 1) -> list[float]:
+    def timed(self, batches: Iterable, warm: int = 1) -> list[float]:
         """Of a step on each batch; the first ``warm`` are run and not counted."""
         return [seconds(lambda batch=batch: self.step(batch)) for batch in batches][warm:]
 
@@ -70,8 +70,8 @@ def useful_flops(batch: PackedBatch, items: int, config, feature_size: int) -> f
     pairs = (batch.positions[batch.items > 0] + 1).sum().item()
     adaptor = 2 * items * feature_size * config["n_exps"] * (hidden + 2)
     encoder = 3 * layers * (real * (4 * hidden**2 + 2 * hidden * inner) + 2 * pairs * hidden)
-    softmax = 3 * len(batch) * items * hidden
-    return 2.0 * (adaptor + encoder + softmax)
+    logits = 3 * len(batch) * items * hidden
+    return 2.0 * (adaptor + encoder + logits)
 
 
 def median(values) -> float:

@@ -21,7 +21,7 @@ SIZES = {"1e4": (10_000, 7), "1e5": (100_000, 3), "1e6": (1_000_000, 1)}
 
 
 def epochs(name: str, repeats: int, settings: dict) -> dict:
-    """Seconds of each of ``repeats`` epochs, after the first hundred steps, which are not counted."""
+    """Seconds of each of ``repeats`` epochs; an epoch, or a hundred steps of it, comes first and is not counted."""
     experiment = build("MPORec", name, settings)
     loader = experiment.loaders[0]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """A training step of MPORec and MPORecLight over one of dense UniSRec, everything else the same.
 
-    python benchmarks/mpo_step.py [--dataset=Scientific] [--steps=12] [--features=FILE] [--output=FILE]
+    python benchmarks/mpo_step.py [--dataset=Scientific] [--steps=12] [--output=FILE] [--key=value ...]
 
 The models take turns on each batch; the result is the median of the batches' ratios. ``wide`` repeats it with random
 features of 768 numbers.

@@ -18,6 +18,7 @@ from recbole_mpo.process import prepare_process
 prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
+import torch  # noqa: E402
 from common import SETTINGS, main, median  # noqa: E402
 from peers.export import export  # noqa: E402
 from train_step import packed_steps  # noqa: E402
@@ -31,7 +32,13 @@ def peer_steps(dataset: str, settings: dict, steps: int) -> dict:
         histories, features = export(dataset, {**SETTINGS, **settings}, folder)
         output = Path(folder) / "peer.json"
         command = [PEERS / ".venv" / "bin" / "python", PEERS / "rectools_unisrec.py"]
-        options = {"histories": histories, "features": features, "output": output, "steps": steps}
+        options = {
+            "histories": histories,
+            "features": features,
+            "output": output,
+            "steps": steps,
+            "threads": torch.get_num_threads(),
+        }
         subprocess.run([*command, *(f"--{key}={value}" for key, value in options.items())], check=True)
         return json.loads(output.read_text(encoding="utf-8"))
 

@@ -73,6 +73,9 @@ def table(found: dict) -> list[tuple[str, str, str]]:
         ("users per second, evaluation over the published form", ">= 20", "eval_vs_published", "{:.1f}"),
     ]
     lines = [(what, target, form.format(keys[key])) for what, target, key, form in rows if key in keys]
+    if "packed_vs_published" in keys:
+        text = f"{found['train_step']['packed_vs_published_as_run']:.1f}"
+        lines.append(("the same over the published form as its users run it (README.md)", "", text))
     if "mpo_vs_dense" in keys:
         wide = found["mpo_step"]["wide"]
         text = f"{wide['mpo_vs_dense']:.3f}, {wide['light_vs_dense']:.3f}"
@@ -89,6 +92,9 @@ def table(found: dict) -> list[tuple[str, str, str]]:
         lines.append(("seconds per epoch at 1e4, 1e5, 1e6 interactions", "", text))
         ratio = f"{found['epoch_time']['largest_over_smallest']:.2f}"
         lines.append(("largest over smallest seconds per target among them", "<= 1.15", ratio))
+    for model, result in found.get("recbole_models", {}).get("models", {}).items():
+        text = f"{result['training']['ratio']:.1f}, {result['scoring']['ratio']:.1f}"
+        lines.append((f"RecBole's {model}, trimmed over padded batches: training, scoring", "", text))
     if "peak_gigabytes" in found.get("loading", {}):
         text = f"{found['loading']['seconds']:.0f} s, {found['loading']['peak_gigabytes']:.2f} GB"
         lines.append(("10 million interactions loaded", "<= 60 s, <= 3 GB", text))
@@ -103,10 +109,14 @@ def report(found: dict) -> str:
     lines += [f"| {name} | | not run: {result['skipped']} |" for name, result in found.items() if "skipped" in result]
     machines = [result["device"] for result in found.values() if "device" in result]
     devices = sorted({f"{machine['name']}, {machine['threads']} threads" for machine in machines})
-    commits = {name: str(result["git"]["commit"])[:10] for name, result in found.items() if "git" in result}
+    commits = {name: _revision(result["git"]) for name, result in found.items() if "git" in result}
     lines += ["", f"Machine: {'; '.join(devices)}.", ""]
     lines += ["Measured at " + ", ".join(f"{commit} ({name})" for name, commit in commits.items()) + ".", ""]
     return "\n".join(lines)
+
+
+def _revision(git: dict) -> str:
+    return f"{str(git['commit'])[:10]}{' with uncommitted changes' if git['dirty'] else ''}"
 
 
 def write(folder: Path, found: dict):
@@ -123,6 +133,10 @@ def main(arguments: list[str]) -> int:
     options = parse_assignments(arguments)
     only, folder = options.pop("only", None), Path(options.pop("folder", HERE))
     chosen = BENCHMARKS if only is None else [only] if isinstance(only, str) else only
+    unknown = sorted(set(chosen) - set(BENCHMARKS))
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+        return 2
     former = folder / "results.json"
     found = json.loads(former.read_text(encoding="utf-8"))["benchmarks"] if former.is_file() else {}
     for name in chosen:

@@ -69,7 +69,8 @@ class Recommender:
         with merged(model):
             vectors = model.encode_items()
             if extra_features is not None and len(extra_features):
-                vectors = torch.cat((vectors, model.encode_features(extra_features)))
+                parts = [model.encode_features(part) for part in extra_features.split(model.item_chunk)]
+                vectors = torch.cat((vectors, *parts))
             self.candidates = model.candidates(vectors)
         self.item_vectors = vectors
 
@@ -159,9 +160,7 @@ def _with_text_only(features, tokens: list[str], model) -> tuple[list[str], torc
     """
     if model.item_input != "text":
         return tokens, None
-    if not features.text_only:
-        return tokens, None
-    extra = torch.from_numpy(np.stack(list(features.text_only.values()))).to(model.item_features.device)
+    extra = torch.from_numpy(features.text_only_features).to(model.item_features.device)
     return tokens + [features.item_text.tokens[row] for row in features.text_only], extra
 
 

@@ -33,8 +33,8 @@ class ItemFeatures:
         report: how many items have text.
         source: encoder or file the features come from.
         item_text: tokens and texts of the text file.
-        text_only: line of the text file to feature [F], centred and scaled as the table is, for the items that
-            have text and no interactions.
+        text_only: the lines of ``item_text`` [K] of the items that have text and no interactions.
+        text_only_features: theirs [K, F], centred and scaled as the table is.
     """
 
     table: np.ndarray
@@ -42,7 +42,8 @@ class ItemFeatures:
     report: AlignmentReport
     source: str
     item_text: ItemText
-    text_only: dict[int, np.ndarray]
+    text_only: np.ndarray
+    text_only_features: np.ndarray
 
 
 def text_path(config) -> Path:
@@ -66,12 +67,11 @@ def load_item_features(config, item_tokens) -> ItemFeatures:
     _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
     known = set(item_tokens)
-    text_only = {
-        row: features[row].copy()
-        for row, token in enumerate(item_text.tokens)
-        if token not in known and present[row]
-    }
-    return ItemFeatures(table, feature_hash(table), report, source, item_text, text_only)
+    unknown = np.fromiter((token not in known for token in item_text.tokens), dtype=bool, count=len(item_text))
+    text_only = np.flatnonzero(unknown & present)
+    return ItemFeatures(
+        table, feature_hash(table), report, source, item_text, text_only, features[text_only]
+    )
 
 
 def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:

@@ -121,11 +121,11 @@ class _GatedExperts(torch.autograd.Function):
         gates_NE, *saved = ctx.saved_tensors
         experts = len(saved) // 2
         weight_gradient, gates_gradient = [], torch.empty_like(gates_NE)
-        scratch_ND = torch.empty_like(saved[-1])
+        scratch_ND = torch.empty_like(gradient_ND)
         for expert, (dropped_NF, projected_ND) in enumerate(zip(saved[:experts], saved[experts:], strict=True)):
             gates_gradient[:, expert] = torch.mul(gradient_ND, projected_ND, out=scratch_ND).sum(dim=1)
             torch.mul(gradient_ND, gates_NE[:, expert, None], out=scratch_ND)
-            weight_gradient.append(scratch_ND.t() @ dropped_NF)
+            weight_gradient.append(scratch_ND.to(dropped_NF.dtype).t() @ dropped_NF)
         return None, torch.stack(weight_gradient), gates_gradient, None
 
 

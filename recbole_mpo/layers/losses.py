@@ -6,6 +6,7 @@ Shapes: M targets, N items (row 0 is PAD), D hidden, C candidates.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from recbole_mpo.layers.alignment import pad_rows
 
@@ -21,7 +22,7 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = False) -> Tensor:
-    """Mean cross-entropy against every item, from logits: the reference of :func:`catalogue_cross_entropy`.
+    """Mean cross-entropy against every item, from logits: the oracle that :func:`catalogue_cross_entropy` is tested by.
 
     PAD's logit stays in the sum, as in UniSRec's published code, unless ``mask_pad``.
     """
@@ -42,11 +43,11 @@ def catalogue_cross_entropy(
         states_MD, items_ND: whatever scales the scores (cosine, temperature) is already in them.
         targets_M: item ids.
         mask_pad: leave PAD out of the softmax.
-        max_logits: entries alive at once; all M * N when left out.
+        max_logits: logits computed at once, beside as many of their softmax; all M * N when left out.
     """
-    rows = len(targets_M) if max_logits is None else max(1, max_logits // len(items_ND))
+    rows = len(targets_M) if max_logits is None else min(max_logits // len(items_ND), len(targets_M))
     states_MD, items_ND = at_least_float32(states_MD), at_least_float32(items_ND)
-    return _CatalogueCrossEntropy.apply(states_MD, items_ND, targets_M, mask_pad, min(rows, len(targets_M)))
+    return _CatalogueCrossEntropy.apply(states_MD, items_ND, targets_M, mask_pad, max(1, rows))
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -65,33 +66,41 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, scale):
         states_gradient, items_gradient = ctx.saved_tensors
         return states_gradient * scale, items_gradient * scale, None, None, None
 
 
 def _loss_and_gradients(states_MD, items_ND, targets_M, mask_pad, rows):
-    count = len(targets_M)
     items_AD = pad_rows(items_ND)
     loss = states_MD.new_zeros(())
     states_gradient = torch.empty_like(states_MD)
     items_gradient = torch.zeros_like(items_AD)
-    for begin in range(0, count, rows):
+    for begin in range(0, len(targets_M), rows):
         chunk = slice(begin, begin + rows)
-        logits_CA = states_MD[chunk] @ items_AD.t()
-        logits_CA[:, len(items_ND) :] = -torch.inf
-        if mask_pad:
-            logits_CA[:, 0] = -torch.inf
-        wanted = targets_M[chunk].unsqueeze(1)
-        target_logits = logits_CA.gather(1, wanted)
-        highest = logits_CA.amax(dim=1)
-        softmax_CA = logits_CA.softmax(dim=1)
-        # log sum exp from the largest entry, whose softmax is at least 1 / N; the target's may be zero.
-        loss += (highest - softmax_CA.amax(dim=1).log() - target_logits.squeeze(1)).sum()
-        softmax_CA.scatter_add_(1, wanted, torch.full_like(target_logits, -1.0))
-        torch.mm(softmax_CA, items_AD, out=states_gradient[chunk])
-        items_gradient.addmm_(softmax_CA.t(), states_MD[chunk])
+        excluded = [slice(len(items_ND), None), *([0] if mask_pad else [])]
+        part, slope_CA = _loss_and_slope(states_MD[chunk], items_AD, targets_M[chunk], excluded)
+        loss += part
+        torch.mm(slope_CA, items_AD, out=states_gradient[chunk])
+        items_gradient.addmm_(slope_CA.t(), states_MD[chunk])
+        del slope_CA  # before the next one is made
+    count = len(targets_M)
     return loss / count, states_gradient.div_(count), items_gradient[: len(items_ND)].div_(count)
+
+
+def _loss_and_slope(states_CD, items_AD, targets_C, excluded):
+    """Sum of the targets' losses and its derivative by the logits [C, A], the ``excluded`` columns left out."""
+    logits_CA = states_CD @ items_AD.t()
+    for columns in excluded:
+        logits_CA[:, columns] = -torch.inf
+    wanted = targets_C.unsqueeze(1)
+    target_logits = logits_CA.gather(1, wanted)
+    highest = logits_CA.amax(dim=1)
+    softmax_CA = logits_CA.softmax(dim=1)
+    # log sum exp from the largest entry, whose softmax is at least 1 / N; the target's may be zero.
+    loss = (highest - softmax_CA.amax(dim=1).log() - target_logits.squeeze(1)).sum()
+    return loss, softmax_CA.scatter_add_(1, wanted, torch.full_like(target_logits, -1.0))
 
 
 def sampled_cross_entropy(
@@ -120,16 +129,15 @@ def sampled_cross_entropy(
     return F.cross_entropy(corrected_MC, targets_M)
 
 
-def inclusion_probability(share_C: Tensor, targets: int, sampled: int, items: int) -> Tensor:
+def inclusion_probability(counts_C: Tensor, batch_share: float, sampled_share: float) -> Tensor:
     """Probability of items to be among the candidates of one step.
 
-    An item gets in as a target of the batch or by the uniform sample without replacement.
+    An item gets in as a target of the batch, which takes its part of an epoch's targets, or by the uniform sample.
 
     Args:
-        share_C: each item's share of all training targets.
-        targets: M, targets in the batch.
-        sampled: items drawn uniformly without replacement.
-        items: how many they are drawn from.
+        counts_C: how many targets of an epoch each item is.
+        batch_share: part of them that the batch holds.
+        sampled_share: part of the items that is drawn, without replacement.
     """
-    absent_C = (1.0 - share_C.double()).pow(targets) * (1.0 - sampled / items)
+    absent_C = torch.pow(1.0 - batch_share, counts_C.double()) * (1.0 - sampled_share)
     return 1.0 - absent_C

@@ -23,8 +23,9 @@ from recbole_mpo.layers.losses import catalogue_cross_entropy, inclusion_probabi
 
 ITEM_INPUTS = ("text", "text+id", "id")
 LOSSES = ("full", "chunked", "sampled")
-# Logits alive at once in the chunked loss, and from where on the full one gets a warning: 128 MB and 4 GB.
-CHUNK_LOGITS, MANY_LOGITS = 1 << 25, 1 << 30
+# Logits of a chunk in the chunked loss, and from where on the full one gets a warning: 64 MB and 2 GB, and their
+# softmax as much again.
+CHUNK_LOGITS, MANY_LOGITS = 1 << 24, 1 << 29
 
 
 class TextSequentialRecommender(SequentialRecommender):
@@ -66,7 +67,8 @@ class TextSequentialRecommender(SequentialRecommender):
         if self.loss == "sampled":
             self.sampled_items = min(config["sampled_items"], self.n_items - 1)
             counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
-            self.register_buffer("target_share", counts / counts.sum(), persistent=False)
+            self.register_buffer("target_counts", counts, persistent=False)
+            self.train_targets = len(dataset.inter_feat)
 
     def _build_item_encoder(self, config, dataset):
         has_no_features = torch.arange(self.n_items) == 0
@@ -131,6 +133,8 @@ class TextSequentialRecommender(SequentialRecommender):
         size = self.item_chunk if recomputes or not torch.is_grad_enabled() else count
         if count <= size:
             return self._encode_rows(slice(0, count) if ids is None else ids, merged)
+        # Chunks of equal size: a product of very few rows rounds otherwise, and equal texts would no longer tie.
+        size = -(-count // -(-count // size))
         chunks = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
         encode = partial(checkpoint, self._encode_rows, use_reentrant=False) if recomputes else self._encode_rows
         return torch.cat([encode(chunk if ids is None else ids[chunk], merged) for chunk in chunks])
@@ -234,8 +238,9 @@ class TextSequentialRecommender(SequentialRecommender):
         drawn = 1 + torch.randperm(others, device=targets.device)[: self.sampled_items]
         pad = targets.new_zeros(0 if self.mask_pad else 1)
         ids = torch.cat([pad, targets, drawn]).unique()
-        share_C = self.target_share.index_select(0, ids)
-        inclusion_C = inclusion_probability(share_C, len(targets), self.sampled_items, others)
+        counts_C = self.target_counts.index_select(0, ids)
+        batch_share = len(targets) / self.train_targets
+        inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / others)
         return ids, torch.where(ids == 0, 1.0, inclusion_C)
 
     def predict(self, interaction) -> Tensor:
@@ -255,5 +260,5 @@ class TextSequentialRecommender(SequentialRecommender):
 
 
 def _take(table: Tensor, rows: slice | Tensor) -> Tensor:
-    """Rows of a table; a slice is a view. Unlike ``table[rows]`` its backward pass is deterministic."""
+    """Rows of a table; a slice is a view. Unlike ``table[rows]`` its backward pass is deterministic on a CPU."""
     return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)

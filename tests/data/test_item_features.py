@@ -113,8 +113,8 @@ def test_items_with_text_alone_are_kept_aside(tmp_path, dataset_of):
     assert vectors(dataset)["a"] == features[1].tolist()
     assert dataset.features.report.text_only == 2
     assert dataset.features.item_text.tokens == ["x", *TEXTS, "y"]
-    kept = {row: feature.tolist() for row, feature in dataset.features.text_only.items()}
-    assert kept == {0: features[0].tolist(), 7: features[7].tolist()}
+    assert dataset.features.text_only.tolist() == [0, 7]
+    assert dataset.features.text_only_features.tolist() == features[[0, 7]].tolist()
 
 
 # Missing text
@@ -287,8 +287,8 @@ def test_items_with_text_alone_are_centred_like_the_others(tmp_path, dataset_of)
     write_shop(tmp_path, {**TEXTS, "x": "never bought"})
     features = matrix(7) + 5
     loaded = dataset_of(feature_file=save(tmp_path / "x.npy", features)).features
-    assert list(loaded.text_only) == [6]
-    np.testing.assert_allclose(loaded.text_only[6], (features - features.mean(0))[6], atol=1e-5)
+    assert loaded.text_only.tolist() == [6]
+    np.testing.assert_allclose(loaded.text_only_features[0], (features - features.mean(0))[6], atol=1e-5)
     # Item f is the first to appear in the interactions.
     np.testing.assert_allclose(loaded.table[1], (features - features.mean(0))[5], atol=1e-5)
 

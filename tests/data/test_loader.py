@@ -74,17 +74,17 @@ def test_an_epoch_holds_every_prefix_and_its_target_once(lengths, batch_size, sh
 
 
 def test_histories_longer_than_a_window_lose_context_but_no_target():
+    """Histories of distinct values, so that a target's place is known by its value."""
     lengths, max_length = [37, 12, 3], 10
-    found = Counter()
-    for batch in loader_of(lengths, max_length, batch_size=16):
-        found += pairs_of(batch)
-    expected = prefixes(lengths, max_length)
-    assert Counter(target for _, target in found.elements()) == Counter(target for _, target in expected.elements())
-    full = {target: history for history, target in expected}
-    if len(full) == expected.total():
-        for history, target in found:
-            assert full[target][-len(history) :] == history
-            assert len(history) >= min(len(full[target]), max_length // 2)
+    loader = loader_of(lengths, max_length, batch_size=16)
+    loader.values = np.arange(1, sum(lengths) + 1)
+    found = {target: history for batch in loader for history, target in pairs_of(batch)}
+    begins = np.cumsum([0, *lengths])
+    assert set(found) == set(loader.values.tolist()) - set((begins[:-1] + 1).tolist())
+    for target, history in found.items():
+        before = target - 1 - begins[begins < target].max()
+        assert history == tuple(range(target - len(history), target))
+        assert min(before, max_length // 2) <= len(history) <= max_length
 
 
 def test_a_batch_by_hand():

@@ -121,12 +121,15 @@ def test_correction_makes_the_normaliser_unbiased():
 
 def test_inclusion_probability_is_how_often_items_come():
     generator = torch.Generator().manual_seed(2)
-    share = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
-    targets, sampled, draws = 3, 2, 20_000
+    counts = torch.tensor([500, 60, 20, 4, 0])
+    epoch = torch.arange(5).repeat_interleave(counts)
+    targets, sampled, draws = 30, 2, 20_000
     came = torch.zeros(5)
     for _ in range(draws):
-        batch = torch.multinomial(share, targets, replacement=True, generator=generator)
+        batch = epoch[torch.randperm(len(epoch), generator=generator)[:targets]]
         came[torch.cat([batch, torch.randperm(5, generator=generator)[:sampled]]).unique()] += 1
-    expected = inclusion_probability(share, targets, sampled, 5)
+    expected = inclusion_probability(counts, targets / len(epoch), sampled / 5)
     assert (came / draws - expected).abs().max() < 0.015
-    assert inclusion_probability(share, targets, 5, 5).tolist() == [1.0] * 5
+    assert inclusion_probability(counts, targets / len(epoch), 1.0).tolist() == [1.0] * 5
+    whole_epoch = inclusion_probability(counts, 1.0, 0.0)
+    assert whole_epoch.tolist() == [1.0] * 4 + [0.0]

@@ -82,18 +82,47 @@ def largest_tensor(model, batch):
     return largest.entries
 
 
+def kept_for_backward(model, batch):
+    """Entries of all distinct tensors that the forward pass keeps."""
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = model.calculate_loss(batch)
+    del loss
+    return sum(kept.values())
+
+
 def test_chunked_holds_neither_all_logits_nor_all_activations(tiny_settings, monkeypatch):
     monkeypatch.setattr(base, "CHUNK_LOGITS", 500)
-    settings = {**tiny_settings, "train_batch_size": 10**6, "hidden_size": 8, "inner_size": 8}
+    settings = {**tiny_settings, "train_batch_size": 10**6, "hidden_size": 8, "inner_size": 8, "n_exps": 8}
     model, batch = model_and_batch(settings, loss="full")
-    logits = len(batch) * model.n_items
-    assert largest_tensor(model, batch) >= logits
+    logits, activations = len(batch) * model.n_items, 8 * model.item_features.numel()
+    full = kept_for_backward(model, batch)
+    assert largest_tensor(model, batch) >= logits and full >= activations
     model, batch = model_and_batch(settings, loss="chunked", item_chunk=7)
     states = batch.items.numel() * 3 * 8
     attention = batch.items.shape[0] * model.trm_encoder.layer[0].multi_head_attention.num_heads
     allowed = max(states, attention * batch.items.shape[1] ** 2, model.item_features.numel())
     assert allowed < logits
     assert largest_tensor(model, batch) <= allowed
+    assert kept_for_backward(model, batch) < full - activations / 2
+
+
+def test_equal_texts_tie_exactly_however_items_are_chunked(tiny_settings):
+    """The last chunk of what is left over would hold one to three rows, whose product rounds otherwise."""
+    model, _ = model_and_batch(tiny_settings)
+    model.float().eval()
+    features = torch.randn(1, model.item_features.shape[1]).repeat(model.n_items, 1)
+    model.item_features.copy_(features)
+    for size in (model.n_items - 3, model.n_items - 2, model.n_items - 1, model.n_items):
+        model.item_chunk = size
+        with torch.no_grad():
+            vectors = model.encode_items()[1:]
+        assert torch.equal(vectors, vectors[:1].expand_as(vectors)), size
 
 
 @pytest.mark.parametrize("mask_pad", [False, True])
