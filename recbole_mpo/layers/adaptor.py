@@ -59,11 +59,11 @@ class MoEAdaptor(nn.Module):
         """Expert weights [N, E], each row summing to one."""
         # A choice between experts needs all digits, and costs next to nothing.
         with torch.autocast(features_NF.device.type, enabled=False):
-            logits_NE = features_NF @ self.w_gate
-            if self.noisy and self.training:
-                spread_NE = F.softplus(features_NF @ self.w_noise) + self.NOISE_FLOOR
-                logits_NE = logits_NE + torch.randn_like(logits_NE) * spread_NE
-            return logits_NE.softmax(dim=-1)
+            if not (self.noisy and self.training):
+                return (features_NF @ self.w_gate).softmax(dim=-1)
+            logits_NE, noise_NE = (features_NF @ torch.cat([self.w_gate, self.w_noise], dim=1)).chunk(2, dim=1)
+            spread_NE = F.softplus(noise_NE) + self.NOISE_FLOOR
+            return (logits_NE + torch.randn_like(spread_NE) * spread_NE).softmax(dim=-1)
 
     def merge(self) -> tuple[Tensor, Tensor]:
         """The experts' weights [E, D, F] and biases [E, F], for several calls within one step."""

@@ -1,4 +1,4 @@
-"""Sixteen-bit dropout: the right rate, the right scale, the global generator."""
+"""Dropout from few random bits: the right rate, the right scale, the global generator."""
 
 import pytest
 import torch
@@ -6,15 +6,15 @@ import torch
 from recbole_mpo.layers.dropout import Dropout, dropout
 
 
-@pytest.mark.parametrize("p", [0.1, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.2, 0.5, 0.9])
 def test_rate_and_scale(p):
     torch.manual_seed(0)
     dropped = dropout(torch.ones(1000, 1001), p)
-    assert (dropped == 0).double().mean().item() == pytest.approx(p, abs=0.002)
-    assert dropped.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert (dropped == 0).double().mean().item() == pytest.approx(p, rel=0.007, abs=0.0001)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.003 / (1 - p))
     kept = dropped[dropped != 0]
     assert torch.equal(kept, kept[:1].expand_as(kept))
-    assert kept[0].item() == pytest.approx(1 / (1 - p), rel=1e-3)
+    assert kept[0].item() == pytest.approx(1 / (1 - p), rel=2e-3)
 
 
 def test_neighbours_and_rows_are_independent():
