@@ -1,6 +1,6 @@
 """Training targets per second: packed, pairwise and the published form; and the share of the machine's matmul rate.
 
-    python benchmarks/train_step.py [--dataset=Scientific] [--steps=12] [--slow_steps=4] [--output=FILE]
+    python benchmarks/train_step.py [--dataset=Scientific] [--steps=12] [--slow_steps=3] [--output=FILE]
                                     [--key=value ...]
 
 Each form trains the same dense UniSRec at ``train_batch_size`` targets a step, optimizer included. First the three
@@ -15,6 +15,7 @@ RecBole's sequential models turns on.
 
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -30,6 +31,8 @@ from published import PublishedForm  # noqa: E402
 from recbole_mpo.data.loader import pack  # noqa: E402
 from recbole_mpo.data.sequences import Rows, training_windows  # noqa: E402
 
+# prepare_process leaves alone what the environment has set; these are the defaults of glibc and OpenMP.
+PLAIN_PROCESS = {"MALLOC_ARENA_TEST": "8", "OMP_WAIT_POLICY": "ACTIVE"}
 NOISE_FREE = {
     "hidden_dropout_prob": 0.0,
     "attn_dropout_prob": 0.0,
@@ -80,33 +83,32 @@ def padded_steps(dataset: str, settings: dict, steps: int, published: bool) -> d
     return {"seconds": Stepper(experiment, loss).timed(batches), "targets": [len(b) for b in batches[1:]]}
 
 
-def published_as_run(dataset: str, settings: dict, steps: int) -> dict:
-    """Steps of the published form in a process that keeps the defaults of allocator and OpenMP."""
-    # prepare_process leaves both alone where the environment has set them; these are glibc's and OpenMP's defaults.
-    defaults = {"MALLOC_ARENA_TEST": "8", "OMP_WAIT_POLICY": "ACTIVE"}
-    before = {name: os.environ.get(name) for name in defaults}
-    os.environ.update(defaults)
+def with_anomaly_detection(dataset: str, settings: dict, steps: int) -> dict:
+    """Steps of the published form as importing RecBole's sequential models leaves autograd."""
+    with torch.autograd.set_detect_anomaly(True):
+        return padded_steps(dataset, settings, steps, published=True)
+
+
+def alone(function: Callable, *arguments, **environment: str) -> dict:
+    """The result of ``function`` in a process of its own: the padded forms need up to 20 GB."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
     try:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            return pool.submit(_steps_with_anomaly_detection, dataset, settings, steps).result()
+            return pool.submit(function, *arguments).result()
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _steps_with_anomaly_detection(dataset: str, settings: dict, steps: int) -> dict:
-    with torch.autograd.set_detect_anomaly(True):
-        return padded_steps(dataset, settings, steps, published=True)
-
-
-def measure(dataset: str = "Scientific", steps: int = 12, slow_steps: int = 4, **settings) -> dict:
+def measure(dataset: str = "Scientific", steps: int = 12, slow_steps: int = 3, **settings) -> dict:
     """Ratios of the medians of seconds per target, and the raw samples."""
     losses = losses_of_one_batch(dataset, settings)
     samples = {
         "packed": packed_steps(dataset, settings, steps),
-        "pairwise": padded_steps(dataset, settings, slow_steps, published=False),
-        "published": padded_steps(dataset, settings, slow_steps, published=True),
-        "published_as_run": published_as_run(dataset, settings, slow_steps),
+        "pairwise": alone(padded_steps, dataset, settings, slow_steps, False),
+        "published": alone(padded_steps, dataset, settings, slow_steps, True),
+        "published_as_run": alone(with_anomaly_detection, dataset, settings, slow_steps, **PLAIN_PROCESS),
         "packed_again": packed_steps(dataset, settings, steps),
     }
     packed = {key: samples["packed"][key] + samples["packed_again"][key] for key in samples["packed"]}
