@@ -61,7 +61,7 @@ class MoEAdaptor(nn.Module):
         with torch.autocast(features_NF.device.type, enabled=False):
             if not (self.noisy and self.training):
                 return (features_NF @ self.w_gate).softmax(dim=-1)
-            logits_NE, noise_NE = (features_NF @ torch.cat([self.w_gate, self.w_noise], dim=1)).chunk(2, dim=1)
+            logits_NE, noise_NE = (features_NF @ torch.cat([self.w_gate, self.w_noise], dim=1)).chunk(2, dim=-1)
             spread_NE = F.softplus(noise_NE) + self.NOISE_FLOOR
             return (logits_NE + torch.randn_like(spread_NE) * spread_NE).softmax(dim=-1)
 

@@ -32,6 +32,9 @@ def test_published_form_gives_the_same_loss_and_gradients(tiny_settings, publish
     published = published_form(model, experiment.config).double().train()
     loss = model.calculate_loss(batch)
     torch.testing.assert_close(published.calculate_loss(batch), loss, rtol=1e-12, atol=0)
+    model.moe_adaptor.noisy = True
+    assert torch.isfinite(published.calculate_loss(batch)), "gates with noise for features of any shape"
+    model.moe_adaptor.noisy = False
     names = [name for name, _ in model.trm_encoder.named_parameters()]
     ours = torch.autograd.grad(loss, list(model.trm_encoder.parameters()))
     theirs = torch.autograd.grad(published.calculate_loss(batch), list(model.trm_encoder.parameters()))
