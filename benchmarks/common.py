@@ -26,11 +26,10 @@ def build(model: str, dataset: str, settings: dict) -> Experiment:
     return experiment
 
 
-def matmul_rates(repeats: int = 3) -> list[float]:
-    """Floating-point operations per second of this process in a float32 product of 4096 x 4096 matrices."""
+def matmul_rate() -> float:
+    """Floating-point operations per second of this process in one float32 product of 4096 x 4096 matrices."""
     first, second = torch.randn(2, MATMUL, MATMUL)
-    first @ second
-    return [2 * MATMUL**3 / seconds(lambda: first @ second) for _ in range(repeats)]
+    return 2 * MATMUL**3 / seconds(lambda: first @ second)
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -3,7 +3,8 @@
     python benchmarks/evaluation.py [--dataset=Scientific] [--repeats=3] [--batches=2] [--output=FILE]
 
 The published form encodes a batch of rows padded to 50 with the experts at every position, and all items once more
-for each batch (published.py); both rank the target among all items. First their ranks are compared on one batch.
+for each batch (published.py); both rank the target among all items. First their ranks are compared on one batch, and
+a batch of the published form is run that is not counted.
 """
 
 import sys
@@ -51,6 +52,7 @@ def measure(dataset: str = "Scientific", repeats: int = 3, batches: int = 2, **s
         fast = [seconds(lambda: trainer.target_ranks(experiment.loaders[2])) for _ in range(repeats)]
     starts = range(0, min(len(padded), batches * ROWS), ROWS)
     chunks = [padded[np.arange(start, min(start + ROWS, len(padded)))] for start in starts]
+    published_ranks(form, chunks[0])
     slow = [seconds(lambda rows=rows: published_ranks(form, rows)) / len(rows) for rows in chunks]
     users = len(ours["rank"])
     return {

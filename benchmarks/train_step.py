@@ -25,7 +25,7 @@ prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
 import torch  # noqa: E402
-from common import Stepper, build, main, matmul_rates, median, useful_flops  # noqa: E402
+from common import Stepper, build, main, matmul_rate, median, useful_flops  # noqa: E402
 from published import PublishedForm  # noqa: E402
 
 from recbole_mpo.data.loader import pack  # noqa: E402
@@ -61,17 +61,20 @@ def losses_of_one_batch(dataset: str, settings: dict, rows: int = 256) -> dict[s
 
 
 def packed_steps(dataset: str, settings: dict, steps: int) -> dict:
-    """Seconds and useful operations of packed steps, and the matmul rate before and after them."""
+    """Seconds and useful operations of packed steps, and the matmul rate right after each of them."""
     experiment = build("UniSRec", dataset, settings)
     batches = list(experiment.loaders[0])[: steps + 2]
-    model, config = experiment.model, experiment.config
-    rates = matmul_rates()
-    seconds = Stepper(experiment).timed(batches, warm=2)
+    model, config, stepper = experiment.model, experiment.config, Stepper(experiment)
+    stepper.timed(batches[:2])
+    taken, rates = [], []
+    for batch in batches[2:]:
+        taken += stepper.timed([batch], warm=0)
+        rates.append(matmul_rate())
     return {
-        "seconds": seconds,
+        "seconds": taken,
         "targets": [len(batch) for batch in batches[2:]],
         "useful_flops": [useful_flops(b, model.n_items, config, model.item_features.shape[1]) for b in batches[2:]],
-        "matmul_flops_per_second": rates + matmul_rates(),
+        "matmul_flops_per_second": rates,
     }
 
 
@@ -116,14 +119,14 @@ def measure(dataset: str = "Scientific", steps: int = 12, slow_steps: int = 3, *
         name: median(np.divide(sample["seconds"], sample["targets"]))
         for name, sample in {**samples, "packed": packed}.items()
     }
-    rate = median(np.divide(packed["useful_flops"], packed["seconds"]))
+    rates = np.divide(packed["useful_flops"], packed["seconds"])
     return {
         "dataset": dataset,
         "losses": losses,
         "packed_vs_pairwise": per_target["pairwise"] / per_target["packed"],
         "packed_vs_published": per_target["published"] / per_target["packed"],
         "packed_vs_published_as_run": per_target["published_as_run"] / per_target["packed"],
-        "matmul_share": rate / median(packed["matmul_flops_per_second"]),
+        "matmul_share": median(rates / packed["matmul_flops_per_second"]),
         "seconds_per_target": per_target,
         "samples": samples,
     }

@@ -49,18 +49,34 @@ class PackedBatch:
 
 def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
     """Packs windows over ``values`` into rows as long as the longest of them."""
-    width = int(windows.lengths.max())
-    row, column = first_fit(windows.lengths, width)
     window, position = positions_within(windows.lengths)
     source = windows.starts[window] + position
-    place = (row * width + column)[window] + position
     predicts = position >= (windows.lengths - windows.targets)[window]
+    targets = values[source[predicts] + 1].astype(np.int64, copy=False)
+    return _placed(values[source], windows.lengths, window, position, predicts, targets)
+
+
+def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
+    """Packs the histories of padded rows [B, L]; the last position of each predicts, in the order of the rows.
+
+    There are no targets: they are all 0.
+    """
+    window, position = positions_within(lengths)
+    is_last = position == lengths[window] - 1
+    return _placed(item_seq[window, position], lengths, window, position, is_last, np.zeros(len(lengths), np.int64))
+
+
+def _placed(items, lengths, window, position, predicts, targets) -> PackedBatch:
+    """Elements (``items``, each at ``position`` of its ``window``) in rows as long as the longest window."""
+    width = int(lengths.max())
+    row, column = first_fit(lengths, width)
+    place = (row * width + column)[window] + position
     shape = (int(row.max()) + 1, width)
     return PackedBatch(
-        items=_scattered(values[source], place, shape),
+        items=_scattered(items, place, shape),
         positions=_scattered(position, place, shape),
         predicting=torch.from_numpy(place[predicts]),
-        targets=torch.from_numpy(values[source[predicts] + 1].astype(np.int64, copy=False)),
+        targets=torch.from_numpy(targets),
     )
 
 

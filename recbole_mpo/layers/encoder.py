@@ -55,15 +55,20 @@ class CausalSelfAttention(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.out_dropout = Dropout(hidden_dropout)
 
-    def forward(self, states_RLD: Tensor, bias: Tensor | None = None) -> Tensor:
-        """States [R, L, D]; ``bias`` [R, 1, L, L] for packed rows, plainly causal without."""
+    def forward(self, states_RLD: Tensor, bias: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
+        """States [R, L, D], or [W, D] of the ``wanted`` among the R * L positions.
+
+        ``bias`` [R, 1, L, L] is that of packed rows; without it attention is plainly causal.
+        """
         layers = (self.query, self.key, self.value)
         weight = merge_stacked(layers).flatten(0, 1).to(states_RLD.dtype)
         projected = F.linear(states_RLD, weight, torch.cat([layer.bias for layer in layers]))
         heads = projected.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         context_RHLd = self._attend(*heads, bias)
-        context_RLD = context_RHLd.transpose(1, 2).flatten(2)
-        return self.LayerNorm(self.out_dropout(self.dense(context_RLD)) + states_RLD)
+        context = context_RHLd.transpose(1, 2).flatten(2)
+        if wanted is not None:
+            context, states_RLD = (x.flatten(0, 1).index_select(0, wanted) for x in (context, states_RLD))
+        return self.LayerNorm(self.out_dropout(self.dense(context)) + states_RLD)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         rate = self.attention_dropout if self.training else 0.0
@@ -112,8 +117,8 @@ class TransformerLayer(nn.Module):
         )
         self.feed_forward = FeedForward(hidden_size, inner_size, hidden_dropout, activation, eps)
 
-    def forward(self, states_RLD: Tensor, bias: Tensor | None) -> Tensor:
-        return self.feed_forward(self.multi_head_attention(states_RLD, bias))
+    def forward(self, states_RLD: Tensor, bias: Tensor | None, wanted: Tensor | None) -> Tensor:
+        return self.feed_forward(self.multi_head_attention(states_RLD, bias, wanted))
 
 
 class CausalTransformerEncoder(nn.Module):
@@ -147,15 +152,19 @@ class CausalTransformerEncoder(nn.Module):
             for _ in range(n_layers)
         )
 
-    def forward(self, states_RLD: Tensor, starts_RL: Tensor | None = None) -> Tensor:
-        """States [R, L, D] after the last layer.
+    def forward(
+        self, states_RLD: Tensor, starts_RL: Tensor | None = None, wanted: Tensor | None = None
+    ) -> Tensor:
+        """States [R, L, D] after the last layer, or [W, D] of the wanted positions.
 
         Args:
             states_RLD: inputs.
             starts_RL: the column at which each position's sequence starts, for packed rows; without it every row
                 is one sequence, left-aligned.
+            wanted: indices [W] into the R * L positions; the last layer spends its position-wise part on them alone.
         """
         bias = None if starts_RL is None else attention_bias(starts_RL, states_RLD.dtype)
-        for layer in self.layer:
-            states_RLD = layer(states_RLD, bias)
+        last = len(self.layer) - 1
+        for number, layer in enumerate(self.layer):
+            states_RLD = layer(states_RLD, bias, wanted if number == last else None)
         return states_RLD

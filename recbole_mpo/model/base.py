@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mpo.data.loader import PackedBatch
+from recbole_mpo.data.loader import PackedBatch, pack_histories
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.dropout import Dropout
@@ -179,9 +179,9 @@ class TextSequentialRecommender(SequentialRecommender):
         last = torch.arange(rows, device=item_seq.device) * length + lengths - 1
         return states_BLD.flatten(0, 1).index_select(0, last)
 
-    def _encode_positions(self, item_vectors: Tensor, items: Tensor, positions: Tensor, starts=None) -> Tensor:
+    def _encode_positions(self, item_vectors, items, positions, starts=None, wanted=None) -> Tensor:
         inputs_BLD = F.embedding(items, item_vectors) + self.position_embedding(positions)
-        return self.trm_encoder(self.dropout(self.LayerNorm(inputs_BLD)), starts)
+        return self.trm_encoder(self.dropout(self.LayerNorm(inputs_BLD)), starts, wanted)
 
     def score(self, states: Tensor, item_vectors: Tensor) -> Tensor:
         """Logits [B, N]: cosine similarity over the temperature (UniSRec eq. 9)."""
@@ -215,8 +215,7 @@ class TextSequentialRecommender(SequentialRecommender):
             return self.encode_sequences(item_vectors, items, interaction[self.ITEM_SEQ_LEN])
         positions = interaction.positions
         starts = torch.arange(positions.shape[1], device=positions.device) - positions
-        states_RLD = self._encode_positions(item_vectors, items, positions, starts)
-        return states_RLD.flatten(0, 1).index_select(0, interaction.predicting)
+        return self._encode_positions(item_vectors, items, positions, starts, interaction.predicting)
 
     def _sampled_loss(self, interaction, items: Tensor, targets: Tensor) -> Tensor:
         """Encodes the batch's items and the candidates, and no others."""
@@ -255,8 +254,12 @@ class TextSequentialRecommender(SequentialRecommender):
         return self.score(self.encode_histories(item_vectors, interaction), item_vectors)
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
-        """The last states [B, D] of RecBole's padded rows."""
-        return self.encode_sequences(item_vectors, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        """The last states [B, D] of RecBole's padded rows; in evaluations on a CPU without their padding."""
+        item_seq, lengths = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        if self.training or item_seq.device.type != "cpu":
+            return self.encode_sequences(item_vectors, item_seq, lengths)
+        packed = pack_histories(item_seq.numpy(), lengths.numpy())
+        return self._predicting_states(item_vectors, packed.items, packed)
 
 
 def _take(table: Tensor, rows: slice | Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_mpo.data.loader import PackedLoader, pack
+from recbole_mpo.data.loader import PackedLoader, pack, pack_histories
 from recbole_mpo.data.sequences import Rows, Windows, rows_of_groups, training_windows
 from recbole_mpo.experiment import Experiment
 
@@ -96,6 +96,15 @@ def test_a_batch_by_hand():
     assert batch.predicting.tolist() == [4, 0, 1, 2, 5]
     assert batch.targets.tolist() == [8, 2, 3, 4, 9]
     assert len(batch) == 5
+
+
+def test_packed_histories_predict_from_their_last_items_in_the_order_of_the_rows():
+    padded = np.array([[5, 0, 0, 0], [1, 2, 3, 4], [6, 7, 8, 0]])
+    batch = pack_histories(padded, np.array([1, 4, 3]))
+    assert batch.items.tolist() == [[1, 2, 3, 4], [6, 7, 8, 5]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3], [0, 1, 2, 0]]
+    assert batch.items.flatten()[batch.predicting].tolist() == [5, 4, 8]
+    assert len(batch) == 3
 
 
 @pytest.mark.parametrize("batch_size", [64, 300, 2048])

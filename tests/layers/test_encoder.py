@@ -70,6 +70,14 @@ def test_packed_sequences_equal_single_ones(pair):
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-5)
 
 
+def test_wanted_positions_equal_all(pair):
+    ours, _ = pair
+    states, starts = torch.randn(2, 6, 16), packed_starts([(2, 0), (4, 2)], [(6, 0)])
+    wanted = torch.tensor([7, 1, 5, 11])
+    expected = ours(states, starts).flatten(0, 1)[wanted]
+    torch.testing.assert_close(ours(states, starts, wanted), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_training_path_equals_the_fused_one(pair):
     """A rate below the masks' resolution takes the path of attention with dropout and drops nothing."""
     ours, _ = pair

@@ -226,3 +226,16 @@ def test_unknown_choices_are_named(tiny_settings):
     ]:
         with pytest.raises(ConfigError, match=message):
             Experiment.of("MPORec", "tiny", (), {**tiny_settings, **overrides}).model  # noqa: B018
+
+
+@pytest.mark.parametrize("train_mode", ["packed", "pairwise"])
+def test_evaluation_without_padding_equals_padded_rows(tiny_settings, train_mode):
+    experiment = Experiment.of("MPORec", "tiny", (), {**tiny_settings, "train_mode": train_mode})
+    model = experiment.model.double().eval()
+    rows = next(iter(experiment.loaders[2]))[0]
+    item_seq, lengths = rows[model.ITEM_SEQ], rows[model.ITEM_SEQ_LEN]
+    assert lengths.min() < lengths.max()
+    with torch.no_grad():
+        vectors = model.encode_items()
+        expected = model.encode_sequences(vectors, item_seq, lengths)
+        torch.testing.assert_close(model.encode_histories(vectors, rows), expected, rtol=1e-9, atol=1e-12)
