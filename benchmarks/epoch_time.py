@@ -1,13 +1,14 @@
 """Seconds of a training epoch as interactions grow, over one catalogue.
 
-    python benchmarks/epoch_time.py [--items=2000] [--train_batch_size=512] [--output=FILE] [--key=value ...]
+    python benchmarks/epoch_time.py [--items=500] [--train_batch_size=512] [--output=FILE] [--key=value ...]
 
-Whole epochs of the trainer, batches packed as they are needed. Steps are small here, so that the smallest data set has
-enough of them for its last one, which is not full, to count little.
+Whole epochs of the trainer, batches packed as they are needed; the sizes take turns. Steps are small here, so that the
+smallest data set has enough of them for its last one, which is not full, to count little.
 """
 
 import sys
 import tempfile
+from itertools import islice
 
 from recbole_mpo.process import prepare_process
 
@@ -16,32 +17,42 @@ prepare_process()
 from common import build, main, median, seconds  # noqa: E402 - the process is prepared first
 from interactions import write_interactions, write_texts  # noqa: E402
 
-# Interactions, and how many epochs are timed after a first one that is not.
-SIZES = {"1e4": (10_000, 7), "1e5": (100_000, 3), "1e6": (1_000_000, 1)}
+SIZES = {"1e4": 10_000, "1e5": 100_000, "1e6": 1_000_000}
+TURNS = (*[("1e4", 5), ("1e5", 1)] * 2, ("1e6", 1), *[("1e4", 5), ("1e5", 1)] * 2)
 
 
-def epochs(name: str, repeats: int, settings: dict) -> dict:
-    """Seconds of each of ``repeats`` epochs; an epoch, or a hundred steps of it, comes first and is not counted."""
-    experiment = build("MPORec", name, settings)
-    loader = experiment.loaders[0]
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = experiment.trainer(folder)
-        warm = [batch for batch, _ in zip(loader, range(100), strict=False)]
-        trainer._train_epoch(warm, 0)
-        samples = [seconds(lambda epoch=epoch: trainer._train_epoch(loader, epoch)) for epoch in range(repeats)]
-    return {"seconds": samples, "steps": len(loader), "targets": len(experiment.splits[0])}
+class Epochs:
+    """Epochs of one data set, timed one by one; the first, or a hundred steps of it, is run and not counted."""
+
+    def __init__(self, name: str, settings: dict, folder: str):
+        experiment = build("MPORec", name, settings)
+        self.loader, self.targets = experiment.loaders[0], len(experiment.splits[0])
+        self.trainer = experiment.trainer(folder)
+        self.seconds = []
+        self.trainer._train_epoch(list(islice(self.loader, 100)), 0)
+
+    def run(self):
+        """One epoch more."""
+        self.seconds.append(seconds(lambda: self.trainer._train_epoch(self.loader, len(self.seconds))))
 
 
-def measure(items: int = 2000, train_batch_size: int = 512, **settings) -> dict:
+def measure(items: int = 500, train_batch_size: int = 512, **settings) -> dict:
     """Seconds per epoch at each size, and per million targets."""
-    samples = {}
     with tempfile.TemporaryDirectory() as folder:
-        for label, (interactions, repeats) in SIZES.items():
-            write_interactions(folder, label, interactions, items)
-            write_texts(folder, label, items)
-            own = {"data_path": folder, "cache_dir": folder, "checkpoint_dir": folder}
-            samples[label] = epochs(label, repeats, {**own, "train_batch_size": train_batch_size, **settings})
-            print(f"{label}: {median(samples[label]['seconds']):8.2f} s an epoch", flush=True)
+        own = {"data_path": folder, "cache_dir": folder, "checkpoint_dir": folder}
+        timed = {}
+        for name, interactions in SIZES.items():
+            write_interactions(folder, name, interactions, items)
+            write_texts(folder, name, items)
+            timed[name] = Epochs(name, {**own, "train_batch_size": train_batch_size, **settings}, folder)
+        for name, repeats in TURNS:
+            for _ in range(repeats):
+                timed[name].run()
+            print(f"{name}: {median(timed[name].seconds):8.2f} s an epoch", flush=True)
+    samples = {
+        name: {"seconds": epochs.seconds, "steps": len(epochs.loader), "targets": epochs.targets}
+        for name, epochs in timed.items()
+    }
     per_million = {name: 1e6 * median(s["seconds"]) / s["targets"] for name, s in samples.items()}
     return {
         "seconds_per_epoch": {name: median(sample["seconds"]) for name, sample in samples.items()},

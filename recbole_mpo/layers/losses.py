@@ -17,8 +17,25 @@ def unit(vectors: Tensor) -> Tensor:
     ``F.normalize`` gives such a row (an item without text, while the whitening biases are zero) a gradient of the
     order of 1e12; one step of it fills Adam's second moment of every bias for the rest of the training.
     """
-    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors * torch.where(length > 0, length, torch.inf).reciprocal()
+    return _Unit.apply(vectors)
+
+
+class _Unit(torch.autograd.Function):
+    """``u = v / |v|``, whose backward pass makes one array of v's size: ``(g - u (u . g)) / |v|``."""
+
+    @staticmethod
+    def forward(ctx, vectors):
+        length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+        inverse = torch.where(length > 0, length, torch.inf).reciprocal()
+        ctx.save_for_backward(vectors, inverse)
+        return vectors * inverse
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        vectors, inverse = ctx.saved_tensors
+        along = torch.linalg.vecdot(gradient, vectors).unsqueeze(-1)
+        return (gradient * inverse).addcmul_(vectors, along * inverse.pow(3), value=-1)
 
 
 def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = False) -> Tensor:
@@ -69,11 +86,14 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, scale):
         states_gradient, items_gradient = ctx.saved_tensors
+        if scale == 1:  # no copy of what may be as large as the catalogue
+            return states_gradient, items_gradient, None, None, None
         return states_gradient * scale, items_gradient * scale, None, None, None
 
 
 def _loss_and_gradients(states_MD, items_ND, targets_M, mask_pad, rows):
-    items_AD = pad_rows(items_ND)
+    # In chunks of few rows a copy of all items costs more than aligned rows gain.
+    items_AD = pad_rows(items_ND) if rows == len(targets_M) else items_ND
     loss = states_MD.new_zeros(())
     states_gradient = torch.empty_like(states_MD)
     items_gradient = torch.zeros_like(items_AD)

@@ -82,9 +82,13 @@ def test_zero_rows_score_zero_and_take_no_gradient():
     assert torch.isfinite(items.grad).all() and items.grad[1].any()
 
 
-def test_unit_rows_have_length_one():
-    vectors = torch.randn(7, 5)
-    torch.testing.assert_close(unit(vectors), torch.nn.functional.normalize(vectors, dim=1))
+def test_unit_rows_and_their_gradient_are_torchs():
+    vectors = torch.randn(2, 7, 5, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 7, 5, dtype=torch.float64)
+    found, expected = unit(vectors), torch.nn.functional.normalize(vectors, dim=-1)
+    torch.testing.assert_close(found, expected)
+    ours, reference = (torch.autograd.grad((x * weights).sum(), vectors) for x in (found, expected))
+    torch.testing.assert_close(ours, reference)
 
 
 def test_certain_candidates_make_the_sampled_loss_the_full_one():
