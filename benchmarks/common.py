@@ -1,8 +1,6 @@
 """What the benchmarks share: settings, timing, memory, and a result's file."""
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +15,7 @@ from recbole_mpo.experiment import Experiment
 
 SETTINGS = {"data_path": "../shared/data", "show_progress": False, "use_gpu": False}
 MATMUL = 4096
+CPU = torch.device("cpu")
 
 
 def build(model: str, dataset: str, settings: dict) -> Experiment:
@@ -78,19 +77,13 @@ def median(values) -> float:
     return float(np.median(values))
 
 
-def peak_megabytes() -> float:
-    """The most memory this process has held so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
 def main(measure: Callable[..., dict], arguments: list[str]) -> int:
     """Runs ``measure`` with the ``--key=value`` arguments and prints its result, or writes it to ``--output``."""
     options = parse_assignments(arguments)
     output = options.pop("output", None)
     result = {
         **measure(**options),
-        "device": runtime.device_description(torch.device("cpu")),
+        "device": runtime.device_description(CPU),
         "git": runtime.revision(),
     }
     text = json.dumps(result, indent=2)

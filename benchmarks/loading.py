@@ -18,22 +18,23 @@ from recbole_mpo.process import prepare_process
 
 prepare_process()
 
-from common import main, peak_megabytes  # noqa: E402 - the process is prepared first
+from common import CPU, main  # noqa: E402 - the process is prepared first
 from interactions import write_interactions  # noqa: E402
 
 from recbole_mpo.experiment import Experiment  # noqa: E402
+from recbole_mpo.runtime import peak_memory_mb  # noqa: E402
 
 
 def load(data_path: str, name: str) -> dict:
     """Loads a data set up to its first training batch, in this process."""
     settings = {"data_path": data_path, "item_input": "id", "use_gpu": False, "show_progress": False}
-    imported, begin, computed = peak_megabytes(), time.perf_counter(), time.process_time()
+    imported, begin, computed = peak_memory_mb(CPU), time.perf_counter(), time.process_time()
     experiment = Experiment.of("UniSRec", name, (), settings)
     next(iter(experiment.loaders[0]))
     return {
         "seconds": time.perf_counter() - begin,
         "processor_seconds": time.process_time() - computed,
-        "peak_gigabytes": peak_megabytes() / 1024,
+        "peak_gigabytes": peak_memory_mb(CPU) / 1024,
         "peak_gigabytes_before_loading": imported / 1024,
         "users": experiment.dataset.user_num - 1,
         "items": experiment.dataset.item_num - 1,

@@ -22,8 +22,10 @@ from recbole_mpo.process import prepare_process
 os.environ.setdefault("MALLOC_ARENA_TEST", "8")
 prepare_process()
 
-from common import Stepper, build, main, peak_megabytes, seconds  # noqa: E402 - the process is prepared first
+from common import CPU, Stepper, build, main, seconds  # noqa: E402 - the process is prepared first
 from interactions import write_features, write_interactions, write_texts  # noqa: E402
+
+from recbole_mpo.runtime import peak_memory_mb  # noqa: E402
 
 TASKS = ("chunked", "sampled", "evaluate")
 
@@ -31,7 +33,7 @@ TASKS = ("chunked", "sampled", "evaluate")
 def run_task(task: str, name: str, settings: dict, users: int) -> dict:
     """One training step with the loss ``task``, or ranks of ``users`` users; in this process."""
     experiment = build("MPORec", name, {**settings, "loss": "sampled" if task == "evaluate" else task})
-    loaded = peak_megabytes()
+    loaded = peak_memory_mb(CPU)
     if task == "evaluate":
         with tempfile.TemporaryDirectory() as folder:
             trainer, loader = experiment.trainer(folder), experiment.loaders[2]
@@ -42,7 +44,7 @@ def run_task(task: str, name: str, settings: dict, users: int) -> dict:
         stepper, batch = Stepper(experiment), next(iter(experiment.loaders[0]))
         taken = seconds(lambda: stepper.step(batch))
         size = {"targets": len(batch)}
-    return {"seconds": taken, "peak_mb": peak_megabytes(), "peak_mb_after_loading": loaded, **size}
+    return {"seconds": taken, "peak_mb": peak_memory_mb(CPU), "peak_mb_after_loading": loaded, **size}
 
 
 def measure(

@@ -93,7 +93,7 @@ def with_anomaly_detection(dataset: str, settings: dict, steps: int) -> dict:
 
 
 def alone(function: Callable, *arguments, **environment: str) -> dict:
-    """The result of ``function`` in a process of its own: the padded forms need up to 20 GB."""
+    """The result of ``function`` in a process with an environment and a memory of its own."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:

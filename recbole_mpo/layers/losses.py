@@ -97,9 +97,9 @@ def _loss_and_gradients(states_MD, items_ND, targets_M, mask_pad, rows):
     loss = states_MD.new_zeros(())
     states_gradient = torch.empty_like(states_MD)
     items_gradient = torch.zeros_like(items_AD)
+    excluded = [slice(len(items_ND), None), *([0] if mask_pad else [])]
     for begin in range(0, len(targets_M), rows):
         chunk = slice(begin, begin + rows)
-        excluded = [slice(len(items_ND), None), *([0] if mask_pad else [])]
         part, slope_CA = _loss_and_slope(states_MD[chunk], items_AD, targets_M[chunk], excluded)
         loss += part
         torch.mm(slope_CA, items_AD, out=states_gradient[chunk])
