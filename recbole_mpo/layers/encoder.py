@@ -60,15 +60,39 @@ class CausalSelfAttention(nn.Module):
 
         ``bias`` [R, 1, L, L] is that of packed rows; without it attention is plainly causal.
         """
-        layers = (self.query, self.key, self.value)
-        weight = merge_stacked(layers).flatten(0, 1).to(states_RLD.dtype)
-        projected = F.linear(states_RLD, weight, torch.cat([layer.bias for layer in layers]))
+        weights_3DD = merge_stacked((self.query, self.key, self.value)).to(states_RLD.dtype)
+        few = wanted is not None and 2 * len(wanted) <= states_RLD.shape[0] * states_RLD.shape[1]
+        if few and not (self.training and self.attention_dropout > 0):
+            context = self._context_of_few(states_RLD, weights_3DD, bias, wanted)
+        else:
+            context = self._context(states_RLD, weights_3DD, bias)
+            context = context if wanted is None else _positions(context, wanted)
+        residual = states_RLD if wanted is None else _positions(states_RLD, wanted)
+        return self.LayerNorm(self.out_dropout(self.dense(context)) + residual)
+
+    def _context(self, states_RLD: Tensor, weights_3DD: Tensor, bias: Tensor | None) -> Tensor:
+        shifts = torch.cat([self.query.bias, self.key.bias, self.value.bias])
+        projected = F.linear(states_RLD, weights_3DD.flatten(0, 1), shifts)
         heads = projected.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        context_RHLd = self._attend(*heads, bias)
-        context = context_RHLd.transpose(1, 2).flatten(2)
-        if wanted is not None:
-            context, states_RLD = (x.flatten(0, 1).index_select(0, wanted) for x in (context, states_RLD))
-        return self.LayerNorm(self.out_dropout(self.dense(context)) + states_RLD)
+        return self._attend(*heads, bias).transpose(1, 2).flatten(2)
+
+    def _context_of_few(self, states_RLD, weights_3DD, bias, wanted) -> Tensor:
+        """Contexts [W, D] of the wanted positions, without keys and values of all the others.
+
+        ``q . (K h + k) = (K^T q) . h + const``, and a softmax does not see the constant; the weighted sum of
+        ``V h + v`` is V times that of h, plus v. So K moves to the queries and V behind the sum.
+        """
+        query_HdD, key_HdD, value_HdD = weights_3DD.unflatten(1, (self.num_heads, -1))
+        width = query_HdD.shape[1]
+        query_WHd = F.linear(_positions(states_RLD, wanted), query_HdD.flatten(0, 1), self.query.bias)
+        query_WHd = query_WHd.unflatten(1, (self.num_heads, width)) / math.sqrt(width)
+        query_WHD = torch.einsum("whd,hde->whe", query_WHd, key_HdD)
+        slots = _Slots(wanted, *states_RLD.shape[:2])
+        scores_WHL = slots.gather(slots.scatter(query_WHD) @ states_RLD.transpose(1, 2), self.num_heads)
+        scores_WHL = scores_WHL + slots.rows_of(bias, scores_WHL.dtype)
+        context_WHD = slots.gather(slots.scatter(scores_WHL.softmax(dim=-1)) @ states_RLD, self.num_heads)
+        context_WHd = torch.einsum("whe,hde->whd", context_WHD, value_HdD)
+        return context_WHd.flatten(1) + self.value.bias
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
         rate = self.attention_dropout if self.training else 0.0
@@ -87,6 +111,38 @@ class CausalSelfAttention(nn.Module):
         )
         weights = dropout(scores.softmax(dim=-1), rate)
         return torch.bmm(weights, value.flatten(0, 1)).unflatten(0, query.shape[:2])
+
+
+def _positions(states_RLD: Tensor, wanted: Tensor) -> Tensor:
+    return states_RLD.flatten(0, 1).index_select(0, wanted)
+
+
+class _Slots:
+    """The places [R, Q] of W wanted positions beside others of their row, for batched products by row."""
+
+    def __init__(self, wanted: Tensor, rows: int, length: int):
+        row_W = torch.div(wanted, length, rounding_mode="floor")
+        sorted_W, order = row_W.sort(stable=True)
+        number_W = torch.arange(len(wanted), device=wanted.device) - torch.searchsorted(sorted_W, sorted_W)
+        self.width = int(number_W.max()) + 1 if len(wanted) else 0
+        self.place_W = torch.empty_like(wanted).scatter_(0, order, sorted_W * self.width + number_W)
+        self.rows, self.row_W, self.column_W, self.length = rows, row_W, wanted - row_W * length, length
+
+    def scatter(self, x_WHK: Tensor) -> Tensor:
+        """[W, H, K] to [R, Q * H, K], zero where a row has fewer positions."""
+        empty = x_WHK.new_zeros(self.rows * self.width, *x_WHK.shape[1:])
+        return empty.index_copy(0, self.place_W, x_WHK).view(self.rows, -1, x_WHK.shape[2])
+
+    def gather(self, x_RQK: Tensor, heads: int) -> Tensor:
+        """[R, Q * H, K] to [W, H, K]."""
+        return x_RQK.reshape(self.rows * self.width, heads, x_RQK.shape[2]).index_select(0, self.place_W)
+
+    def rows_of(self, bias_R1LL: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """What is added to scores [W, H, L]: the wanted rows [W, 1, L] of the bias, by default the causal one."""
+        if bias_R1LL is None:
+            starts = torch.zeros(1, self.length, dtype=torch.long, device=self.row_W.device)
+            return attention_bias(starts, dtype)[0, 0].index_select(0, self.column_W).unsqueeze(1)
+        return bias_R1LL.flatten(0, 2).index_select(0, self.row_W * self.length + self.column_W).unsqueeze(1)
 
 
 class FeedForward(nn.Module):

@@ -30,11 +30,14 @@ def can_rank(metrics) -> bool:
 def ranks_of_targets(scores_BN: Tensor, targets_B: Tensor) -> Tensor:
     """Rank of each row's target: 1 + items scored higher + other items scored the same (pessimistic).
 
-    PAD is no candidate: its score is overwritten with -inf. A target scored NaN ranks last.
+    PAD is no candidate. A target scored NaN ranks last. The scores are overwritten: by 0 and 1, whose sum needs no
+    second array.
     """
     scores_BN[:, 0] = -torch.inf
     target_B1 = scores_BN.gather(1, targets_B.unsqueeze(1))
-    at_least = (scores_BN >= target_B1).sum(dim=1)
+    digits = torch.float32 if scores_BN.shape[1] < 1 << 24 else torch.float64
+    count_type = torch.promote_types(scores_BN.dtype, digits)
+    at_least = scores_BN.ge_(target_B1).sum(dim=1, dtype=count_type).long()
     return torch.where(target_B1.squeeze(1).isnan(), scores_BN.shape[1] - 1, at_least)
 
 

@@ -70,12 +70,19 @@ def test_packed_sequences_equal_single_ones(pair):
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-5)
 
 
-def test_wanted_positions_equal_all(pair):
-    ours, _ = pair
-    states, starts = torch.randn(2, 6, 16), packed_starts([(2, 0), (4, 2)], [(6, 0)])
-    wanted = torch.tensor([7, 1, 5, 11])
-    expected = ours(states, starts).flatten(0, 1)[wanted]
-    torch.testing.assert_close(ours(states, starts, wanted), expected, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("wanted", [[7, 1, 5, 11], [3], [], [11, 0, 1, 2, 8, 7, 5]], ids=["few", "one", "none", "most"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_wanted_positions_equal_all(pair, wanted, packed):
+    """States and gradients, whether keys and values are computed for all positions (most) or for none (few)."""
+    ours = pair[0].double()
+    states = torch.randn(2, 6, 16, dtype=torch.float64, requires_grad=True)
+    starts, wanted = packed_starts([(2, 0), (4, 2)], [(6, 0)]) if packed else None, torch.tensor(wanted).long()
+    expected, found = ours(states, starts).flatten(0, 1)[wanted], ours(states, starts, wanted)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    wished = torch.randn_like(found)
+    inputs = [states, *ours.parameters()]
+    gradients = [torch.autograd.grad((x * wished).sum(), inputs, materialize_grads=True) for x in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 def test_training_path_equals_the_fused_one(pair):
