@@ -4,11 +4,9 @@
                                        [--output=FILE]
 
 Writes a synthetic data set (into a temporary folder, or into ``folder``, where it is used again) and runs each task in
-a process of its own, whose peak includes loading the data and features. Model: MPORec, hidden 300, 8 experts. Freed
-memory goes back to the system here, as setting any MALLOC_ variable makes every run do.
+a process of its own, whose peak includes loading the data and features. Model: MPORec, hidden 300, 8 experts.
 """
 
-import os
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -18,8 +16,6 @@ from pathlib import Path
 
 from recbole_mpo.process import prepare_process
 
-# Keeps glibc's own way with freed memory: arrays of gigabytes are better given back than kept for the next step.
-os.environ.setdefault("MALLOC_ARENA_TEST", "8")
 prepare_process()
 
 from common import CPU, Stepper, build, main, seconds  # noqa: E402 - the process is prepared first

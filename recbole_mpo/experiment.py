@@ -15,6 +15,7 @@ from recbole_mpo.data.item_features import text_path
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
+from recbole_mpo.process import give_back_freed_memory
 from recbole_mpo.registry import ModelSpec, find_model
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.strategies import freeze
@@ -23,6 +24,8 @@ CHOICES = {
     "train_mode": ("packed", "pairwise"),
     "eval_mode": ("ranks", "recbole"),
 }
+# Items from which on memory is worth more than the time that keeping it saves.
+LARGE_CATALOGUE = 1 << 17
 # One row per item of one data set: the id table, and the text table that UniSRec's published code saves.
 ITEM_TABLES = ("item_embedding.", "plm_embedding.")
 
@@ -120,6 +123,8 @@ class Experiment:
         """The model on its device, with ``freeze`` and ``init_from`` applied."""
         self.loaders  # noqa: B018 - RecBole finishes a data set, and some settings, while it makes the loaders
         self.seed()
+        if self.dataset.item_num > LARGE_CATALOGUE:
+            give_back_freed_memory()
         try:
             model = self.spec.model_class(self.config, self.splits[0])
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:

@@ -9,7 +9,13 @@ import os
 import sys
 import warnings
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# Names of glibc's malloc.h, whose defaults the next line holds.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+TRIM_BYTES, MMAP_ARRAYS = 128 << 10, 65536
+# Arrays from this size on are mapped one by one where freed memory is given back.
+LARGE_BYTES = 4 << 20
+# Holds something while this process keeps freed memory by this module's doing.
+_kept: list[bool] = []
 
 
 def prepare_process():
@@ -24,9 +30,22 @@ def prepare_process():
 
 def _keep_freed_memory():
     """Step tensors of tens of MB would otherwise go back to the kernel, to be zeroed page by page again."""
+    _mallopt((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1))
+    _kept.append(True)
+
+
+def give_back_freed_memory():
+    """Undoes keeping it, for catalogues whose arrays would leave gaps as large as they are between them."""
+    if _kept:
+        _mallopt((M_MMAP_THRESHOLD, LARGE_BYTES), (M_MMAP_MAX, MMAP_ARRAYS), (M_TRIM_THRESHOLD, TRIM_BYTES))
+        _kept.clear()
+
+
+def _mallopt(*settings: tuple[int, int]):
+    """Sets what the C library's allocator has; other libraries than glibc may have nothing to set."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, -1)
+    for name, value in settings:
+        mallopt(name, value)

@@ -53,18 +53,19 @@ def catalogue_cross_entropy(
 ) -> Tensor:
     """Mean cross-entropy of the logits ``states @ items.T``, whose gradient is computed along with the loss.
 
-    Logits live in chunks of targets: each chunk's softmax is complete, so its gradient follows at once, no logit
-    is kept for the backward pass, and none is computed twice.
+    No logit is kept for the backward pass. Where there are more of them than ``max_logits``, they live in chunks of
+    items and are computed twice: once for the sum of their exponentials, once for the gradient.
 
     Args:
         states_MD, items_ND: whatever scales the scores (cosine, temperature) is already in them.
         targets_M: item ids.
         mask_pad: leave PAD out of the softmax.
-        max_logits: logits computed at once, beside as many of their softmax; all M * N when left out.
+        max_logits: logits held at once, beside as many of their exponentials; all M * N when left out.
     """
-    rows = len(targets_M) if max_logits is None else min(max_logits // len(items_ND), len(targets_M))
+    count = len(targets_M) * len(items_ND)
+    size = len(items_ND) if max_logits is None or count <= max_logits else max_logits // len(targets_M)
     states_MD, items_ND = at_least_float32(states_MD), at_least_float32(items_ND)
-    return _CatalogueCrossEntropy.apply(states_MD, items_ND, targets_M, mask_pad, max(1, rows))
+    return _CatalogueCrossEntropy.apply(states_MD, items_ND, targets_M, mask_pad, max(1, size))
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -76,11 +77,15 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     """Backward only scales what forward has computed."""
 
     @staticmethod
-    def forward(ctx, states_MD, items_ND, targets_M, mask_pad, rows):
+    def forward(ctx, states_MD, items_ND, targets_M, mask_pad, size):
         with torch.autocast(states_MD.device.type, enabled=False):
-            loss, *gradients = _loss_and_gradients(states_MD, items_ND, targets_M, mask_pad, rows)
+            if size < len(items_ND):
+                loss, *gradients = _in_chunks(states_MD, items_ND, targets_M, mask_pad, size)
+            else:
+                loss, *gradients = _at_once(states_MD, items_ND, targets_M, mask_pad)
+            gradients = [gradient.div_(len(targets_M)) for gradient in gradients]
         ctx.save_for_backward(*gradients)
-        return loss
+        return loss / len(targets_M)
 
     @staticmethod
     @once_differentiable
@@ -91,36 +96,45 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         return states_gradient * scale, items_gradient * scale, None, None, None
 
 
-def _loss_and_gradients(states_MD, items_ND, targets_M, mask_pad, rows):
-    # In chunks of few rows a copy of all items costs more than aligned rows gain.
-    items_AD = pad_rows(items_ND) if rows == len(targets_M) else items_ND
-    loss = states_MD.new_zeros(())
-    states_gradient = torch.empty_like(states_MD)
-    items_gradient = torch.zeros_like(items_AD)
-    excluded = [slice(len(items_ND), None), *([0] if mask_pad else [])]
-    for begin in range(0, len(targets_M), rows):
-        chunk = slice(begin, begin + rows)
-        part, slope_CA = _loss_and_slope(states_MD[chunk], items_AD, targets_M[chunk], excluded)
-        loss += part
-        torch.mm(slope_CA, items_AD, out=states_gradient[chunk])
-        items_gradient.addmm_(slope_CA.t(), states_MD[chunk])
-        del slope_CA  # before the next one is made
-    count = len(targets_M)
-    return loss / count, states_gradient.div_(count), items_gradient[: len(items_ND)].div_(count)
-
-
-def _loss_and_slope(states_CD, items_AD, targets_C, excluded):
-    """Sum of the targets' losses and its derivative by the logits [C, A], the ``excluded`` columns left out."""
-    logits_CA = states_CD @ items_AD.t()
-    for columns in excluded:
-        logits_CA[:, columns] = -torch.inf
-    wanted = targets_C.unsqueeze(1)
-    target_logits = logits_CA.gather(1, wanted)
-    highest = logits_CA.amax(dim=1)
-    softmax_CA = logits_CA.softmax(dim=1)
+def _at_once(states_MD, items_ND, targets_M, mask_pad):
+    """Sum of the losses and its gradients by states and items."""
+    items_AD = pad_rows(items_ND)
+    logits_MA = states_MD @ items_AD.t()
+    logits_MA[:, len(items_ND) :] = -torch.inf
+    if mask_pad:
+        logits_MA[:, 0] = -torch.inf
+    wanted = targets_M.unsqueeze(1)
+    target_logits = logits_MA.gather(1, wanted)
+    highest = logits_MA.amax(dim=1)
+    slope_MA = logits_MA.softmax(dim=1)
     # log sum exp from the largest entry, whose softmax is at least 1 / N; the target's may be zero.
-    loss = (highest - softmax_CA.amax(dim=1).log() - target_logits.squeeze(1)).sum()
-    return loss, softmax_CA.scatter_add_(1, wanted, torch.full_like(target_logits, -1.0))
+    loss = (highest - slope_MA.amax(dim=1).log() - target_logits.squeeze(1)).sum()
+    slope_MA.scatter_add_(1, wanted, torch.full_like(target_logits, -1.0))
+    return loss, slope_MA @ items_AD, (slope_MA.t() @ states_MD)[: len(items_ND)]
+
+
+def _in_chunks(states_MD, items_ND, targets_M, mask_pad, size):
+    """The same, holding logits of ``size`` items at a time."""
+    chunks = [slice(begin, begin + size) for begin in range(0, len(items_ND), size)]
+    total_M1 = torch.full_like(states_MD[:, :1], -torch.inf)
+    for chunk in chunks:
+        logits_MC = _chunk_logits(states_MD, items_ND, chunk, mask_pad)
+        total_M1 = torch.logaddexp(total_M1, logits_MC.logsumexp(dim=1, keepdim=True))
+    target_vectors = items_ND.index_select(0, targets_M)
+    loss = (total_M1.squeeze(1) - torch.linalg.vecdot(states_MD, target_vectors)).sum()
+    states_gradient, items_gradient = -target_vectors, torch.empty_like(items_ND)
+    for chunk in chunks:
+        softmax_MC = _chunk_logits(states_MD, items_ND, chunk, mask_pad).sub_(total_M1).exp_()
+        states_gradient.addmm_(softmax_MC, items_ND[chunk])
+        torch.mm(softmax_MC.t(), states_MD, out=items_gradient[chunk])
+    return loss, states_gradient, items_gradient.index_add_(0, targets_M, states_MD, alpha=-1)
+
+
+def _chunk_logits(states_MD, items_ND, chunk, mask_pad):
+    logits_MC = states_MD @ items_ND[chunk].t()
+    if mask_pad and chunk.start == 0:
+        logits_MC[:, 0] = -torch.inf
+    return logits_MC
 
 
 def sampled_cross_entropy(

@@ -24,7 +24,7 @@ from recbole_mpo.text.cache import PartialStore, load_cached, save_cached
 from recbole_mpo.text.encoders import TextEncoder
 from recbole_mpo.text.itemtext import ItemText, is_missing
 
-# Rows centred and scaled at a time: a copy of the whole table may not fit beside it.
+# Rows centred, scaled and gathered at a time: a copy of the whole table may not fit beside it.
 PART = 1 << 16
 
 
@@ -124,7 +124,9 @@ def align_features(
     rows = index.get_indexer(_as_objects(item_tokens)[1:])
     listed = rows >= 0
     table = np.zeros((len(item_tokens), features.shape[1]), dtype=np.float32)
-    table[1:][listed] = features[rows[listed]]
+    for begin in range(0, len(rows), PART):
+        part = slice(begin, begin + PART)
+        table[1:][part][listed[part]] = features[rows[part][listed[part]]]
     with_text = int(present_rows(table).sum())
     report = AlignmentReport(
         items=len(rows),
