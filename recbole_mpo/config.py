@@ -48,6 +48,8 @@ LEAST = {
 # Names, tokens and paths, taken as they are written: 007 is no number and a comma no list.
 TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories", "run_label"}
 TEXT_KEYS |= {"data_path", "cache_dir", "checkpoint_dir", "feature_file", "init_from", "text_encoder"}
+TEXT_KEYS |= {"interactions", "user", "item", "time", "item_column", "time_format", "separator", "encoding"}
+TEXT_KEYS |= {"raw", "source_url", "release", "page"}
 # RecBole trains with Adam where it does not know the name.
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 TYPE_NAMES = {

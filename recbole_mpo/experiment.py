@@ -13,6 +13,7 @@ from recbole_mpo.config import MPOConfig
 from recbole_mpo.data.files import SPLITS, find_layout
 from recbole_mpo.data.item_features import text_path
 from recbole_mpo.data.loader import PackedLoader
+from recbole_mpo.data.prepare.tasks import prepare_if_absent
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
 from recbole_mpo.process import give_back_freed_memory
@@ -39,6 +40,7 @@ def make_config(model: str, dataset: str, config_files=(), overrides=None) -> tu
             raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
+    prepare_if_absent(dataset, config.data_root, bool(config["show_progress"]))
     layout = find_layout(config.data_root, dataset)
     fields = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["TIME_FIELD"], config["LIST_SUFFIX"])
     for key, value in layout.settings(*fields).items():

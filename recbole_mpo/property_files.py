@@ -6,7 +6,8 @@ from pathlib import Path
 
 from recbole_mpo.errors import ConfigError
 
-KINDS = ("overall", "model", "dataset")
+SINGLE = ("overall", "sources")
+KINDS = (*SINGLE, "model", "dataset")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -36,17 +37,17 @@ def property_root() -> Path:
 
 
 def find_property(kind: str, name: str | None = None) -> Path | None:
-    """The settings file of a kind (`overall`, `model` or `dataset`) and name; None when there is none.
+    """The settings file of a kind (`overall`, `sources`, `model` or `dataset`) and name; None when there is none.
 
     A file in ./properties of the current directory takes the place of the packaged one. Names match in any
     capitalisation, the exact spelling first. Raises ConfigError when the packaged settings are missing.
     """
-    if kind not in KINDS or (kind == "overall") != (name is None):
-        raise ValueError(f"kind is one of {KINDS}, all but 'overall' with a name; got {kind!r}, {name!r}")
+    if kind not in KINDS or (kind in SINGLE) != (name is None):
+        raise ValueError(f"kind is one of {KINDS}, all but {SINGLE} with a name; got {kind!r}, {name!r}")
     packaged = property_root()
     for root in (Path.cwd() / "properties", packaged):
-        folder = root if kind == "overall" else root / kind
-        found = _match(folder, name or "overall")
+        folder = root if kind in SINGLE else root / kind
+        found = _match(folder, name or kind)
         if found:
             return found
     return None

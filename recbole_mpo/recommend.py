@@ -13,11 +13,11 @@ import torch
 
 from recbole_mpo.config import suggestion
 from recbole_mpo.data.item_features import text_path
+from recbole_mpo.data.item_text import read_dataset_text
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.errors import DataError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.convert import merged
-from recbole_mpo.text.itemtext import read_item_text
 from recbole_mpo.trainer.ranking import rows_per_batch
 
 
@@ -168,5 +168,5 @@ def _titles(config) -> dict[str, str]:
     path = text_path(config)
     if not path.is_file():
         return {}
-    item_text = read_item_text(path)
+    item_text = read_dataset_text(path)
     return dict(zip(item_text.tokens, item_text.texts, strict=True))

@@ -1,5 +1,8 @@
 """Small data sets that the tests write themselves, and settings small enough to train in a second."""
 
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,12 @@ def write_dataset(folder: Path, name: str = "tiny", users: int = 40, items: int 
     texts += [f"i{item}\t{' '.join(draw.choice(WORDS, 5))} number {item}." for item in range(items)]
     (target / f"{name}.text").write_text("\n".join(texts) + "\n", encoding="utf-8")
     return target
+
+
+@pytest.fixture
+def make_dataset():
+    """:func:`write_dataset`, for tests that need several data sets."""
+    return write_dataset
 
 
 @pytest.fixture
@@ -75,3 +84,68 @@ def shared_data() -> Path:
     if not (SHARED_DATA / "Scientific" / "Scientific.train.inter").is_file():
         pytest.skip("real data sets are not at ../shared/data")
     return SHARED_DATA
+
+
+class RawServer:
+    """Serves raw files as a data set's public site does: whole, by range, cut short, or an HTML page instead.
+
+    Attributes:
+        files: content by path.
+        cut: bytes after which the next answer for a path breaks off.
+        pages: paths answered with an HTML page.
+        versioned: whether answers carry an ETag, without which nothing can be continued.
+        requests: (path, Range header) of all requests.
+    """
+
+    def __init__(self):
+        self.files, self.cut, self.pages, self.versioned, self.requests = {}, {}, set(), True, []
+        self.address = ""
+
+    def answer(self, handler):
+        path = handler.path.lstrip("/")
+        asked = handler.headers.get("Range")
+        self.requests.append((path, asked))
+        content = self.files.get(path)
+        if content is None:
+            return handler.send_error(404)
+        version = f'"{len(content)}-{hash(content)}"'
+        begin = 0
+        if asked and handler.headers.get("If-Range") == version:
+            begin = int(asked.removeprefix("bytes=").rstrip("-"))
+        if begin >= len(content):
+            return handler.send_error(416)
+        handler.send_response(206 if begin else 200)
+        handler.send_header("Content-Type", "text/html" if path in self.pages else "application/octet-stream")
+        handler.send_header("Content-Length", str(len(content) - begin))
+        if self.versioned:
+            handler.send_header("ETag", version)
+        handler.end_headers()
+        handler.wfile.write(content[begin : self.cut.pop(path, None)])
+        handler.close_connection = True
+
+    @contextmanager
+    def running(self):
+        """Answers requests at :attr:`address` meanwhile."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(handler):  # noqa: N805, N802 - http.server's name; self is the outer one
+                self.answer(handler)
+
+            def log_message(handler, *_):  # noqa: N805
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{server.server_port}/"
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.fixture
+def raw_server():
+    """A local site of raw files, empty at first."""
+    with RawServer().running() as server:
+        yield server

@@ -135,10 +135,6 @@ class TestErrors:
         assert cli.main(["run"]) == 130
         assert "--resume=auto" in capsys.readouterr().err
 
-    def test_prepare_names_what_it_can(self, failing):
-        for arguments in ([], ["ml-1m"], ["ml-100k", "ml-100k"], ["ml-100k", "--dataset=x"]):
-            assert "prepare takes one name of ml-100k" in failing(["prepare", *arguments])
-
     def test_table_names_unknown_options(self, failing):
         assert "table has no --metric (did you mean 'metrics'?)" in failing(["table", "a.json", "--metric=x"])
         assert "at least one record" in failing(["table"])

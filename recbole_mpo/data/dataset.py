@@ -24,6 +24,7 @@ from recbole_mpo.data.sequences import (
     join_rows,
     leave_one_out,
     lengths_of,
+    row_order,
     rows_of_groups,
 )
 from recbole_mpo.errors import DataError
@@ -236,20 +237,13 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         users = self.inter_feat[self.uid_field].to_numpy()
         histories = self.inter_feat[self.iid_field + self.config["LIST_SUFFIX"]].to_numpy()
         lengths = lengths_of(histories)
-        order = self._presplit_order(users, lengths)
+        splits = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        order = row_order(users, splits, lengths)
         targets = self.inter_feat[self.iid_field].to_numpy()[order]
         values = np.insert(np.concatenate(histories[order]), np.cumsum(lengths[order]), targets)
         ends = np.empty(len(users), dtype=np.int64)
         self.flat_items, ends[order] = join_rows(users[order], values, lengths[order])
         return Rows(users, ends, lengths), None
-
-    def _presplit_order(self, users, lengths):
-        """Rows by user, split and history length; files that count down are read backwards on equal lengths."""
-        split = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
-        position = np.arange(len(users))
-        steps = np.diff(lengths)[(users[1:] == users[:-1]) & (split[1:] == split[:-1])]
-        counts_down = (steps < 0).sum() > (steps > 0).sum()
-        return np.lexsort((-position if counts_down else position, lengths, split, users))
 
     def build(self):
         if self.config["item_input"] != "id":

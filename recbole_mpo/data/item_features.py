@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mpo.data.item_text import read_dataset_text
 from recbole_mpo.errors import FeatureError
 from recbole_mpo.text.encoders import build_encoder
 from recbole_mpo.text.features import (
@@ -19,7 +20,7 @@ from recbole_mpo.text.features import (
     present_rows,
     scale_features,
 )
-from recbole_mpo.text.itemtext import ItemText, read_item_text
+from recbole_mpo.text.itemtext import ItemText
 from recbole_mpo.text.matrix import feature_hash, read_feature_file
 
 
@@ -47,7 +48,7 @@ class ItemFeatures:
 
 
 def text_path(config) -> Path:
-    """Where a data set's item text stands."""
+    """Where the item text of a run's data set stands."""
     return Path(config["data_path"]) / f"{config['dataset']}.text"
 
 
@@ -80,10 +81,10 @@ def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
         file = _feature_file(config)
         # Without a text file row r belongs to the item whose token is r.
         numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
-        item_text = read_item_text(path) if path.is_file() else numbered
+        item_text = read_dataset_text(path) if path.is_file() else numbered
         raw = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
         return item_text, file.name, raw
-    item_text = read_item_text(path)
+    item_text = read_dataset_text(path)
     encoder = build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
     raw = encode_items(
         item_text, encoder, config["cache_dir"], config["dataset"], bool(config["show_progress"])

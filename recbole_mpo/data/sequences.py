@@ -137,6 +137,21 @@ def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tup
     return values[(ends + 1 - kept)[row] + position], np.cumsum(kept) - 1
 
 
+def row_order(users: np.ndarray, splits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Order in which pre-split rows continue one another: by user, split and history length.
+
+    Files that count down are read backwards on equal lengths.
+
+    Args:
+        users, splits: [R] whose row it is, and of which part (train 0, valid 1, test 2).
+        lengths: [R] of the histories.
+    """
+    position = np.arange(len(users))
+    steps = np.diff(lengths)[(users[1:] == users[:-1]) & (splits[1:] == splits[:-1])]
+    counts_down = (steps < 0).sum() > (steps > 0).sum()
+    return np.lexsort((-position if counts_down else position, lengths, splits, users))
+
+
 def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
     """Numbers of the rows in each of ``held_out`` + 1 parts: the last parts get one row of every group.
 

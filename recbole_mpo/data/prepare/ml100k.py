@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import re
-import tempfile
 from pathlib import Path
 
+from recbole_mpo.atomic import replacing
 from recbole_mpo.errors import DataError, DependencyError
 from recbole_mpo.text.itemtext import HEADER
 
@@ -81,16 +80,20 @@ def _article_first(title: str) -> str:
     return f"{article}{rest}" if article.endswith("'") else f"{article} {rest}"
 
 
-def _sentence(title: str, year: str, genres: str) -> str:
-    """One film in words; empty for the one film whose title is unknown (`unkonwn` in the file)."""
-    if title in ("unknown", "unkonwn"):
-        return ""
+def sentence(title: str, year: str, genres: list[str]) -> str:
+    """One film in words: ``title (year). Genres: a, b.``"""
     words = natural_title(title)
     if re.fullmatch(r"\d{4}", year):  # one film has its year in the title and a letter here
         words += f" ({year})"
-    known_genres = [genre for genre in genres.split() if genre != "unknown"]
-    words += f". Genres: {', '.join(known_genres)}." if known_genres else "."
+    words += f". Genres: {', '.join(genres)}." if genres else "."
     return " ".join(words.split())
+
+
+def _film(title: str, year: str, genres: str) -> str:
+    """A line of RecBole's file; empty for the one film whose title is unknown (`unkonwn` in the file)."""
+    if title in ("unknown", "unkonwn"):
+        return ""
+    return sentence(title, year, [genre for genre in genres.split() if genre != "unknown"])
 
 
 def _item_texts(content: str, source: Path) -> dict[str, str]:
@@ -103,7 +106,7 @@ def _item_texts(content: str, source: Path) -> dict[str, str]:
         fields = line.split("\t")
         if len(fields) != 4:
             raise DataError(f"{source}, line {number}: expected 4 columns, found {len(fields)}")
-        texts[fields[0]] = _sentence(*fields[1:])
+        texts[fields[0]] = _film(*fields[1:])
     return texts
 
 
@@ -139,15 +142,6 @@ def _read(path: Path) -> bytes:
 
 
 def _write_if_absent(path: Path, content: bytes) -> None:
-    """Write in one step, so that an interruption leaves no half file."""
-    if path.exists():
-        return
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    if not path.exists():
+        with replacing(path) as file:
             file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -1,0 +1,39 @@
+"""Files that are there whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path):
+    """A binary file that takes the place of ``path`` once it is written without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_lines(path: str | Path, lines: Iterable[str]):
+    """Writes lines of UTF-8, each ended by a line feed; half a surrogate pair, which JSON can hold, becomes '?'."""
+    with replacing(path) as file:
+        block: list[str] = []
+        for line in lines:
+            block.append(line)
+            if len(block) == 10_000:
+                file.write(_encoded(block))
+                block.clear()
+        file.write(_encoded(block))
+
+
+def _encoded(lines: list[str]) -> bytes:
+    return "".join(line + "\n" for line in lines).encode("utf-8", errors="replace")

@@ -1,0 +1,64 @@
+"""Amazon reviews of 2018 and 2023, prepared as UniSRec's authors did.
+
+Sources: Ni, Li and McAuley, EMNLP 2019; Hou et al., 2024. Steps: Hou et al. (UniSRec), KDD 2022; docs/data.md.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from recbole_mpo.data.prepare.interactions import Interactions, Recipe
+from recbole_mpo.data.prepare.prepared import Prepared
+from recbole_mpo.data.prepare.raw import Columns, TextSpool, read_interactions
+from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.data.prepare.tables import Table, json_lines
+from recbole_mpo.text.cleaning import item_sentence
+
+NOTES = (
+    "Reviews are a set of (user, item, rating, time): exact repetitions count once.",
+    "Equal times keep the order of the review file; UniSRec's own files order them at random.",
+)
+
+
+def file_names(source: Source) -> tuple[str, str]:
+    """Reviews and metadata, below an address."""
+    category = source.entry["categories"][source.name.removesuffix("-2023")]
+    return tuple(source.entry[kind].format(category=category) for kind in ("reviews", "metadata"))
+
+
+def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe, show_progress=True) -> Prepared:
+    """A category's reviews and the texts of its items.
+
+    Raises:
+        DataError: a file is missing, damaged or of another form, or nothing is left.
+    """
+    interactions, ratings = read_interactions(*_review_table(source, reviews))
+    interactions = interactions.without_duplicates(*ratings, what="a set of (user, item, rating, time)")
+    texts = _item_texts(source, metadata, interactions, show_progress)
+    interactions = interactions.keep(texts.present[interactions.items], "items with metadata")
+    item_of_token = dict(zip(interactions.item_tokens.tolist(), range(len(interactions.item_tokens)), strict=True))
+    interactions = recipe.apply(interactions)
+    kept = (item_of_token[token] for token in interactions.item_tokens)
+    return Prepared(source.name, interactions, list(texts.texts(kept)), (reviews, metadata), source, NOTES)
+
+
+def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
+    if source.kind == "amazon-2018":
+        # The ratings have no header.
+        return Table(path, names=("item", "user", "rating", "time")), Columns("user", "item", "time", ("rating",))
+    return Table(path), Columns("user_id", "parent_asin", "timestamp", ("rating",))
+
+
+def _item_texts(source: Source, path: Path, interactions: Interactions, show_progress: bool) -> TextSpool:
+    """Texts of the items with interactions; the first of an item's records counts."""
+    numbers = dict(zip(interactions.item_tokens.tolist(), range(len(interactions.item_tokens)), strict=True))
+    wanted = np.bincount(interactions.items, minlength=len(numbers)) > 0
+    texts = TextSpool(len(numbers))
+    records: Iterable[dict] = json_lines(path)
+    for record in tqdm(records, desc=path.name, unit="item", disable=not show_progress, leave=False):
+        number = numbers.get(record.get(source.entry["item_field"]))
+        if number is not None and wanted[number] and number not in texts:
+            texts.add(number, item_sentence(record, source.entry["text_fields"]))
+    return texts

@@ -1,0 +1,48 @@
+"""MovieLens 1M and 20M, from GroupLens' own files.
+
+Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
+"""
+
+import re
+from pathlib import Path
+
+from recbole_mpo.data.prepare.interactions import Recipe
+from recbole_mpo.data.prepare.ml100k import sentence
+from recbole_mpo.data.prepare.prepared import Prepared
+from recbole_mpo.data.prepare.raw import Columns, read_interactions
+from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.data.prepare.tables import Table
+
+RATING_NAMES = ("userId", "movieId", "rating", "timestamp")
+MOVIE_NAMES = ("movieId", "title", "genres")
+NOTES = ("Every rating counts, whatever its value.", "Text: title (year). Genres. It tells nothing of the plots.")
+_YEAR_AT_END = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
+
+
+def prepare_movielens(source: Source, ratings: Path, movies: Path, recipe: Recipe) -> Prepared:
+    """Ratings as interactions, and films in words.
+
+    Raises:
+        DataError: a file is missing or of another form, or nothing is left.
+    """
+    interactions, _ = read_interactions(_table(ratings, RATING_NAMES), Columns("userId", "movieId", "timestamp"))
+    text_of = {}
+    for block in _table(movies, MOVIE_NAMES).blocks(MOVIE_NAMES):
+        for movie, title, genres in block.itertuples(index=False):
+            text_of[movie] = film_sentence(title or "", genres or "")
+    interactions = recipe.apply(interactions)
+    texts = [text_of.get(token, "") for token in interactions.item_tokens]
+    return Prepared(source.name, interactions, texts, (ratings, movies), source, NOTES)
+
+
+def film_sentence(title: str, genres: str) -> str:
+    """``Blue Angel, The (1930)`` and ``Drama|Romance`` as ``The Blue Angel (1930). Genres: Drama, Romance.``"""
+    parts = _YEAR_AT_END.match(title)
+    name, year = (parts["title"], parts["year"]) if parts else (title.strip(), "")
+    return sentence(name, year, [genre for genre in genres.split("|") if genre != "(no genres listed)"])
+
+
+def _table(path: Path, names: tuple[str, ...]) -> Table:
+    if path.suffix == ".dat":  # of the 1M release: no header, two colons, Latin-1
+        return Table(path, separator="::", encoding="latin-1", names=names)
+    return Table(path)

@@ -1,0 +1,109 @@
+"""Online Retail: invoices of a UK web shop, prepared as UniSRec's authors did.
+
+Sources: D. Chen, UCI Machine Learning Repository, 2015; steps: Hou et al. (UniSRec), KDD 2022; docs/data.md.
+"""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mpo.atomic import replacing
+from recbole_mpo.data.prepare.interactions import Interactions, Recipe, Step, TokenNumbers
+from recbole_mpo.data.prepare.prepared import Prepared
+from recbole_mpo.data.prepare.raw import check_tokens
+from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.data.prepare.tables import Table, open_text
+from recbole_mpo.errors import DataError
+
+COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate")
+# As the file writes it, and as spreadsheets and data frames give it back.
+DATE_FORMATS = ("%m/%d/%Y %H:%M", "ISO8601")
+NOTES = (
+    "A user is an invoice, an item a stock code, its text the code's first description in lower case.",
+    "Rows are a set of (invoice, item, quantity, minute); lines of one minute keep the order of the table.",
+)
+
+
+def table_in(path: Path) -> Path:
+    """The table itself; an archive's is unpacked beside it."""
+    if path.suffix.lower() != ".zip":
+        return path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith((".xlsx", ".csv", ".parquet"))]
+            if not names:
+                raise DataError(f"{path} holds no .xlsx, .csv or .parquet table")
+            unpacked = path.with_name(Path(names[0]).name)
+            with replacing(unpacked) as file, archive.open(names[0]) as packed:
+                shutil.copyfileobj(packed, file)
+            return unpacked
+    except zipfile.BadZipFile as problem:
+        raise DataError(f"{path} is no whole zip archive ({problem}); delete it and run again") from problem
+
+
+def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepared:
+    """The table's invoices.
+
+    Raises:
+        DataError: the table is missing, damaged or of another form, or nothing is left.
+    """
+    interactions, quantities, described = _read(table_in(path))
+    what = "rows as a set of (invoice, item, quantity, minute)"
+    interactions = interactions.without_duplicates(quantities, what=what)
+    sentences = [f"{text.strip().lower()}." for text in described["Description"]]
+    text_of = dict(zip(described["StockCode"], sentences, strict=True))
+    interactions = recipe.apply(interactions)
+    texts = [text_of[token] for token in interactions.item_tokens]
+    return Prepared(source.name, interactions, texts, (path,), source, NOTES)
+
+
+def _read(path: Path) -> tuple[Interactions, np.ndarray, pd.DataFrame]:
+    """Described rows, their quantities, and each stock code's first description."""
+    blocks = list(Table(path, encoding=_encoding(path)).blocks(COLUMNS))
+    rows = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=list(COLUMNS))
+    described = rows.dropna(subset=["InvoiceNo", "StockCode", "Description", "InvoiceDate"])
+    if described.empty:
+        raise DataError(f"{path} holds no row with {', '.join(COLUMNS)}")
+    users, items, quantities = TokenNumbers(), TokenNumbers(), TokenNumbers()
+    found = Interactions(
+        users(described["InvoiceNo"].to_numpy()),
+        items(described["StockCode"].to_numpy()),
+        _minutes(described["InvoiceDate"], path),
+        users.tokens,
+        items.tokens,
+        (
+            Step(f"rows of {path.name}", len(rows), 0),
+            Step("rows with a description", len(described), len(rows) - len(described)),
+        ),
+    )
+    for tokens in (users.tokens, items.tokens):
+        check_tokens(tokens, str(path))
+    first = described.drop_duplicates("StockCode")[["StockCode", "Description"]]
+    return found, quantities(described["Quantity"].to_numpy()), first
+
+
+def _encoding(path: Path) -> str:
+    """Latin-1, as published, unless somebody has saved the table as UTF-8."""
+    try:
+        with open_text(path) as file:
+            for _ in file:
+                pass
+    except (UnicodeDecodeError, OSError):
+        return "latin-1"
+    return "utf-8-sig"
+
+
+def _minutes(dates: pd.Series, path: Path) -> np.ndarray:
+    """Milliseconds since 1970, whole minutes."""
+    for form in DATE_FORMATS:
+        parsed = pd.to_datetime(dates, format=form, errors="coerce")
+        if parsed.notna().all():
+            return parsed.dt.floor("min").astype("int64").to_numpy() // 1_000_000
+    bad = dates[parsed.isna() & pd.to_datetime(dates, format=DATE_FORMATS[0], errors="coerce").isna()]
+    example = bad.iloc[0] if len(bad) else dates.iloc[0]
+    raise DataError(f"{path}: InvoiceDate {example!r} is not like 12/1/2010 8:26 (month first) or 2010-12-01 08:26")
+
+

@@ -1,0 +1,198 @@
+"""A data set ready to be written: its files, its statistics and its card.
+
+Shapes: I interactions, N items.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mpo import __version__
+from recbole_mpo.atomic import write_lines
+from recbole_mpo.data.prepare.interactions import Interactions
+from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
+from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.errors import ConfigError, DataError
+from recbole_mpo.runtime import file_hash
+from recbole_mpo.text.itemtext import HEADER, is_missing
+
+LAYOUTS = ("single", "presplit")
+SPLITS = ("leave-one-out", "temporal")
+INTER_HEADER = "user_id:token\titem_id:token\ttimestamp:float"
+SPLIT_HEADER = "user_id:token\titem_id_list:token_seq\titem_id:token"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a data set is written.
+
+    Attributes:
+        split: ``temporal`` holds out the newest interactions of all users together.
+        layout: one ``.inter`` file, or ``presplit``: UniSRec's three files of numbered items; temporal needs it.
+        ratios: of interactions in train, valid and test, for a temporal split.
+    """
+
+    split: str = "leave-one-out"
+    layout: str = "single"
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+
+    def __post_init__(self):
+        for value, known in ((self.split, SPLITS), (self.layout, LAYOUTS)):
+            if value not in known:
+                raise ConfigError(f"{value!r} is not one of {', '.join(known)}")
+        if len(self.ratios) != 3 or min(self.ratios) <= 0 or abs(sum(self.ratios) - 1) > 1e-6:
+            raise ConfigError(f"split_ratio must be three positive parts that make 1, not {list(self.ratios)}")
+
+    @property
+    def is_presplit(self) -> bool:
+        return self.layout == "presplit" or self.split == "temporal"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A data set in the columns of the paper's table 1; text length in blank-separated words."""
+
+    users: int
+    items: int
+    interactions: int
+    mean_length: float
+    mean_words: float | None
+    without_text: int | None
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Users, items, interactions."""
+        return self.users, self.items, self.interactions
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What and how much, for a table."""
+        rows = [
+            ("users", f"{self.users:,}"),
+            ("items", f"{self.items:,}"),
+            ("interactions", f"{self.interactions:,}"),
+            ("interactions a user", f"{self.mean_length:.2f}"),
+        ]
+        if self.mean_words is not None:
+            rows += [("words a text", f"{self.mean_words:.2f}"), ("items without text", f"{self.without_text:,}")]
+        return rows
+
+
+def statistics(users: int, interactions: int, items: int, texts: list[str] | None) -> Statistics:
+    """Of counts and of the items' texts."""
+    words = [len(text.split()) for text in texts] if texts is not None else None
+    return Statistics(
+        users,
+        items,
+        interactions,
+        interactions / users,
+        float(np.mean(words)) if words else None,
+        sum(map(is_missing, texts)) if texts is not None else None,
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Interactions in order, and texts.
+
+    Attributes:
+        name: of the data set.
+        interactions: :meth:`~Interactions.in_order`.
+        texts: of ``interactions.item_tokens``, or None.
+        raw_files: what it was made of.
+        source: a known source, or None.
+        notes: what a reader of the card should know.
+        other_texts: of items without interactions, by token.
+    """
+
+    name: str
+    interactions: Interactions
+    texts: list[str] | None
+    raw_files: tuple[Path, ...]
+    source: Source | None
+    notes: tuple[str, ...]
+    other_texts: dict[str, str] = field(default_factory=dict)
+
+    def statistics(self) -> Statistics:
+        """What the data set comes to."""
+        found = self.interactions
+        return statistics(len(found.user_tokens), len(found), len(found.item_tokens), self.texts)
+
+    def write(self, data_path: str | Path, form: Form) -> Path:
+        """Writes the files into ``<data_path>/<name>``, each whole or not at all, the interactions last.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(data_path) / self.name
+        try:
+            if form.is_presplit:
+                write_index(folder / f"{self.name}.user2index", self.interactions.user_tokens)
+                write_index(folder / f"{self.name}.item2index", self.all_items())
+            if self.texts is not None:
+                write_lines(folder / f"{self.name}.text", self._text_lines(form.is_presplit))
+            files = self._presplit_files(form) if form.is_presplit else {".inter": self._inter_lines()}
+            for suffix, lines in files.items():
+                write_lines(folder / f"{self.name}{suffix}", lines)
+            write_lines(folder / "README.md", self._card(folder, form))
+        except OSError as problem:
+            raise DataError(f"{folder}: cannot write the data set ({problem.strerror or problem})") from problem
+        return folder
+
+    def _inter_lines(self) -> Iterator[str]:
+        found = self.interactions
+        users, items = found.user_tokens.tolist(), found.item_tokens.tolist()
+        yield INTER_HEADER
+        for user, item, moment in zip(found.users.tolist(), found.items.tolist(), found.times.tolist(), strict=True):
+            yield f"{users[user]}\t{items[item]}\t{moment}"
+
+    def _text_lines(self, numbered: bool) -> Iterator[str]:
+        yield HEADER
+        texts = [*self.texts, *self.other_texts.values()]
+        for number, (token, text) in enumerate(zip(self.all_items(), texts, strict=True)):
+            yield f"{number if numbered else token}\t{text}"
+
+    def all_items(self) -> list[str]:
+        """Tokens of the items with interactions, and after them of those that only have text."""
+        return [*self.interactions.item_tokens, *self.other_texts]
+
+    def _presplit_files(self, form: Form) -> dict[str, Iterator[str]]:
+        found = self.interactions
+        bounds = temporal_bounds(found.times, form.ratios) if form.split == "temporal" else None
+        times = np.split(found.times, np.cumsum(np.bincount(found.users))[:-1]) if bounds else None
+        return presplit_files(found.histories(), times, bounds)
+
+    def _card(self, folder: Path, form: Form) -> Iterator[str]:
+        source = self.source.entry if self.source else {}
+        yield from (f"# {self.name}", "", source.get("title", "Prepared from own tables") + ".")
+        if source:
+            yield from (f"Source: {source['citation']}. Licence: {source['licence']}.",)
+        yield from ("", f"Made by recbole-mpo {__version__} on {time.strftime('%Y-%m-%d')}; split: {form.split}.", "")
+        yield from (f"- {note}" for note in self.notes)
+        yield from ("", "| step | interactions | dropped |", "|---|---|---|")
+        yield from (f"| {step.what} | {step.interactions:,} | {step.dropped:,} |" for step in self.interactions.steps)
+        yield from ("", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.statistics().rows()))
+        yield from ("", "| file | bytes | sha256 |", "|---|---|---|")
+        written = sorted(path for path in folder.iterdir() if path.name.startswith(f"{self.name}."))
+        for path in (*self.raw_files, *written):
+            yield f"| {path.name} | {path.stat().st_size:,} | {file_hash(path)} |"
+
+
+def write_index(path: Path, tokens):
+    """UniSRec's ``.user2index`` or ``.item2index``: raw name, tab, number; no header."""
+    write_lines(path, (f"{token}\t{number}" for number, token in enumerate(tokens)))
+
+
+def presplit_files(histories, times=None, bounds=None) -> dict[str, Iterator[str]]:
+    """Suffix and lines of UniSRec's three files, users and items numbered by position and value."""
+    return {
+        f".{part}.inter": _with_header(presplit_rows(part, histories, times, bounds))
+        for part in ("train", "valid", "test")
+    }
+
+
+def _with_header(rows: Iterator[str]) -> Iterator[str]:
+    yield SPLIT_HEADER
+    yield from rows

@@ -1,0 +1,95 @@
+"""The raw data this package knows (properties/sources.yaml): names, addresses, published counts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_mpo.config import read_yaml, suggestion
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.property_files import find_property
+
+RELEASES = ("2018", "2023")
+ML100K = "ml-100k"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set's raw form.
+
+    Attributes:
+        name: of the data set that comes of it.
+        kind: its entry in sources.yaml, or ``ml-100k``.
+        entry: that entry.
+        expected: published users, items, interactions; None where none are.
+    """
+
+    name: str
+    kind: str
+    entry: dict
+    expected: tuple[int, int, int] | None
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where its files may be had, the first to be tried first."""
+        return list(self.entry.get("addresses", ()))
+
+    def sha256(self, file_name: str) -> str | None:
+        """What a raw file must hash to, where that is known."""
+        return self.entry.get("sha256", {}).get(file_name)
+
+
+def read_sources() -> dict:
+    """The table of raw data."""
+    return read_yaml(find_property("sources"))
+
+
+def known_names() -> list[str]:
+    """Every data set that can be prepared by its name alone."""
+    table = read_sources()
+    newer = [f"{name}-2023" for name in table["amazon-2023"]["categories"]]
+    return [*table["amazon-2018"]["categories"], *newer, "OR", ML100K, *table["movielens"]["sets"]]
+
+
+def find_source(name: str, release: str | None = None) -> Source | None:
+    """The source of a data set by its name in any capitalisation; None for an unknown name.
+
+    Args:
+        name: as the paper calls it; ``Scientific-2023`` is the newer release of Scientific.
+        release: ``2023`` has the same meaning for a name without it.
+
+    Raises:
+        ConfigError: a release that does not exist.
+    """
+    if release is not None and str(release) not in RELEASES:
+        raise ConfigError(f"release {release!r} is not one of {', '.join(RELEASES)}")
+    if str(release) == "2023" and not name.endswith("-2023"):
+        name += "-2023"
+    by_lower = {known.lower(): known for known in known_names()}
+    known = by_lower.get(name.lower())
+    return _source(known, read_sources()) if known else None
+
+
+def refuse_unknown(name: str):
+    """Raises ConfigError for a name that :func:`find_source` does not know."""
+    names = known_names()
+    raise ConfigError(
+        f"{name!r} is no known data set{suggestion(name, names)}; known are {', '.join(names)}. "
+        "Your own tables: --interactions=FILE --items=FILE; several prepared sets as one: --domains=A,B"
+    )
+
+
+def raw_folder(data_path: str | Path, name: str) -> Path:
+    """Where a data set's raw files are kept."""
+    return Path(data_path) / ".raw" / name
+
+
+def _source(name: str, table: dict) -> Source:
+    if name == ML100K:
+        return Source(name, ML100K, {}, None)
+    if name in table["movielens"]["sets"]:
+        kind = "movielens"
+    elif name == "OR":
+        kind = "online-retail"
+    else:
+        kind = "amazon-2023" if name.endswith("-2023") else "amazon-2018"
+    expected = table[kind].get("expected", {}).get(name)
+    return Source(name, kind, table[kind], tuple(expected) if expected else None)

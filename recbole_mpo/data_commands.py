@@ -1,0 +1,123 @@
+"""What ``recbole-mpo prepare`` and ``recbole-mpo inspect`` do with their arguments."""
+
+from pathlib import Path
+
+from recbole_mpo.config import suggestion
+from recbole_mpo.data.item_text import read_dataset_text, text_file
+from recbole_mpo.data.prepare.interactions import Recipe
+from recbole_mpo.data.prepare.own import OwnTables
+from recbole_mpo.data.prepare.prepared import Form
+from recbole_mpo.data.prepare.raw import Columns
+from recbole_mpo.data.prepare.tables import Table
+from recbole_mpo.data.prepare.tasks import Request, prepare
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.text.encoders import build_encoder
+from recbole_mpo.text.features import encode_items
+
+COMMON = ("data_path", "show_progress")
+RECIPE = ("k_core", "min_length")
+FORM = ("split", "layout", "split_ratio")
+RAW = ("raw", "source_url", "release")
+OWN = ("interactions", "items", "user", "item", "time", "item_column", "text", "time_format", "separator", "encoding")
+PREPARE = (*COMMON, *RECIPE, *FORM, *RAW, *OWN, "domains", "overwrite", "text_encoder", "cache_dir")
+INSPECT = ("data_path", "page", "users")
+
+
+def prepare_data(name: str, settings: dict):
+    """Prepares the data set ``name`` and, with ``text_encoder``, encodes its texts."""
+    _refuse_unknown(settings, PREPARE, "prepare")
+    data_path = Path(settings.get("data_path") or "dataset")
+    folder = prepare(name, _request(settings, data_path))
+    print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")
+    if settings.get("text_encoder"):
+        cache = settings.get("cache_dir") or "dataset/.cache"
+        encoder = build_encoder(settings["text_encoder"])
+        item_text = read_dataset_text(text_file(data_path, folder.name))
+        shape = encode_items(item_text, encoder, cache, folder.name, _truth(settings, "show_progress", True)).shape
+        print(f"encoded {shape[0]:,} texts into {shape[1]} features with {encoder.name}, kept in {cache}/{folder.name}")
+
+
+def inspect_data(name: str, settings: dict):
+    """Describes the data set ``name`` on the screen and as an HTML page."""
+    _refuse_unknown(settings, INSPECT, "inspect")
+    # Plotly takes a while to load, and no other command needs it.
+    from recbole_mpo.inspection import inspect
+
+    users = _whole(settings, "users", 3)
+    print(inspect(Path(settings.get("data_path") or "dataset"), name, settings.get("page"), users))
+
+
+def _request(settings: dict, data_path: Path) -> Request:
+    own = None if settings.get("interactions") is None else _own_tables(settings)
+    if own is None:
+        stray = [key for key in OWN if settings.get(key) is not None]
+        if stray:
+            raise ConfigError(f"--{stray[0]} describes a table of your own; give --interactions=FILE too")
+    raw = settings.get("raw")
+    if raw is not None and not Path(raw).exists():
+        raise ConfigError(f"--raw={raw} does not exist; give the folder with the raw files")
+    ratios = settings.get("split_ratio")
+    form = {key: settings[key] for key in ("split", "layout") if settings.get(key) is not None}
+    if ratios is not None:
+        form["ratios"] = tuple(_numbers(ratios))
+    return Request(
+        data_path,
+        Recipe(_whole(settings, "k_core", 5), _whole(settings, "min_length", 3)),
+        Form(**form),
+        None if raw is None else Path(raw),
+        settings.get("source_url"),
+        settings.get("release"),
+        own,
+        tuple(_texts(settings, "domains")),
+        _truth(settings, "overwrite", False),
+        _truth(settings, "show_progress", True),
+    )
+
+
+def _own_tables(settings: dict) -> OwnTables:
+    missing = [key for key in ("user", "item", "time") if not settings.get(key)]
+    if missing:
+        raise ConfigError(f"prepare needs --{missing[0]}=COLUMN to read --interactions={settings['interactions']}")
+    fields = _texts(settings, "text")
+    if bool(fields) != bool(settings.get("items")) and not fields:
+        raise ConfigError(f"prepare needs --text=COLUMN,COLUMN to make texts from --items={settings['items']}")
+    form = {key: settings[key] for key in ("separator", "encoding") if settings.get(key)}
+    if form.get("separator") in ("\\t", "tab"):
+        form["separator"] = "\t"
+    interactions = Table(Path(settings["interactions"]), **form)
+    # Texts may stand in the table of interactions itself.
+    items = Table(Path(settings["items"]), **form) if settings.get("items") else interactions
+    columns = Columns(settings["user"], settings["item"], settings["time"], (), settings.get("time_format"))
+    return OwnTables(interactions, columns, items if fields else None, settings.get("item_column"), tuple(fields))
+
+
+def _refuse_unknown(settings: dict, known: tuple[str, ...], command: str):
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{command} has no --{key}{suggestion(key, known)}; it takes {', '.join(known)}")
+
+
+def _texts(settings: dict, key: str) -> list[str]:
+    value = settings.get(key)
+    return [] if value is None else [str(entry) for entry in (value if isinstance(value, list) else [value])]
+
+
+def _whole(settings: dict, key: str, default: int) -> int:
+    value = settings.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"{key} must be a whole number from 0 on, not {value!r}")
+    return value
+
+
+def _truth(settings: dict, key: str, default: bool) -> bool:
+    value = settings.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key} must be true or false, not {value!r}")
+    return value
+
+
+def _numbers(value) -> list[float]:
+    try:
+        return [float(part) for part in value]
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(f"split_ratio must be three numbers like 0.8,0.1,0.1, not {value!r}") from problem

@@ -1,0 +1,114 @@
+"""Amazon's raw forms of 2018 and 2023 become the data set that UniSRec's recipe describes."""
+
+import gzip
+import json
+
+import pytest
+
+from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
+from recbole_mpo.data.prepare.interactions import Recipe
+from recbole_mpo.data.prepare.sources import find_source
+from recbole_mpo.errors import DataError
+from recbole_mpo.text.cleaning import clean_field, item_sentence
+
+OLD, NEW = find_source("Pantry"), find_source("Scientific", "2023")
+ITEMS = {
+    "A1": {"title": 'Tea &amp; "Milk"\tbox...', "category": ["Grocery", "Tea"], "brand": "Löwe"},
+    "A2": {"title": "<b>" + "x" * 2000, "category": [], "brand": ""},
+    "A3": {"title": "emoji \ud83d half", "category": ["Snacks\nBars"]},
+    "A4": {"category": ["Only category"], "brand": None},
+}
+
+
+def write_reviews(folder, source, rows):
+    """(item, user, rating, time) rows in the source's form."""
+    if source is OLD:
+        path = folder / "r.csv"
+        path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+        return path
+    path = folder / "r.jsonl.gz"
+    keys = ("parent_asin", "user_id", "rating", "timestamp")
+    lines = [json.dumps({**dict(zip(keys, row, strict=True)), "text": "long <br>", "asin": "other"}) for row in rows]
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    return path
+
+
+def write_metadata(folder, source, items):
+    names = {"category": "categories", "brand": "store"} if source is NEW else {}
+    records = [
+        {source.entry["item_field"]: item, **{names.get(key, key): value for key, value in fields.items()}}
+        for item, fields in items
+    ]
+    path = folder / "m.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, records)).encode()))
+    return path
+
+
+@pytest.mark.parametrize("source", [OLD, NEW], ids=["2018", "2023"])
+class TestPreparation:
+    def prepare(self, tmp_path, source, rows, items=tuple(ITEMS.items()), recipe=Recipe(0, 1)):
+        paths = write_reviews(tmp_path, source, rows), write_metadata(tmp_path, source, items)
+        return prepare_amazon(source, *paths, recipe, show_progress=False)
+
+    def test_histories_texts_and_what_was_dropped(self, tmp_path, source):
+        rows = [
+            ("A2", "u2", 5, 1_500_000_000_001),
+            ("A1", "u1", 4, 1_500_000_000_003),
+            ("A1", "u2", 5, 1_500_000_000_000),
+            ("A1", "u2", 5, 1_500_000_000_000),  # twice the same review
+            ("A1", "u2", 3, 1_500_000_000_000),  # the same pair with another rating stays
+            ("X9", "u2", 5, 1_500_000_000_002),  # an item without metadata
+            ("A3", "u1", 1, 1_500_000_000_003),
+        ]
+        found = self.prepare(tmp_path, source, rows)
+        kept = found.interactions
+        assert kept.user_tokens.tolist() == ["u2", "u1"]
+        assert kept.item_tokens[kept.items].tolist() == ["A1", "A1", "A2", "A1", "A3"]
+        assert kept.times.tolist()[:3] == [1_500_000_000_000, 1_500_000_000_000, 1_500_000_000_001]
+        assert [step.dropped for step in kept.steps] == [0, 1, 1]
+        assert found.texts[0] == "Tea & Milk box. Grocery Tea. Löwe."
+        assert found.texts[2] == "emoji ? half. SnacksBars."
+
+    def test_the_core_is_taken_after_items_without_metadata_have_gone(self, tmp_path, source):
+        rows = [(f"A{item}", f"u{user}", 5, item) for item in (1, 2) for user in (1, 2)]
+        rows += [("A1", "u3", 5, 1), ("X9", "u3", 5, 2)]
+        found = self.prepare(tmp_path, source, rows, recipe=Recipe(2, 1))
+        assert found.interactions.user_tokens.tolist() == ["u1", "u2"]
+
+    def test_the_first_record_of_an_item_counts(self, tmp_path, source):
+        items = [("A1", {"title": "first"}), ("A1", {"title": "second"})]
+        assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["first."]
+
+    def test_no_item_with_metadata_is_said(self, tmp_path, source):
+        with pytest.raises(DataError, match="of 0 interactions none is left"):
+            self.prepare(tmp_path, source, [("X1", "u1", 5, 1)])
+
+
+def test_fields_are_cleaned_as_the_recipe_says():
+    assert clean_field(["a", "b..."]) == "a b."
+    assert clean_field('&quot;5&#39; "rod"\r\n') == "5' rod."
+    assert clean_field("x" * 1998) == "x" * 1998 + "." and clean_field("x" * 1999) == ""
+    assert clean_field("") == "." and clean_field(None) == ""
+    assert item_sentence(ITEMS["A4"], ("title", "category", "brand")) == "Only category."
+    assert item_sentence(ITEMS["A2"], ("title", "category", "brand")) == ". ."
+
+
+def test_file_names_are_the_releases_own():
+    assert file_names(OLD) == ("categoryFilesSmall/Prime_Pantry.csv", "metaFiles2/meta_Prime_Pantry.json.gz")
+    assert file_names(NEW)[0] == "raw/review_categories/Industrial_and_Scientific.jsonl.gz"
+
+
+def test_a_damaged_metadata_file_is_named(tmp_path):
+    reviews = write_reviews(tmp_path, OLD, [("A1", "u1", 5, 1)])
+    metadata = write_metadata(tmp_path, OLD, list(ITEMS.items()) * 50)
+    metadata.write_bytes(metadata.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"m\.jsonl\.gz is damaged or cut short"):
+        prepare_amazon(OLD, reviews, metadata, Recipe(0, 1), show_progress=False)
+
+
+def test_official_texts_could_come_of_this_cleaning(shared_data):
+    """UniSRec's own Scientific.text ends every field with one full stop and holds no quote."""
+    from recbole_mpo.text.itemtext import read_item_text
+
+    texts = read_item_text(shared_data / "Scientific" / "Scientific.text").texts
+    assert all(clean_field(text) == text for text in texts if len(text) < 1999 and "&" not in text)
