@@ -40,7 +40,6 @@ def write_raw(folder: Path, name: str, reviews: int, items: int):
     folder.mkdir(parents=True, exist_ok=True)
     popularity = np.cumsum(1 / np.arange(1, items + 1) ** 0.8)
     as_line = _rating if source.kind == "amazon-2018" else _review
-    # Level 1: what is measured is reading.
     with (open if review_file.suffix == ".csv" else _gzip)(review_file, "wt") as file:
         for begin in range(0, reviews, BLOCK):
             count = min(BLOCK, reviews - begin)
@@ -55,6 +54,7 @@ def write_raw(folder: Path, name: str, reviews: int, items: int):
 
 
 def _gzip(path: Path, mode: str):
+    # What is measured is reading.
     return gzip.open(path, mode, compresslevel=1)
 
 

@@ -19,7 +19,8 @@ from recbole_mpo.record import read_record
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 WORDS = ["red", "blue", "green", "lamp", "table", "chair"]
-QUICK = ["--epochs=1", "--hidden_size=16", "--inner_size=16", "--n_exps=2", "--text_encoder=tfidf-svd", "--use_gpu=False"]
+QUICK = ["--epochs=1", "--hidden_size=16", "--inner_size=16", "--n_exps=2", "--text_encoder=tfidf-svd"]
+QUICK.append("--use_gpu=False")
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
     "format metrics mix page users "
     # of prepare
-    "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time time_format "
-    "item_column text separator encoding domains".split()
+    "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
+    "time_format item_column text separator encoding domains".split()
 )
 
 

@@ -46,9 +46,10 @@ def write_metadata(folder, source, items):
 
 @pytest.mark.parametrize("source", [OLD, NEW], ids=["2018", "2023"])
 class TestPreparation:
-    def prepare(self, tmp_path, source, rows, items=tuple(ITEMS.items()), recipe=Recipe(0, 1)):
+    def prepare(self, tmp_path, source, rows, items=None, k_core=0):
+        items = list(ITEMS.items()) if items is None else items
         paths = write_reviews(tmp_path, source, rows), write_metadata(tmp_path, source, items)
-        return prepare_amazon(source, *paths, recipe, show_progress=False)
+        return prepare_amazon(source, *paths, Recipe(k_core, 1), show_progress=False)
 
     def test_histories_texts_and_what_was_dropped(self, tmp_path, source):
         rows = [
@@ -72,7 +73,7 @@ class TestPreparation:
     def test_the_core_is_taken_after_items_without_metadata_have_gone(self, tmp_path, source):
         rows = [(f"A{item}", f"u{user}", 5, item) for item in (1, 2) for user in (1, 2)]
         rows += [("A1", "u3", 5, 1), ("X9", "u3", 5, 2)]
-        found = self.prepare(tmp_path, source, rows, recipe=Recipe(2, 1))
+        found = self.prepare(tmp_path, source, rows, k_core=2)
         assert found.interactions.user_tokens.tolist() == ["u1", "u2"]
 
     def test_the_first_record_of_an_item_counts(self, tmp_path, source):
