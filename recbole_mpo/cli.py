@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; a run goes on with --resume=auto", file=sys.stderr)
+        print("interrupted; the same command goes on with what is there, a run with --resume=auto", file=sys.stderr)
         return 130
 
 

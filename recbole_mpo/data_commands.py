@@ -8,6 +8,7 @@ from recbole_mpo.data.prepare.interactions import Recipe
 from recbole_mpo.data.prepare.own import OwnTables
 from recbole_mpo.data.prepare.prepared import Form
 from recbole_mpo.data.prepare.raw import Columns
+from recbole_mpo.data.prepare.sources import ML100K
 from recbole_mpo.data.prepare.tables import Table
 from recbole_mpo.data.prepare.tasks import Request, prepare
 from recbole_mpo.errors import ConfigError
@@ -26,12 +27,14 @@ INSPECT = ("data_path", "page", "users")
 def prepare_data(name: str, settings: dict):
     """Prepares the data set ``name`` and, with ``text_encoder``, encodes its texts."""
     _refuse_unknown(settings, PREPARE, "prepare")
+    _refuse_idle(name, settings)
     data_path = Path(settings.get("data_path") or "dataset")
+    # First, so that a name that is none is not found out after hours of preparation.
+    encoder = build_encoder(settings["text_encoder"]) if settings.get("text_encoder") else None
     folder = prepare(name, _request(settings, data_path))
     print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")
-    if settings.get("text_encoder"):
+    if encoder is not None:
         cache = settings.get("cache_dir") or "dataset/.cache"
-        encoder = build_encoder(settings["text_encoder"])
         item_text = read_dataset_text(text_file(data_path, folder.name))
         shape = encode_items(item_text, encoder, cache, folder.name, _truth(settings, "show_progress", True)).shape
         print(f"encoded {shape[0]:,} texts into {shape[1]} features with {encoder.name}, kept in {cache}/{folder.name}")
@@ -56,6 +59,9 @@ def _request(settings: dict, data_path: Path) -> Request:
     raw = settings.get("raw")
     if raw is not None and not Path(raw).exists():
         raise ConfigError(f"--raw={raw} does not exist; give the folder with the raw files")
+    url = settings.get("source_url")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--source_url={url} is no address; it begins with https:// or http://")
     ratios = settings.get("split_ratio")
     form = {key: settings[key] for key in ("split", "layout") if settings.get(key) is not None}
     if ratios is not None:
@@ -65,7 +71,7 @@ def _request(settings: dict, data_path: Path) -> Request:
         Recipe(_whole(settings, "k_core", 5), _whole(settings, "min_length", 3)),
         Form(**form),
         None if raw is None else Path(raw),
-        settings.get("source_url"),
+        url,
         settings.get("release"),
         own,
         tuple(_texts(settings, "domains")),
@@ -95,6 +101,21 @@ def _refuse_unknown(settings: dict, known: tuple[str, ...], command: str):
     for key in settings:
         if key not in known:
             raise ConfigError(f"{command} has no --{key}{suggestion(key, known)}; it takes {', '.join(known)}")
+
+
+def _refuse_idle(name: str, settings: dict):
+    """An option that this preparation would not look at is a mistake."""
+    if settings.get("domains"):
+        what, idle = "--domains", (*RECIPE, *FORM, *RAW, *OWN)
+    elif settings.get("interactions") is not None:
+        what, idle = "--interactions", RAW
+    elif name.lower() == ML100K:
+        what, idle = ML100K, (*RECIPE, *FORM, *RAW, "overwrite")
+    else:
+        return
+    given = [key for key in idle if settings.get(key) is not None]
+    if given:
+        raise ConfigError(f"--{given[0]} has no meaning for {what}; leave it out")
 
 
 def _texts(settings: dict, key: str) -> list[str]:

@@ -31,7 +31,9 @@ LARGE_CATALOGUE = 1 << 17
 ITEM_TABLES = ("item_embedding.", "plm_embedding.")
 
 
-def make_config(model: str, dataset: str, config_files=(), overrides=None) -> tuple[ModelSpec, MPOConfig]:
+def make_config(
+    model: str, dataset: str, config_files=(), overrides=None, prepares=False
+) -> tuple[ModelSpec, MPOConfig]:
     """The model's classes and the checked settings of one run."""
     spec = find_model(model)
     config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides)
@@ -40,7 +42,8 @@ def make_config(model: str, dataset: str, config_files=(), overrides=None) -> tu
             raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
-    prepare_if_absent(dataset, config.data_root, bool(config["show_progress"]))
+    if prepares:
+        prepare_if_absent(dataset, config.data_root, bool(config["show_progress"]))
     layout = find_layout(config.data_root, dataset)
     fields = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["TIME_FIELD"], config["LIST_SUFFIX"])
     for key, value in layout.settings(*fields).items():
@@ -56,9 +59,9 @@ class Experiment:
     config: MPOConfig
 
     @classmethod
-    def of(cls, model: str, dataset: str, config_files=(), overrides=None) -> "Experiment":
-        """From names and settings."""
-        return cls(*make_config(model, dataset, config_files, overrides))
+    def of(cls, model: str, dataset: str, config_files=(), overrides=None, prepares=False) -> "Experiment":
+        """From names and settings; ``prepares`` makes a known data set that is absent."""
+        return cls(*make_config(model, dataset, config_files, overrides, prepares))
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, overrides=None) -> tuple["Experiment", dict]:

@@ -1,4 +1,5 @@
-"""Settings of the whole process that must stand before PyTorch is loaded; only the command line applies them.
+"""Settings of the whole process that must stand before PyTorch is loaded; only the command line applies them, but for
+:func:`give_back_freed_memory`.
 
 The first two were measured on two cores: a training step under another process's load falls from 4-7 s to 0.8 s
 with sleeping threads, and by a sixth more where freed memory is kept.
@@ -14,15 +15,13 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 TRIM_BYTES, MMAP_ARRAYS = 128 << 10, 65536
 # Arrays from this size on are mapped one by one where freed memory is given back.
 LARGE_BYTES = 4 << 20
-# Holds something while this process keeps freed memory by this module's doing.
-_kept: list[bool] = []
 
 
 def prepare_process():
     """Lets waiting threads sleep, keeps freed memory for the next step, and quiets RecBole; the user's settings win."""
     # A spinning OpenMP thread holds the core that the thread it waits for needs, as soon as cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
+    if _may_tune_allocator():
         _keep_freed_memory()
     # RecBole's data code warns about pandas 3 a dozen times per run; this package keeps pandas below 3.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
@@ -31,14 +30,17 @@ def prepare_process():
 def _keep_freed_memory():
     """Step tensors of tens of MB would otherwise go back to the kernel, to be zeroed page by page again."""
     _mallopt((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1))
-    _kept.append(True)
 
 
 def give_back_freed_memory():
     """Undoes keeping it, for catalogues whose arrays would leave gaps as large as they are between them."""
-    if _kept:
+    if _may_tune_allocator():
         _mallopt((M_MMAP_THRESHOLD, LARGE_BYTES), (M_MMAP_MAX, MMAP_ARRAYS), (M_TRIM_THRESHOLD, TRIM_BYTES))
-        _kept.clear()
+
+
+def _may_tune_allocator() -> bool:
+    """Whether the C library may be glibc and the user has not tuned it."""
+    return sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ)
 
 
 def _mallopt(*settings: tuple[int, int]):

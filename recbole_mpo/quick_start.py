@@ -41,7 +41,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     begin = time.perf_counter()
     if dry_run and resume:
         raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
-    experiment = Experiment.of(model, dataset, config_files, overrides)
+    experiment = Experiment.of(model, dataset, config_files, overrides, prepares=not dry_run)
     config = experiment.config
     resume_file = _find_resume(experiment, str(resume)) if resume else None
     run_dir = _run_dir(experiment, resume_file)

@@ -113,7 +113,9 @@ class RawServer:
         if asked and handler.headers.get("If-Range") == version:
             begin = int(asked.removeprefix("bytes=").rstrip("-"))
         if begin >= len(content):
-            return handler.send_error(416)
+            handler.send_response(416)
+            handler.send_header("Content-Range", f"bytes */{len(content)}")
+            return handler.end_headers()
         handler.send_response(206 if begin else 200)
         handler.send_header("Content-Type", "text/html" if path in self.pages else "application/octet-stream")
         handler.send_header("Content-Length", str(len(content) - begin))

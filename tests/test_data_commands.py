@@ -77,8 +77,11 @@ class TestOwnTables:
         commands = [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
         assert len(commands) == 2 and commands[0].startswith("recbole-mpo prepare")
         settings = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        script = str(REPOSITORY / "run_recbole_mpo.py")
+        programs = {"recbole-mpo": ["-m", "recbole_mpo"], "python": []}
         for command, more in zip(commands, ([], [*QUICK, "--record=record.json"]), strict=True):
-            arguments = [sys.executable, "-m", "recbole_mpo", *command.split()[1:], *more]
+            program, *rest = command.replace("run_recbole_mpo.py", script).split()
+            arguments = [sys.executable, *programs[program], *rest, *more]
             done = subprocess.run(arguments, cwd=tmp_path, env=settings, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
         record = read_record(tmp_path / "record.json")
@@ -111,12 +114,15 @@ class TestOwnTables:
         assert cli.main([argument for argument in run if "n_exps" not in argument]) == 0
 
     @pytest.mark.parametrize("split", ["leave-one-out", "temporal"])
-    def test_both_splits_train(self, tmp_path, split):
+    def test_both_splits_train_and_recommend(self, tmp_path, split, capsys):
         write_shop(tmp_path)
         assert cli.main(["prepare", "shop", *OWN, *TEXTS, f"--split={split}", "--text_encoder=tfidf-svd"]) == 0
         assert cli.main(["run", "--model=MPORec", "--dataset=shop", *QUICK, "--record=r.json"]) == 0
         record = read_record("r.json")
         assert record["status"] == "completed"
+        checkpoint = Path(record["config"]["checkpoint_dir"]) / record["run_id"] / "best.pth"
+        assert cli.main(["recommend", f"--checkpoint={checkpoint}", "--items=0003,0007"]) == 0
+        assert "thing" in capsys.readouterr().out
 
     def test_an_existing_data_set_is_left_unless_told(self, tmp_path, failing):
         write_shop(tmp_path)
@@ -146,7 +152,14 @@ class TestOwnTables:
             (["shop", *OWN, "--overwrite=perhaps"], "overwrite must be true or false"),
             (["Pantry", "--raw=nowhere"], "--raw=nowhere does not exist"),
             (["Pantri"], r"'Pantri' is no known data set \(did you mean 'Pantry'\?\).*--interactions=FILE"),
+            (["Pantry", "--release=2023"], "'Pantry-2023' is no known data set"),
+            (["Scientific-2023", "--release=2018"], "is of the release of 2023"),
+            (["Pantry", "--source_url=here/there"], "--source_url=here/there is no address"),
+            (["shop", *OWN, "--text_encoder=nonsense/none"], "nonsense/none"),
             (["Pantry", "--release=2020"], "release '2020' is not one of 2018, 2023"),
+            (["ml-100k", "--k_core=5"], "--k_core has no meaning for ml-100k"),
+            (["both", "--domains=a,b", "--split=temporal"], "--split has no meaning for --domains"),
+            (["shop", *OWN, "--release=2023"], "--release has no meaning for --interactions"),
             (["ml-1m"], "ratings.dat and movies.dat: download https://files.grouplens.org"),
             (["both", "--domains=one"], "two or more different data sets"),
         ],
@@ -195,6 +208,11 @@ class TestKnownNames:
         assert note["bytes"] == len(raw_server.files["categoryFilesSmall/Prime_Pantry.csv"])
         requests = len(raw_server.requests)
         assert cli.main(self.RUN) == 0 and len(raw_server.requests) == requests
+
+    def test_looking_before_training_downloads_nothing(self, raw_server, failing):
+        serve_pantry(raw_server)
+        assert "or make it: recbole-mpo prepare Pantry" in failing(*self.RUN, "--dry_run")
+        assert not raw_server.requests
 
     def test_without_a_network_the_message_names_file_address_and_place(self, failing):
         sources_at("http://127.0.0.1:9/")

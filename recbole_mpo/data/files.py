@@ -62,7 +62,8 @@ def find_layout(data_path: str | Path, name: str) -> Layout:
         raise DataError(f"{folder} holds a pre-split data set without {missing}; all three files are needed")
     raise DataError(
         f"data set {name!r} not found: neither {single} nor {split[0].name}, {split[1].name}, {split[2].name} "
-        f"exists{_suggest(Path(data_path), name)}. Set --data_path to the folder that holds {name}/"
+        f"exists{_suggest(Path(data_path), name)}. Set --data_path to the folder that holds {name}/, "
+        f"or make it: recbole-mpo prepare {name}"
     )
 
 

@@ -25,8 +25,8 @@ def read_dataset_text(path: Path) -> ItemText:
     if not index_file.is_file():
         return item_text
     number_of = read_index(index_file)
-    if not set(item_text.tokens) <= number_of.keys() or set(item_text.tokens) <= set(number_of.values()):
-        return item_text
+    if not set(item_text.tokens) <= number_of.keys():
+        return item_text  # already under the numbers
     text_of = dict(zip(item_text.tokens, item_text.texts, strict=True))
     names = sorted(number_of, key=lambda name: int(number_of[name]))
     return ItemText([number_of[name] for name in names], [text_of.get(name, "") for name in names], path)
@@ -39,7 +39,8 @@ def read_index(path: Path) -> dict[str, str]:
         DataError: a line is no pair, or the numbers are not 0, 1, 2, …
     """
     number_of = {}
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not str.splitlines, which would break a name at U+2028 and the like.
+    for line_number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
         name, tab, number = line.rpartition("\t")
         if not tab or not number.isdecimal():
             raise DataError(f"{path}, line {line_number}: expected a name, a tab and a number, found {line[:60]!r}")

@@ -14,6 +14,7 @@ from recbole_mpo.data.prepare.prepared import Prepared
 from recbole_mpo.data.prepare.raw import Columns, TextSpool, read_interactions
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.tables import Table, json_lines
+from recbole_mpo.errors import DataError
 from recbole_mpo.text.cleaning import item_sentence
 
 NOTES = (
@@ -37,6 +38,12 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     interactions, ratings = read_interactions(*_review_table(source, reviews))
     interactions = interactions.without_duplicates(*ratings, what="a set of (user, item, rating, time)")
     texts = _item_texts(source, metadata, interactions, show_progress)
+    if not texts.present.any():
+        raise DataError(
+            f"{metadata} knows not one of the {len(interactions.item_tokens):,} items of {reviews}: the first is "
+            f"{interactions.item_tokens[0]!r}, looked for as {source.entry['item_field']!r}; are both of one category "
+            "and release?"
+        )
     interactions = interactions.keep(texts.present[interactions.items], "items with metadata")
     item_of_token = dict(zip(interactions.item_tokens.tolist(), range(len(interactions.item_tokens)), strict=True))
     interactions = recipe.apply(interactions)

@@ -9,8 +9,9 @@ from pathlib import Path
 from recbole_mpo.atomic import write_lines
 from recbole_mpo.data.histories import Histories, read_dataset_histories
 from recbole_mpo.data.item_text import read_dataset_text, text_file
+from recbole_mpo.data.prepare.files import CARD, new_files
 from recbole_mpo.data.prepare.prepared import INTER_HEADER, Statistics, statistics
-from recbole_mpo.errors import ConfigError, DataError
+from recbole_mpo.errors import ConfigError
 from recbole_mpo.runtime import file_hash
 from recbole_mpo.text.itemtext import HEADER
 
@@ -29,21 +30,18 @@ def prepare_domains(name: str, domains: list[str], data_path: str | Path) -> tup
     """
     if len(domains) < 2 or len(set(domains)) < len(domains) or name in domains:
         raise ConfigError("--domains takes two or more different data sets, none of them the new one itself")
-    folder = Path(data_path) / name
     found = [read_dataset_histories(data_path, domain) for domain in domains]
     texts = [read_dataset_text(text_file(data_path, domain)) for domain in domains]
     known = [dict(zip(item_text.tokens, item_text.texts, strict=True)) for item_text in texts]
     words = [text_of.get(item, "") for part, text_of in zip(found, known, strict=True) for item in part.item_tokens]
     users, interactions = sum(len(part.user_tokens) for part in found), sum(len(part.items) for part in found)
     total = statistics(users, interactions, len(words), words)
-    try:
+    with new_files(data_path, name) as folder:
         write_lines(folder / f"{name}.pt_datasets", [",".join(domains)])
         write_lines(folder / f"{name}.text", _text_lines(known))
         write_lines(folder / f"{name}.inter", _inter_lines(found))
-        write_lines(folder / "README.md", _card(name, domains, found, folder, total))
-    except OSError as problem:
-        raise DataError(f"{folder}: cannot write the data set ({problem.strerror or problem})") from problem
-    return folder, total
+        write_lines(folder / CARD, _card(name, domains, found, folder, total))
+    return Path(data_path) / name, total
 
 
 def domain_of(token: str) -> int:

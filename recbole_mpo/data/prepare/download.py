@@ -1,14 +1,17 @@
 """Downloads that go on where they stopped, and are not used before they are whole.
 
-A file in the making is ``<file>.part``, with what identifies the served version beside it; a whole one has a
-``<file>.json`` that records its address, size and sha256.
+A file in the making is ``<file>.<address>.part``, with what identifies the served version beside it; a whole one has
+a ``<file>.json`` that records its address, size and sha256.
 """
 
+import fcntl
+import hashlib
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -19,33 +22,33 @@ from recbole_mpo.errors import DataError
 from recbole_mpo.runtime import file_hash
 
 TIMEOUT_SECONDS = 30
-ATTEMPTS = 3
+# How often in a row nothing may be gained, and the pause after that, which grows.
+ATTEMPTS, PAUSE_SECONDS = 3, 1.0
 BLOCK_BYTES = 1 << 20
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
+_PASSING_CODES = (416, 429, 500, 502, 503, 504)
 
 
-@dataclass(frozen=True)
 class _Partial:
-    """What there is of a file so far."""
+    """What there is so far of what one address serves."""
 
-    path: Path
+    def __init__(self, path: Path, address: str):
+        name = f"{path.name}.{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+        self.path, self.note = path.with_name(f"{name}.part"), path.with_name(f"{name}.version")
 
     @property
-    def note(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
 
-    def offset(self, address: str) -> tuple[int, str | None]:
-        """Bytes that are there of what ``address`` served, and the version they belong to."""
-        try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            if note["address"] == address and note["version"]:
-                return self.path.stat().st_size, note["version"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return 0, None
+    @property
+    def version(self) -> str | None:
+        """What identifies the served file that the bytes belong to."""
+        return self.note.read_text(encoding="utf-8") if self.note.is_file() and self.size else None
 
-    def begin(self, address: str, version: str | None):
-        write_json(self.note, {"address": address, "version": version})
+    def begin(self, version: str | None):
+        self.drop()
+        if version:
+            self.note.write_text(version, encoding="utf-8")
 
     def drop(self):
         self.path.unlink(missing_ok=True)
@@ -61,22 +64,25 @@ def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = No
         sha256: what the file must hash to; a file that was downloaded before must hash to what was recorded.
 
     Raises:
-        DataError: no address serves it (says what to get and where to put it), or it is not what it should be.
+        DataError: no address serves it (says what to get and where to put it), it is not what it should be, or
+            another process is downloading it.
     """
     path = folder / Path(file).name
     if path.is_file():
         _check_recorded(path, sha256)
         return path
     problems = []
-    for base in addresses:
-        address = base.rstrip("/") + "/" + file
-        try:
-            _download(address, path, show_progress)
-        except _NETWORK_ERRORS as problem:
-            problems.append(f"{address}: {_reason(problem)}")
-            continue
-        _record(path, address, sha256)
-        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        for base in addresses:
+            address = base.rstrip("/") + "/" + file
+            try:
+                _download(address, path, show_progress)
+            except _NETWORK_ERRORS as problem:
+                problems.append(f"{address}: {_reason(problem)}")
+                continue
+            _record(path, address, sha256)
+            return path
     raise DataError(
         f"{path.name} could not be downloaded ({'; '.join(problems)}). Without a network: get "
         f"{addresses[0].rstrip('/')}/{file} on another machine, put it into {folder}/ (or into any folder, given as "
@@ -84,53 +90,75 @@ def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = No
     )
 
 
+@contextmanager
+def _alone(path: Path):
+    """Two processes that write one file would record each other's holes as whole."""
+    lock = path.with_name(path.name + ".lock")
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise DataError(f"another process is downloading {path}; wait for it to end") from problem
+        yield
+    lock.unlink(missing_ok=True)
+
+
 def _download(address: str, path: Path, show_progress: bool):
-    """Tries again from where a broken connection left off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _Partial(path.with_name(path.name + ".part"))
-    for attempt in range(1, ATTEMPTS + 1):
+    """Tries again from where a broken connection left off, as long as that gains something."""
+    partial, failures = _Partial(path, address), 0
+    while True:
+        before = partial.size
         try:
             _receive(address, partial, show_progress)
             break
-        except urllib.error.HTTPError as problem:
-            if problem.code == 416:  # what is there is longer than the file: it is another one's
-                partial.drop()
-            if attempt == ATTEMPTS or problem.code not in (416, 429, 500, 502, 503, 504):
+        except _NETWORK_ERRORS as problem:
+            if isinstance(problem, urllib.error.HTTPError) and problem.code not in _PASSING_CODES:
                 raise
-        except _NETWORK_ERRORS:
-            if attempt == ATTEMPTS:
+            failures = 1 if partial.size > before else failures + 1
+            if failures == ATTEMPTS:
                 raise
+            time.sleep(PAUSE_SECONDS * failures)
     partial.path.replace(path)
     partial.drop()
 
 
 def _receive(address: str, partial: _Partial, show_progress: bool):
-    offset, version = partial.offset(address)
+    offset, version = partial.size, partial.version
     headers = {"User-Agent": "recbole-mpo", "Accept-Encoding": "identity"}
-    if offset:
+    if version:
         headers.update({"Range": f"bytes={offset}-", "If-Range": version})
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_SECONDS) as reply:
-        offset = offset if reply.status == 206 else 0
+    try:
+        reply = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as problem:
+        if problem.code != 416:
+            raise
+        if problem.headers.get("Content-Range") == f"bytes */{offset}":
+            return  # all of it is there
+        partial.drop()  # longer than the file: it is another one's
+        raise
+    with reply:
         if reply.headers.get_content_type() == "text/html":
             raise ConnectionError("an HTML page comes instead of data: the address has moved, or a proxy answers")
-        if not offset:
-            partial.begin(address, reply.headers.get("ETag") or reply.headers.get("Last-Modified"))
+        if reply.status != 206:
+            offset = 0
+            partial.begin(reply.headers.get("ETag") or reply.headers.get("Last-Modified"))
         length = reply.headers.get("Content-Length")
-        total = None if length is None else offset + int(length)
-        _save(reply, partial.path, offset, total, show_progress)
+        _save(reply, partial.path, offset, None if length is None else offset + int(length), show_progress)
 
 
 def _save(reply, path: Path, offset: int, total: int | None, show_progress: bool):
-    """Appends the reply to the first ``offset`` bytes; raises ConnectionError where it ends before ``total``."""
+    """Appends the reply; raises ConnectionError where it ends before ``total``, DataError where the disk refuses."""
     bar = tqdm(
         total=total, initial=offset, unit="B", unit_scale=True, desc=path.stem, disable=not show_progress, leave=False
     )
-    with open(path, "r+b" if offset else "wb") as file, bar:
-        file.seek(offset)
+    with open(path, "ab") as file, bar:
         while block := reply.read(BLOCK_BYTES):
-            file.write(block)
+            try:
+                file.write(block)
+                file.flush()
+            except OSError as problem:
+                raise DataError(f"{path} cannot be written: {problem.strerror}; what is there is kept") from problem
             bar.update(len(block))
-        file.truncate()
     if total is not None and path.stat().st_size < total:
         raise ConnectionError(f"the connection ended after {path.stat().st_size:,} of {total:,} bytes")
 
@@ -154,8 +182,11 @@ def _record(path: Path, address: str, sha256: str | None):
 
 def _check_recorded(path: Path, sha256: str | None):
     note = note_of(path)
-    recorded = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    wanted = sha256 or recorded.get("sha256")
+    try:
+        recorded = json.loads(note.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        recorded = None  # put there by hand
+    wanted = sha256 or recorded
     if wanted and file_hash(path) != wanted:
         raise DataError(
             f"{path} has changed: its sha256 is no longer {wanted}. Delete it to have it downloaded again"

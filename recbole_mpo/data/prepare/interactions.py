@@ -92,12 +92,18 @@ class TokenNumbers:
     """Numbers tokens by first appearance, block after block."""
 
     def __init__(self):
-        self.tokens = np.array([], dtype=object)
+        self._numbers: dict[str, int] = {}
 
     def __call__(self, cells: np.ndarray) -> np.ndarray:
         """int32 index of each cell among :attr:`tokens`, which grow."""
-        codes, self.tokens = pd.factorize(np.concatenate([self.tokens, cells]))
-        return codes[len(codes) - len(cells) :].astype(np.int32)
+        codes, tokens = pd.factorize(cells)
+        numbers = [self._numbers.setdefault(token, len(self._numbers)) for token in tokens]
+        return np.array(numbers, dtype=np.int32)[codes]
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """The tokens in the order of their numbers."""
+        return np.array(list(self._numbers), dtype=object)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 Sources: D. Chen, UCI Machine Learning Repository, 2015; steps: Hou et al. (UniSRec), KDD 2022; docs/data.md.
 """
 
-import shutil
+import tempfile
 import zipfile
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from recbole_mpo.atomic import replacing
 from recbole_mpo.data.prepare.interactions import Interactions, Recipe, Step, TokenNumbers
 from recbole_mpo.data.prepare.prepared import Prepared
 from recbole_mpo.data.prepare.raw import check_tokens
@@ -27,21 +28,22 @@ NOTES = (
 )
 
 
-def table_in(path: Path) -> Path:
-    """The table itself; an archive's is unpacked beside it."""
+@contextmanager
+def table_in(path: Path):
+    """The table itself; an archive's is unpacked for as long as it is needed."""
     if path.suffix.lower() != ".zip":
-        return path
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.lower().endswith((".xlsx", ".csv", ".parquet"))]
-            if not names:
-                raise DataError(f"{path} holds no .xlsx, .csv or .parquet table")
-            unpacked = path.with_name(Path(names[0]).name)
-            with replacing(unpacked) as file, archive.open(names[0]) as packed:
-                shutil.copyfileobj(packed, file)
-            return unpacked
-    except zipfile.BadZipFile as problem:
-        raise DataError(f"{path} is no whole zip archive ({problem}); delete it and run again") from problem
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if name.lower().endswith((".xlsx", ".csv", ".parquet"))]
+                if not names:
+                    raise DataError(f"{path} holds no .xlsx, .csv or .parquet table")
+                table = Path(archive.extract(names[0], folder))
+        except zipfile.BadZipFile as problem:
+            raise DataError(f"{path} is no whole zip archive ({problem}); delete it and run again") from problem
+        yield table
 
 
 def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepared:
@@ -50,7 +52,8 @@ def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepare
     Raises:
         DataError: the table is missing, damaged or of another form, or nothing is left.
     """
-    interactions, quantities, described = _read(table_in(path))
+    with table_in(path) as table:
+        interactions, quantities, described = _read(table)
     what = "rows as a set of (invoice, item, quantity, minute)"
     interactions = interactions.without_duplicates(quantities, what=what)
     sentences = [f"{text.strip().lower()}." for text in described["Description"]]
@@ -91,8 +94,10 @@ def _encoding(path: Path) -> str:
         with open_text(path) as file:
             for _ in file:
                 pass
-    except (UnicodeDecodeError, OSError):
+    except UnicodeDecodeError:
         return "latin-1"
+    except (EOFError, OSError, zlib.error):
+        pass  # whoever reads the table says what is wrong with it
     return "utf-8-sig"
 
 

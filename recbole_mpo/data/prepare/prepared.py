@@ -6,12 +6,14 @@ Shapes: I interactions, N items.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from recbole_mpo import __version__
 from recbole_mpo.atomic import write_lines
+from recbole_mpo.data.prepare.files import CARD, new_files
 from recbole_mpo.data.prepare.interactions import Interactions
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
 from recbole_mpo.data.prepare.sources import Source
@@ -31,7 +33,8 @@ class Form:
 
     Attributes:
         split: ``temporal`` holds out the newest interactions of all users together.
-        layout: one ``.inter`` file, or ``presplit``: UniSRec's three files of numbered items; temporal needs it.
+        layout: ``single``, one ``.inter`` file, or ``presplit``, UniSRec's three files of numbered users and items.
+            A temporal split has three files either way; without ``presplit`` these hold the raw names.
         ratios: of interactions in train, valid and test, for a temporal split.
     """
 
@@ -48,7 +51,13 @@ class Form:
 
     @property
     def is_presplit(self) -> bool:
+        """Whether three files are written."""
         return self.layout == "presplit" or self.split == "temporal"
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the interactions hold numbers, which ``.item2index`` explains."""
+        return self.layout == "presplit"
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class Statistics:
 
 def statistics(users: int, interactions: int, items: int, texts: list[str] | None) -> Statistics:
     """Of counts and of the items' texts."""
+    if not interactions:
+        raise DataError("the data set holds no interactions")
     words = [len(text.split()) for text in texts] if texts is not None else None
     return Statistics(
         users,
@@ -121,25 +132,27 @@ class Prepared:
         return statistics(len(found.user_tokens), len(found), len(found.item_tokens), self.texts)
 
     def write(self, data_path: str | Path, form: Form) -> Path:
-        """Writes the files into ``<data_path>/<name>``, each whole or not at all, the interactions last.
+        """Writes ``<data_path>/<name>``, all of its files or none.
 
         Returns:
             The folder.
+
+        Raises:
+            DataError: a part of the split would be empty, or the disk refuses.
         """
-        folder = Path(data_path) / self.name
-        try:
-            if form.is_presplit:
+        with new_files(data_path, self.name) as folder:
+            if form.is_numbered:
                 write_index(folder / f"{self.name}.user2index", self.interactions.user_tokens)
                 write_index(folder / f"{self.name}.item2index", self.all_items())
             if self.texts is not None:
-                write_lines(folder / f"{self.name}.text", self._text_lines(form.is_presplit))
+                write_lines(folder / f"{self.name}.text", self._text_lines())
             files = self._presplit_files(form) if form.is_presplit else {".inter": self._inter_lines()}
             for suffix, lines in files.items():
-                write_lines(folder / f"{self.name}{suffix}", lines)
-            write_lines(folder / "README.md", self._card(folder, form))
-        except OSError as problem:
-            raise DataError(f"{folder}: cannot write the data set ({problem.strerror or problem})") from problem
-        return folder
+                path = folder / f"{self.name}{suffix}"
+                write_lines(path, lines)
+                _refuse_empty(path, form)
+            write_lines(folder / CARD, self._card(folder, form))
+        return Path(data_path) / self.name
 
     def _inter_lines(self) -> Iterator[str]:
         found = self.interactions
@@ -148,11 +161,10 @@ class Prepared:
         for user, item, moment in zip(found.users.tolist(), found.items.tolist(), found.times.tolist(), strict=True):
             yield f"{users[user]}\t{items[item]}\t{moment}"
 
-    def _text_lines(self, numbered: bool) -> Iterator[str]:
+    def _text_lines(self) -> Iterator[str]:
         yield HEADER
         texts = [*self.texts, *self.other_texts.values()]
-        for number, (token, text) in enumerate(zip(self.all_items(), texts, strict=True)):
-            yield f"{number if numbered else token}\t{text}"
+        yield from (f"{token}\t{text}" for token, text in zip(self.all_items(), texts, strict=True))
 
     def all_items(self) -> list[str]:
         """Tokens of the items with interactions, and after them of those that only have text."""
@@ -160,9 +172,18 @@ class Prepared:
 
     def _presplit_files(self, form: Form) -> dict[str, Iterator[str]]:
         found = self.interactions
+        users, items = found.user_tokens, found.item_tokens
+        if form.is_numbered:
+            users, items = np.arange(len(users)), np.arange(len(items))
+        elif any(" " in token for token in items):
+            raise DataError(
+                "an item's name holds a blank, which separates the items of a history in pre-split files; give "
+                "--layout=presplit, which numbers the items"
+            )
+        ends = np.cumsum(np.bincount(found.users))[:-1]
+        histories = zip(users, np.split(items[found.items], ends), np.split(found.times, ends), strict=True)
         bounds = temporal_bounds(found.times, form.ratios) if form.split == "temporal" else None
-        times = np.split(found.times, np.cumsum(np.bincount(found.users))[:-1]) if bounds else None
-        return presplit_files(found.histories(), times, bounds)
+        return presplit_files(list(histories), bounds)
 
     def _card(self, folder: Path, form: Form) -> Iterator[str]:
         source = self.source.entry if self.source else {}
@@ -185,12 +206,22 @@ def write_index(path: Path, tokens):
     write_lines(path, (f"{token}\t{number}" for number, token in enumerate(tokens)))
 
 
-def presplit_files(histories, times=None, bounds=None) -> dict[str, Iterator[str]]:
-    """Suffix and lines of UniSRec's three files, users and items numbered by position and value."""
-    return {
-        f".{part}.inter": _with_header(presplit_rows(part, histories, times, bounds))
-        for part in ("train", "valid", "test")
-    }
+def presplit_files(histories: list[tuple], bounds=None) -> dict[str, Iterator[str]]:
+    """Suffix and lines of UniSRec's three files; histories and bounds as :func:`presplit_rows` takes them."""
+    parts = ("train", "valid", "test")
+    return {f".{part}.inter": _with_header(presplit_rows(part, histories, bounds)) for part in parts}
+
+
+def _refuse_empty(path: Path, form: Form):
+    with open(path, encoding="utf-8") as file:
+        if len(list(islice(file, 2))) == 2:
+            return
+    cause = (
+        "too many interactions have the same times for this split_ratio"
+        if form.split == "temporal"
+        else "no user has enough interactions (four are needed)"
+    )
+    raise DataError(f"{path.name} would be empty: {cause}")
 
 
 def _with_header(rows: Iterator[str]) -> Iterator[str]:

@@ -11,17 +11,16 @@ import numpy as np
 LONGEST = 50
 
 
-def presplit_rows(part: str, histories, times=None, bounds: tuple[float, float] | None = None) -> Iterator[str]:
+def presplit_rows(part: str, histories, bounds: tuple[float, float] | None = None) -> Iterator[str]:
     """Lines of one part (``train``, ``valid`` or ``test``) without a header.
 
     Args:
-        histories: each user's item numbers in order.
-        times: theirs, for a temporal split.
+        histories: (user, items in order, their times) of each user.
         bounds: where valid and test begin in time; leave-one-out without them.
     """
-    for user, history in enumerate(histories):
+    for user, history, times in histories:
         ends = np.arange(1, len(history))
-        chosen = ends[_parts(ends, None if times is None else times[user], bounds) == part]
+        chosen = ends[_parts(ends, times, bounds) == part]
         items = [str(item) for item in history]
         for end in reversed(chosen.tolist()):
             yield f"{user}\t{' '.join(items[max(0, end - LONGEST) : end])}\t{items[end]}"

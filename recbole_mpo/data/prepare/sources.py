@@ -59,13 +59,19 @@ def find_source(name: str, release: str | None = None) -> Source | None:
     Raises:
         ConfigError: a release that does not exist.
     """
-    if release is not None and str(release) not in RELEASES:
+    if release is not None and release not in RELEASES:
         raise ConfigError(f"release {release!r} is not one of {', '.join(RELEASES)}")
-    if str(release) == "2023" and not name.endswith("-2023"):
-        name += "-2023"
+    if release == "2018" and name.endswith("-2023"):
+        raise ConfigError(f"{name} is of the release of 2023; leave --release out")
+    name = name_of_release(name, release)
     by_lower = {known.lower(): known for known in known_names()}
     known = by_lower.get(name.lower())
     return _source(known, read_sources()) if known else None
+
+
+def name_of_release(name: str, release: str | None) -> str:
+    """What the data set of a release is called."""
+    return f"{name}-2023" if release == "2023" and not name.endswith("-2023") else name
 
 
 def refuse_unknown(name: str):

@@ -1,8 +1,10 @@
 """Tables of any common format, read in blocks of rows as text: CSV, TSV, JSON lines, Parquet, Excel; also gzipped."""
 
+import codecs
 import csv
 import gzip
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -14,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from recbole_mpo.config import suggestion
-from recbole_mpo.errors import DataError, DependencyError
+from recbole_mpo.errors import ConfigError, DataError, DependencyError
 
-BLOCK_ROWS = 500_000
+BLOCK_ROWS = 100_000
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 EXCEL = (".xlsx",)
+# Stands for cells beyond the last column.
+SURPLUS = "\0surplus"
 FORMATS = (*SEPARATORS, *JSON_LINES, ".parquet", *EXCEL)
 
 
@@ -29,8 +33,8 @@ class Table:
 
     Attributes:
         path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``; text formats also ``.gz``.
-        separator: of a text file, where it is not the suffix's.
-        encoding: of a text file.
+        separator: of a text file, where it is not the suffix's; JSON, Parquet and Excel have none.
+        encoding: of a text file with separators; JSON is UTF-8.
         names: column names of a file without a header.
     """
 
@@ -38,6 +42,12 @@ class Table:
     separator: str | None = None
     encoding: str = "utf-8-sig"
     names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as problem:
+            raise ConfigError(f"encoding {self.encoding!r} is unknown; try utf-8, latin-1 or cp1252") from problem
 
     @property
     def suffix(self) -> str:
@@ -69,34 +79,51 @@ class Table:
             raise DataError(f"{self.path} is damaged or cut short ({problem}); get it again") from problem
 
     def _raw_blocks(self, columns: list[str]) -> Iterator[pd.DataFrame]:
-        if self.separator or self.suffix in SEPARATORS:
-            return self._separated(columns)
         if self.suffix in JSON_LINES:
-            return _blocks_of_records(json_lines(self.path, self.encoding), columns, self.path)
+            return _blocks_of_records(json_lines(self.path), columns, self.path)
         if self.suffix == ".parquet":
             return self._parquet(columns)
         if self.suffix in EXCEL:
             return self._excel()
+        if self.separator or self.suffix in SEPARATORS:
+            return self._separated(columns)
         found = self.suffix or "no suffix"
         raise DataError(f"{self.path}: {found} is no format that is read; give one of {', '.join(FORMATS)}")
 
     def _separated(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         separator = self.separator or SEPARATORS[self.suffix]
-        if self.names is None:
-            _require(columns, self._header(separator), self.path)
+        names = list(self.names or self._header(separator))
+        _require(columns, names, self.path)
+        is_simple = len(separator.encode()) == 1
         with pd.read_csv(
             self.path,
-            sep=separator,
-            names=None if self.names is None else list(self.names),
-            header=0 if self.names is None else None,
-            usecols=columns,
+            sep=separator if is_simple else re.escape(separator),
+            names=[*names, SURPLUS],
+            header=None,
+            skiprows=1 if self.names is None else 0,
             dtype=str,
             keep_default_na=False,
+            # Tab-separated files have no quotes; one that opens would swallow the rows up to the next.
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
             encoding=self.encoding,
+            index_col=False,
             chunksize=BLOCK_ROWS,
-            engine="c" if len(separator.encode()) == 1 else "python",
+            engine="c" if is_simple else "python",
         ) as reader:
-            yield from reader
+            for block in reader:
+                self._refuse_wide_rows(block, len(names))
+                yield block
+
+    def _refuse_wide_rows(self, block: pd.DataFrame, width: int):
+        """A separator too many moves cells into the wrong columns, which pandas would not tell."""
+        surplus = block[SURPLUS].to_numpy()
+        wide = np.flatnonzero([isinstance(cell, str) and cell != "" for cell in surplus])
+        if len(wide):
+            row = block.iloc[wide[0]]
+            raise DataError(
+                f"{self.path}, row {row.name + 1:,} after the header has more than {width} cells: {row.to_list()!r}; "
+                "quote cells that hold the separator, or give another --separator"
+            )
 
     def _header(self, separator: str) -> list[str]:
         with open_text(self.path, self.encoding) as file:
@@ -136,7 +163,7 @@ def open_text(path: Path, encoding: str = "utf-8-sig"):
     return gzip.open(path, "rt", encoding=encoding) if path.suffix == ".gz" else open(path, encoding=encoding)
 
 
-def json_lines(path: Path, encoding: str = "utf-8") -> Iterator[dict]:
+def json_lines(path: Path) -> Iterator[dict]:
     """The objects of a file with one JSON object in each line; blank lines are none.
 
     Raises:
@@ -144,12 +171,12 @@ def json_lines(path: Path, encoding: str = "utf-8") -> Iterator[dict]:
     """
     number = 0
     try:
-        with open_text(path, encoding) as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield _json_object(line, number, path)
     except UnicodeDecodeError as problem:
-        raise DataError(f"{path}, line {number + 1}: not {encoding} ({problem})") from problem
+        raise DataError(f"{path}, line {number + 1}: not UTF-8 ({problem})") from problem
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
         raise DataError(
             f"{path} is damaged or cut short after line {number:,} ({problem}); delete it and run again, or get it anew"
@@ -171,7 +198,7 @@ def _json_object(line: str, number: int, path: Path) -> dict:
 def _blocks_of_records(records: Iterator[dict], columns: list[str], path: Path) -> Iterator[pd.DataFrame]:
     """Columns of records; a field may be absent here and there, not everywhere."""
     seen: set[str] = set()
-    while block := list(islice(records, BLOCK_ROWS // 10)):
+    while block := list(islice(records, BLOCK_ROWS // 2)):
         seen.update(*block)
         yield pd.DataFrame({name: [record.get(name) for record in block] for name in columns}, dtype=object)
     _require(columns, seen, path)
@@ -225,7 +252,10 @@ def parse_times(cells: np.ndarray, where: str, form: str | None = None) -> np.nd
         numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
         if numbers.notna().all() and np.isfinite(numbers.to_numpy(dtype=np.float64)).all():
             return numbers.to_numpy()
-    dates = pd.to_datetime(pd.Series(cells, dtype=object), errors="coerce", utc=True, format=form or "ISO8601")
+    try:
+        dates = pd.to_datetime(pd.Series(cells, dtype=object), errors="coerce", utc=True, format=form or "ISO8601")
+    except ValueError as problem:
+        raise ConfigError(f"time_format {form!r} is no format of dates: {problem}") from problem
     bad = np.flatnonzero(dates.isna())
     if len(bad):
         raise DataError(

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 
-from recbole_mpo.data.files import find_layout
 from recbole_mpo.data.prepare import sources
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
 from recbole_mpo.data.prepare.domains import prepare_domains
 from recbole_mpo.data.prepare.download import fetch
+from recbole_mpo.data.prepare.files import is_there
 from recbole_mpo.data.prepare.interactions import Recipe
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
 from recbole_mpo.data.prepare.movielens import prepare_movielens
@@ -55,11 +55,20 @@ def prepare(name: str, request: Request) -> Path:
         ConfigError: an unknown name.
         DataError: raw data are missing or unusable, or the data set is there already.
     """
+    try:
+        return _prepare(name, request)
+    except OSError as problem:
+        raise DataError(f"{problem.filename or name}: {problem.strerror or problem}") from problem
+
+
+def _prepare(name: str, request: Request) -> Path:
     if request.own is not None:
         return _make(name, request, lambda: prepare_own(name, request.own, request.recipe))
     if request.domains:
         return _join_domains(name, request)
-    source = sources.find_source(name, request.release) or sources.refuse_unknown(name)
+    source = sources.find_source(name, request.release)
+    if source is None:
+        sources.refuse_unknown(sources.name_of_release(name, request.release))
     if source.kind == sources.ML100K:
         return prepare_ml100k(request.data_path)
     return _make(source.name, request, lambda: _PREPARERS[source.kind](source, request))
@@ -74,11 +83,6 @@ def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
     prepare(name, Request(Path(data_path), show_progress=show_progress))
 
 
-def is_there(data_path: str | Path, name: str) -> bool:
-    """Whether a data set has any interaction file."""
-    return any((Path(data_path) / name).glob(f"{name}*.inter"))
-
-
 def _join_domains(name: str, request: Request) -> Path:
     _refuse_existing(name, request)
     for domain in request.domains:
@@ -91,9 +95,7 @@ def _join_domains(name: str, request: Request) -> Path:
 def _make(name: str, request: Request, build: Callable[[], Prepared]) -> Path:
     _refuse_existing(name, request)
     prepared = build()
-    old = set((request.data_path / name).glob(f"{name}*.inter"))
     folder = prepared.write(request.data_path, request.form)
-    _remove_other_layout(folder, name, old, request.form)
     for step in prepared.interactions.steps:
         print(f"{step.interactions:>14,}  {step.what}" + (f" ({step.dropped:,} dropped)" if step.dropped else ""))
     _report(name, prepared.statistics(), prepared.source)
@@ -108,14 +110,6 @@ def _refuse_existing(name: str, request: Request):
             f"{request.data_path / name} already holds a data set, which is left as it is; give --overwrite=true to "
             "make it anew, or another --data_path"
         )
-
-
-def _remove_other_layout(folder: Path, name: str, old: set[Path], form: Form):
-    """Files of a layout that was there before would hide the new ones, or be hidden by them."""
-    suffixes = (".train", ".valid", ".test") if form.is_presplit else ("",)
-    for path in old - {folder / f"{name}{suffix}.inter" for suffix in suffixes}:
-        path.unlink()
-    find_layout(folder.parent, name)
 
 
 def _report(name: str, found: Statistics, source: Source | None):

@@ -80,8 +80,8 @@ class TestPreparation:
         items = [("A1", {"title": "first"}), ("A1", {"title": "second"})]
         assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["first."]
 
-    def test_no_item_with_metadata_is_said(self, tmp_path, source):
-        with pytest.raises(DataError, match="of 0 interactions none is left"):
+    def test_metadata_of_another_category_are_named(self, tmp_path, source):
+        with pytest.raises(DataError, match=r"knows not one of the 1 items of .*: the first is 'X1', looked for as"):
             self.prepare(tmp_path, source, [("X1", "u1", 5, 1)])
 
 

@@ -16,6 +16,7 @@ CONTENT = bytes(range(256)) * 40
 def site(raw_server, monkeypatch):
     raw_server.files["deep/a.gz"] = CONTENT
     monkeypatch.setattr(download, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
     return raw_server
 
 
@@ -29,7 +30,7 @@ def test_a_file_arrives_with_its_record(site, tmp_path):
     note = json.loads(note_of(path).read_text())
     assert note["bytes"] == len(CONTENT) and note["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     assert note["address"] == site.address + "deep/a.gz"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.gz", "a.gz.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.gz", "a.gz.json"]  # no rests
 
 
 def test_a_file_that_is_there_is_not_fetched_again(site, tmp_path):
@@ -65,11 +66,49 @@ def test_another_version_begins_anew(site, tmp_path, monkeypatch, change):
     assert get(site, tmp_path).read_bytes() == CONTENT[::-1]
 
 
-def test_a_longer_rest_of_another_file_is_dropped(site, tmp_path):
-    version = f'"{len(CONTENT)}-{hash(CONTENT)}"'
-    (tmp_path / "a.gz.part").write_bytes(CONTENT * 2)
-    (tmp_path / "a.gz.part.json").write_text(json.dumps({"address": site.address + "deep/a.gz", "version": version}))
+def left_over(site, tmp_path, content):
+    """A rest of the served version, as a process that was killed leaves it."""
+    rest = download._Partial(tmp_path / "a.gz", site.address + "deep/a.gz")
+    rest.begin(f'"{len(CONTENT)}-{hash(CONTENT)}"')
+    rest.path.write_bytes(content)
+
+
+@pytest.mark.parametrize("content, transfers", [(CONTENT, 1), (CONTENT * 2, 2)], ids=["all of it", "too much"])
+def test_a_rest_that_is_no_part_is_used_or_dropped(site, tmp_path, content, transfers):
+    left_over(site, tmp_path, content)
     assert get(site, tmp_path).read_bytes() == CONTENT
+    assert len(site.requests) == transfers
+
+
+def test_a_mirror_does_not_undo_what_another_address_has_sent(site, tmp_path):
+    site.cut["deep/a.gz"] = 1234
+    site.files["mirror/deep/a.gz"] = CONTENT
+    site.cut["mirror/deep/a.gz"] = 99
+    first, second = site.address, site.address + "mirror/"
+    for address in (first, second):
+        partial = download._Partial(tmp_path / "a.gz", address + "deep/a.gz")
+        with pytest.raises(ConnectionError):
+            download._receive(address + "deep/a.gz", partial, False)
+    assert fetch("deep/a.gz", [first, second], tmp_path, show_progress=False).read_bytes() == CONTENT
+    assert site.requests[-1] == ("deep/a.gz", "bytes=1234-")
+
+
+def test_connections_that_break_again_and_again_are_followed_as_long_as_bytes_come(site, tmp_path):
+    class Breaking(dict):
+        """Every answer ends 1,500 bytes further on, five times."""
+
+        def pop(self, path, default=None):
+            self["calls"] = self.get("calls", 0) + 1
+            return 1500 * self["calls"] if self["calls"] <= 5 else default
+
+    site.cut = Breaking()
+    assert get(site, tmp_path).read_bytes() == CONTENT
+    assert len(site.requests) == 6
+
+
+def test_two_processes_do_not_write_one_file(site, tmp_path):
+    with download._alone(tmp_path / "a.gz"), pytest.raises(DataError, match="another process is downloading"):
+        get(site, tmp_path)
 
 
 def test_mirrors_are_tried_in_order(site, tmp_path):
@@ -90,7 +129,7 @@ def test_a_page_instead_of_data_is_refused(site, tmp_path):
     site.pages.add("deep/a.gz")
     with pytest.raises(DataError, match="an HTML page comes instead of data"):
         get(site, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "a.gz").exists()
 
 
 def test_a_wrong_checksum_keeps_the_file_aside(site, tmp_path):

@@ -1,5 +1,8 @@
 """Online Retail's table becomes invoices of stock codes; its published counts come back through added noise."""
 
+import gzip
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,8 +43,6 @@ def test_rows_texts_and_order(tmp_path, encoding):
 
 def test_excel_in_an_archive_equals_the_csv(tmp_path):
     pytest.importorskip("openpyxl", reason="openpyxl is not installed ([data])")
-    import zipfile
-
     frame = pd.read_csv(write(tmp_path / "or.csv"), encoding="latin-1")
     frame["InvoiceDate"] = pd.to_datetime(frame["InvoiceDate"], format="%m/%d/%Y %H:%M")
     frame.to_excel(tmp_path / "Online Retail.xlsx", index=False)
@@ -52,6 +53,7 @@ def test_excel_in_an_archive_equals_the_csv(tmp_path):
         prepare_online_retail(OR, tmp_path / name, Recipe(0, 1)) for name in ("or.csv", "online+retail.zip")
     )
     assert ours.texts == theirs.texts
+    assert not (tmp_path / "Online Retail.xlsx").exists()  # unpacked elsewhere
     for column in ("users", "items", "times"):
         assert np.array_equal(getattr(ours.interactions, column), getattr(theirs.interactions, column))
 
@@ -64,8 +66,15 @@ def test_a_date_of_another_form_is_quoted(tmp_path):
 
 def test_a_broken_archive_is_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match=r"a\.zip is no whole zip archive"):
-        table_in(tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"a\.zip is no whole zip archive"), table_in(tmp_path / "a.zip"):
+        pass
+
+
+def test_a_gzipped_table_cut_short_is_named(tmp_path):
+    content = gzip.compress(write(tmp_path / "or.csv", ROWS * 200).read_bytes())
+    (tmp_path / "or.csv.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"or\.csv\.gz is damaged or cut short"):
+        prepare_online_retail(OR, tmp_path / "or.csv.gz", Recipe(0, 1))
 
 
 def raw_table(histories, texts, seed=0):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from recbole_mpo.data.histories import read_dataset_histories
+from recbole_mpo.data.item_text import read_dataset_text
+from recbole_mpo.data.prepare.files import is_there
 from recbole_mpo.data.prepare.interactions import Interactions, Step
 from recbole_mpo.data.prepare.prepared import Form, Prepared, presplit_files
 from recbole_mpo.data.prepare.presplit import LONGEST
 from recbole_mpo.data.sequences import cut
-from recbole_mpo.errors import ConfigError
+from recbole_mpo.errors import ConfigError, DataError
 
 
 def prepared(histories=((0, 1, 2, 3), (2, 0, 1)), times=((10, 20, 30, 40), (15, 25, 45)), **changes):
@@ -47,7 +49,8 @@ def test_presplit_files_number_users_and_items(tmp_path):
     assert lines(folder, ".test.inter") == [header, "0\t0 1 2\t3", "1\t2 0\t1"]
     assert lines(folder, ".item2index") == ["i0\t0", "i1\t1", "i2\t2", "i3\t3", "cold\t4"]
     assert lines(folder, ".user2index") == ["u0\t0", "u1\t1"]
-    assert lines(folder, ".text")[-1] == "4\tCold."
+    assert lines(folder, ".text")[-1] == "cold\tCold."
+    assert read_dataset_text(folder / "mine.text").tokens == ["0", "1", "2", "3", "4"]
 
 
 def test_a_temporal_split_never_trains_on_what_comes_later(tmp_path):
@@ -61,11 +64,41 @@ def test_a_temporal_split_never_trains_on_what_comes_later(tmp_path):
     for part in ("train", "valid", "test"):
         rows = [line.split("\t") for line in lines(folder, f".{part}.inter")[1:]]
         # A row's target is the item after its history, so its time is known by the length.
-        moments = [times[int(user)][len(history.split())] for user, history, _ in rows]
+        moments = [times[int(user[1:])][len(history.split())] for user, history, _ in rows]
+        assert all(item in {f"i{number}" for number in range(9)} for _, _, item in rows)
         latest[part], counts[part] = (min(moments), max(moments)), len(rows)
     assert latest["train"][1] < latest["valid"][0] <= latest["valid"][1] < latest["test"][0]
     assert sum(counts.values()) == 20 * 11
     assert counts["test"] == pytest.approx(0.2 * 240, abs=4)
+
+
+def test_a_part_without_rows_is_refused_and_nothing_written(tmp_path):
+    whole = prepared().write(tmp_path, Form())
+    before = {path.name: path.read_bytes() for path in whole.iterdir()}
+    with pytest.raises(DataError, match=r"mine\.(train|valid|test)\.inter would be empty: too many .* same times"):
+        prepared(times=((5, 5, 5, 5), (5, 5, 5))).write(tmp_path, Form("temporal"))
+    with pytest.raises(DataError, match=r"mine\.valid\.inter would be empty: no user has enough"):
+        prepared(((0, 1, 2), (1, 2)), ((1, 2, 3), (1, 2))).write(tmp_path, Form(layout="presplit"))
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_blanks_in_item_names_need_numbers(tmp_path):
+    found = prepared()
+    found.interactions.item_tokens[1] = "two words"
+    with pytest.raises(DataError, match="holds a blank.*--layout=presplit"):
+        found.write(tmp_path, Form("temporal"))
+
+
+def test_another_layout_leaves_nothing_of_the_former_one_and_strangers_stay(tmp_path):
+    prepared().write(tmp_path, Form(layout="presplit"))
+    stranger = tmp_path / "mine" / "mine_backup.inter"
+    stranger.write_text("precious")
+    folder = prepared(texts=None, other_texts={}).write(tmp_path, Form())
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "mine.inter", "mine_backup.inter"]
+    assert is_there(tmp_path, "mine")
+    (folder / "mine.inter").unlink()
+    assert not is_there(tmp_path, "mine")
 
 
 @pytest.mark.parametrize(
@@ -95,8 +128,8 @@ def test_scientifics_files_come_back_byte_for_byte(shared_data):
     assert len(found.items) == 59_427
     numbers = found.item_tokens[found.items].astype(int)
     by_user = dict(zip(found.user_tokens.astype(int), cut(numbers, found.lengths), strict=True))
-    histories = [by_user[user] for user in range(len(by_user))]
-    assert max(map(len, histories)) > LONGEST  # some official rows are cut
+    histories = [(user, by_user[user], None) for user in range(len(by_user))]
+    assert max(len(history) for _, history, _ in histories) > LONGEST  # some official rows are cut
     for suffix, rows in presplit_files(histories).items():
         official = (shared_data / "Scientific" / f"Scientific{suffix}").read_bytes()
         assert "".join(f"{row}\n" for row in rows).encode() == official

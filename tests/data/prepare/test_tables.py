@@ -1,5 +1,6 @@
 """Tables of every format give the same text cells, and bad ones a message."""
 
+import csv
 import gzip
 import json
 
@@ -8,17 +9,20 @@ import pytest
 
 from recbole_mpo.data.prepare import tables
 from recbole_mpo.data.prepare.tables import Table, json_lines, parse_times
-from recbole_mpo.errors import DataError, DependencyError
+from recbole_mpo.errors import ConfigError, DataError, DependencyError
 
 ROWS = [("u1", "007", "1600000000123"), ("ü, \"x\"", "8", "1600000000124"), ("u3", "9", "12")]
 NAMES = ("user", "item", "time")
 
 
-def write_csv(path, separator=","):
-    import csv
-
+def write_csv(path):
     with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, delimiter=separator).writerows([NAMES, *ROWS])
+        csv.writer(file).writerows([NAMES, *ROWS])
+    return path
+
+
+def write_tabs(path):
+    path.write_text("".join("\t".join(row) + "\n" for row in [NAMES, *ROWS]), encoding="utf-8")
     return path
 
 
@@ -52,7 +56,7 @@ def write_gzip(path):
 
 WRITERS = {
     "a.csv": write_csv,
-    "a.tsv": lambda path: write_csv(path, "\t"),
+    "a.tsv": write_tabs,
     "a.jsonl": write_json,
     "a.csv.gz": write_gzip,
     "a.parquet": write_parquet,
@@ -84,6 +88,38 @@ def test_absent_and_blank_cells_are_none_and_na_is_a_name(tmp_path):
     path.write_text("user,item\n,NA\n  ,null\n")
     (block,) = Table(path).blocks(("user", "item"))
     assert block.to_numpy().tolist() == [[None, "NA"], [None, "null"]]
+
+
+def test_a_separator_too_many_is_an_error_that_shows_the_row(tmp_path):
+    (tmp_path / "a.csv").write_text("when,name,user\n1,Ruler,u1\n2,Ruler, steel,u2\n")
+    message = r"row 2 after the header has more than 3 cells: \['2', 'Ruler', ' steel', 'u2'\]"
+    with pytest.raises(DataError, match=message):
+        list(Table(tmp_path / "a.csv").blocks(("when", "user")))
+    (tmp_path / "a.csv").write_text('when,name,user\n1,Ruler,u1,\n2,"Ruler, steel",u2,\n')
+    (block,) = Table(tmp_path / "a.csv").blocks(("name", "user"))
+    assert block.to_numpy().tolist() == [["Ruler", "u1"], ["Ruler, steel", "u2"]]
+
+
+def test_a_quote_in_a_tab_separated_file_is_a_character(tmp_path):
+    (tmp_path / "a.tsv").write_text('item\tname\n1\t"Best ruler\n2\tb\n3\t"c"\n')
+    (block,) = Table(tmp_path / "a.tsv").blocks(("item", "name"))
+    assert block.to_numpy().tolist() == [["1", '"Best ruler'], ["2", "b"], ["3", '"c"']]
+
+
+def test_separators_of_any_length_are_literal(tmp_path):
+    (tmp_path / "a.dat").write_text("item||name\n1||a|b\n")
+    (block,) = Table(tmp_path / "a.dat", separator="||").blocks(("name", "item"))
+    assert block[["item", "name"]].to_numpy().tolist() == [["1", "a|b"]]
+
+
+def test_a_separator_is_for_text_files_alone(tmp_path):
+    (block,) = Table(write_json(tmp_path / "a.jsonl"), separator=";", encoding="latin-1").blocks(("user",))
+    assert block["user"].tolist() == [row[0] for row in ROWS]
+
+
+def test_an_unknown_encoding_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="encoding 'ansi' is unknown"):
+        Table(tmp_path / "a.csv", encoding="ansi")
 
 
 def test_numbers_of_json_lines_are_tokens_without_a_point(tmp_path):
@@ -152,6 +188,10 @@ class TestTimes:
 
     def test_a_format_is_followed(self):
         assert parse_times(np.array(["02.01.1970"], dtype=object), "a.csv", "%d.%m.%Y").tolist() == [86_400_000]
+
+    def test_a_format_that_is_none_is_named(self):
+        with pytest.raises(ConfigError, match="'%d %' is no format of dates"):
+            parse_times(np.array(["1"], dtype=object), "a.csv", "%d %")
 
     @pytest.mark.parametrize("form", [None, "%d.%m.%Y"])
     def test_neither_number_nor_date_is_quoted(self, form):
