@@ -157,8 +157,8 @@ def _bins(values: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Counts by powers of two: 1, 2-3, 4-7, …"""
     exponent = np.floor(np.log2(values)).astype(int)
     counts = np.bincount(exponent)
-    names = [f"{1 << e:,}" if e == 0 else f"{1 << e:,}-{(2 << e) - 1:,}" for e in range(len(counts))]
-    return names, counts
+    names = ["1", *(f"{1 << e:,}-{(2 << e) - 1:,}" for e in range(1, len(counts)))]
+    return names[exponent.min() :], counts[exponent.min() :]
 
 
 def _bars(values: np.ndarray) -> list[str]:

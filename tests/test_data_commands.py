@@ -14,6 +14,7 @@ import yaml
 
 from recbole_mpo import cli
 from recbole_mpo.data.histories import read_dataset_histories
+from recbole_mpo.data.prepare import download
 from recbole_mpo.record import read_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -214,11 +215,13 @@ class TestKnownNames:
         assert "or make it: recbole-mpo prepare Pantry" in failing(*self.RUN, "--dry_run")
         assert not raw_server.requests
 
-    def test_without_a_network_the_message_names_file_address_and_place(self, failing):
-        sources_at("http://127.0.0.1:9/")
+    def test_without_a_network_the_message_names_files_addresses_and_place(self, failing, monkeypatch):
+        monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
+        sources_at("http://127.0.0.1:9")
         message = failing(*self.RUN)
-        assert "get http://127.0.0.1:9/categoryFilesSmall/Prime_Pantry.csv on another machine" in message
-        assert "put it into dataset/.raw/Pantry/" in message
+        reviews, metadata = "categoryFilesSmall/Prime_Pantry.csv", "metaFiles2/meta_Prime_Pantry.json.gz"
+        assert f"get http://127.0.0.1:9/{reviews} and http://127.0.0.1:9/{metadata} on another machine" in message
+        assert "put them into dataset/.raw/Pantry/" in message
         assert not Path("dataset/Pantry").exists()
 
     def test_local_files_and_another_address_take_the_place_of_the_known_ones(self, raw_server, tmp_path):

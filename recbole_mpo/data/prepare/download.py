@@ -29,6 +29,10 @@ _NETWORK_ERRORS = (OSError, http.client.HTTPException)
 _PASSING_CODES = (416, 429, 500, 502, 503, 504)
 
 
+class Unreachable(DataError):
+    """No address serves a file; what came of it is kept."""
+
+
 class _Partial:
     """What there is so far of what one address serves."""
 
@@ -64,8 +68,8 @@ def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = No
         sha256: what the file must hash to; a file that was downloaded before must hash to what was recorded.
 
     Raises:
-        DataError: no address serves it (says what to get and where to put it), it is not what it should be, or
-            another process is downloading it.
+        Unreachable: no address serves it.
+        DataError: it is not what it should be, or another process is downloading it.
     """
     path = folder / Path(file).name
     if path.is_file():
@@ -83,11 +87,7 @@ def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = No
                 continue
             _record(path, address, sha256)
             return path
-    raise DataError(
-        f"{path.name} could not be downloaded ({'; '.join(problems)}). Without a network: get "
-        f"{addresses[0].rstrip('/')}/{file} on another machine, put it into {folder}/ (or into any folder, given as "
-        "--raw=FOLDER), and run the same command again; --source_url=URL names another address"
-    )
+    raise Unreachable(f"{path.name} could not be downloaded ({'; '.join(problems)})")
 
 
 @contextmanager

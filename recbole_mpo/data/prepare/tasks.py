@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_mpo.data.prepare import sources
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
 from recbole_mpo.data.prepare.domains import prepare_domains
-from recbole_mpo.data.prepare.download import fetch
+from recbole_mpo.data.prepare.download import Unreachable, fetch
 from recbole_mpo.data.prepare.files import is_there
 from recbole_mpo.data.prepare.interactions import Recipe
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
@@ -162,7 +162,17 @@ def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list
     if request.raw is None:
         addresses = [request.source_url] if request.source_url else source.addresses
         folder = sources.raw_folder(request.data_path, source.name)
-        return [fetch(file, addresses, folder, source.sha256(Path(file).name), request.show_progress) for file in files]
+        try:
+            return [
+                fetch(file, addresses, folder, source.sha256(Path(file).name), request.show_progress) for file in files
+            ]
+        except Unreachable as problem:
+            missing = [f"{addresses[0].rstrip('/')}/{file}" for file in files if not (folder / Path(file).name).is_file()]
+            raise DataError(
+                f"{problem}. Without a network: get {' and '.join(missing)} on another machine, put them into {folder}/ "
+                "(or into any folder, given as --raw=FOLDER), and run the same command again; --source_url=URL names "
+                "another address"
+            ) from problem
     return [_local(request.raw, Path(file).name, source.addresses[0] + file) for file in files]
 
 
