@@ -167,11 +167,11 @@ def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list
                 fetch(file, addresses, folder, source.sha256(Path(file).name), request.show_progress) for file in files
             ]
         except Unreachable as problem:
-            missing = [f"{addresses[0].rstrip('/')}/{file}" for file in files if not (folder / Path(file).name).is_file()]
+            missing = [file for file in files if not (folder / Path(file).name).is_file()]
+            wanted = " and ".join(f"{addresses[0].rstrip('/')}/{file}" for file in missing)
             raise DataError(
-                f"{problem}. Without a network: get {' and '.join(missing)} on another machine, put them into {folder}/ "
-                "(or into any folder, given as --raw=FOLDER), and run the same command again; --source_url=URL names "
-                "another address"
+                f"{problem}. Without a network: get {wanted} on another machine, put them into {folder}/ (or into any "
+                "folder, given as --raw=FOLDER), and run the same command again; --source_url=URL names another address"
             ) from problem
     return [_local(request.raw, Path(file).name, source.addresses[0] + file) for file in files]
 
