@@ -27,8 +27,9 @@ CHOICES = {
 }
 # Items from which on memory is worth more than the time that keeping it saves.
 LARGE_CATALOGUE = 1 << 17
-# One row per item of one data set: the id table, and the text table that UniSRec's published code saves.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.")
+# What belongs to the items of one data set: the id table, the text table that UniSRec's published code saves, the
+# weight of a table of counts.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.", "memory.")
 
 
 def make_config(

@@ -6,10 +6,9 @@ from datetime import datetime, timezone
 from logging import getLogger
 from pathlib import Path
 
-import numpy as np
-
 from recbole_mpo import record as records
 from recbole_mpo import runtime
+from recbole_mpo.data.counts import training_popularity
 from recbole_mpo.errors import CheckpointError, ConfigError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.convert import dense_state_dict, mpo_layers
@@ -156,19 +155,6 @@ def _write_ranks(ranks: dict, experiment: Experiment, path: Path):
         for columns in ranks.values():
             columns["popularity"] = popularity[columns.pop("target")]
         records.write_ranks(ranks, path)
-
-
-def training_popularity(train) -> np.ndarray:
-    """How often each item occurs in training histories, int32 [N]."""
-    users = train.inter_feat[train.uid_field].numpy()
-    targets = train.inter_feat[train.iid_field].numpy()
-    lengths = train.inter_feat[train.item_list_length_field].numpy()
-    # What a user's shortest history holds is no target of that user's rows.
-    order = np.lexsort((lengths, users))
-    shortest = order[np.flatnonzero(np.diff(users[order], prepend=-1))]
-    before = train[shortest][train.iid_field + train.config["LIST_SUFFIX"]].numpy()
-    counts = np.bincount(targets, minlength=train.item_num) + np.bincount(before[before > 0], minlength=train.item_num)
-    return counts.astype(np.int32)
 
 
 def _find_resume(experiment: Experiment, resume: str) -> Path | None:

@@ -127,10 +127,9 @@ class Recommender:
         flat = np.concatenate(newest)
         padded = gather_padded(flat, np.cumsum(lengths) - lengths, lengths)
         device = self.item_vectors.device
-        states = self.model.encode_sequences(
-            self.item_vectors, torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
-        )
-        scores = self.model.queries(states) @ self.candidates.t()
+        item_seq, lengths = torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
+        states = self.model.encode_sequences(self.item_vectors, item_seq, lengths)
+        scores = self.model.remember(self.model.queries(states) @ self.candidates.t(), item_seq, lengths)
         scores[:, 0] = -torch.inf
         for row, history in enumerate(histories):
             scores[row, torch.from_numpy(history).to(device)] = -torch.inf

@@ -12,10 +12,12 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole_mpo.config import suggestion
 from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
+from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
+from recbole_mpo.model.sasrec import SASRecCE
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
-from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer, RunTrainerMixin
+from recbole_mpo.trainer.trainer import CountingTrainer, MPOTrainer, RunTrainer, RunTrainerMixin
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ def _own(name: str, model_class: type) -> ModelSpec:
     return ModelSpec(name, model_class, MPOTrainer, TextSequenceDataset)
 
 
+def _counting(model_class: type) -> ModelSpec:
+    return ModelSpec(model_class.__name__, model_class, CountingTrainer, TextSequenceDataset)
+
+
 # UniSRec_F differs from UniSRec by its property file alone (freeze: [encoder, positions]).
 OWN_MODELS = {
     spec.name: spec
@@ -41,6 +47,10 @@ OWN_MODELS = {
         _own("MPORec", MPORec),
         _own("MPORecLight", MPORecLight),
         _own("MPORecExpand", MPORecExpand),
+        _own("SASRecCE", SASRecCE),
+        _counting(Pop),
+        _counting(CoVisit),
+        _counting(TextKNN),
     )
 }
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from recbole_mpo import record as records
+from recbole_mpo.data.counts import training_popularity
 from recbole_mpo.errors import ConfigError, RecordError
 from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import run, training_popularity
+from recbole_mpo.quick_start import run
 from recbole_mpo.runtime import file_hash
 from recbole_mpo.trainer.trainer import MPOTrainer
 

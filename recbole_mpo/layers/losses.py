@@ -3,6 +3,8 @@
 Shapes: M targets, N items (row 0 is PAD), D hidden, C candidates.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,8 +50,28 @@ def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = Fa
     return F.cross_entropy(logits_MN, targets_M)
 
 
+@dataclass(frozen=True)
+class SparseLogits:
+    """Entries [E] that are added to logits [M, N]; no place occurs twice."""
+
+    rows: Tensor
+    columns: Tensor
+    values: Tensor
+
+    def add_to(self, logits_MN: Tensor) -> Tensor:
+        """Adds the entries in place."""
+        places = self.rows * logits_MN.shape[1] + self.columns
+        logits_MN.view(-1).index_add_(0, places, self.values.to(logits_MN.dtype))
+        return logits_MN
+
+
 def catalogue_cross_entropy(
-    states_MD: Tensor, items_ND: Tensor, targets_M: Tensor, mask_pad: bool = False, max_logits: int | None = None
+    states_MD: Tensor,
+    items_ND: Tensor,
+    targets_M: Tensor,
+    mask_pad: bool = False,
+    max_logits: int | None = None,
+    added: SparseLogits | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the logits ``states @ items.T``, whose gradient is computed along with the loss.
 
@@ -61,11 +83,17 @@ def catalogue_cross_entropy(
         targets_M: item ids.
         mask_pad: leave PAD out of the softmax.
         max_logits: logits held at once, beside as many of their exponentials; all M * N when left out.
+        added: entries to add to the logits; their values take a gradient.
     """
     count = len(targets_M) * len(items_ND)
     size = len(items_ND) if max_logits is None or count <= max_logits else max_logits // len(targets_M)
     states_MD, items_ND = at_least_float32(states_MD), at_least_float32(items_ND)
-    return _CatalogueCrossEntropy.apply(states_MD, items_ND, targets_M, mask_pad, max(1, size))
+    if added is None:
+        nothing = targets_M.new_zeros(0)
+        added = SparseLogits(nothing, nothing, states_MD.new_zeros(0))
+    return _CatalogueCrossEntropy.apply(
+        states_MD, items_ND, added.values, added.rows, added.columns, targets_M, mask_pad, max(1, size)
+    )
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -77,12 +105,13 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     """Backward only scales what forward has computed."""
 
     @staticmethod
-    def forward(ctx, states_MD, items_ND, targets_M, mask_pad, size):
+    def forward(ctx, states_MD, items_ND, values_E, rows_E, columns_E, targets_M, mask_pad, size):
+        added = SparseLogits(rows_E, columns_E, values_E)
         with torch.autocast(states_MD.device.type, enabled=False):
             if size < len(items_ND):
-                loss, *gradients = _in_chunks(states_MD, items_ND, targets_M, mask_pad, size)
+                loss, *gradients = _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size)
             else:
-                loss, *gradients = _at_once(states_MD, items_ND, targets_M, mask_pad)
+                loss, *gradients = _at_once(states_MD, items_ND, added, targets_M, mask_pad)
             gradients = [gradient.div_(len(targets_M)) for gradient in gradients]
         ctx.save_for_backward(*gradients)
         return loss / len(targets_M)
@@ -90,16 +119,16 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, scale):
-        states_gradient, items_gradient = ctx.saved_tensors
-        if scale == 1:  # no copy of what may be as large as the catalogue
-            return states_gradient, items_gradient, None, None, None
-        return states_gradient * scale, items_gradient * scale, None, None, None
+        gradients = ctx.saved_tensors
+        if scale != 1:  # else no copy of what may be as large as the catalogue
+            gradients = [gradient * scale for gradient in gradients]
+        return *gradients, None, None, None, None, None
 
 
-def _at_once(states_MD, items_ND, targets_M, mask_pad):
-    """Sum of the losses and its gradients by states and items."""
+def _at_once(states_MD, items_ND, added, targets_M, mask_pad):
+    """Sum of the losses and its gradients by states, items and added values."""
     items_AD = pad_rows(items_ND)
-    logits_MA = states_MD @ items_AD.t()
+    logits_MA = added.add_to(states_MD @ items_AD.t())
     logits_MA[:, len(items_ND) :] = -torch.inf
     if mask_pad:
         logits_MA[:, 0] = -torch.inf
@@ -110,31 +139,42 @@ def _at_once(states_MD, items_ND, targets_M, mask_pad):
     # log sum exp from the largest entry, whose softmax is at least 1 / N; the target's may be zero.
     loss = (highest - slope_MA.amax(dim=1).log() - target_logits.squeeze(1)).sum()
     slope_MA.scatter_add_(1, wanted, torch.full_like(target_logits, -1.0))
-    return loss, slope_MA @ items_AD, (slope_MA.t() @ states_MD)[: len(items_ND)]
+    places = added.rows * slope_MA.shape[1] + added.columns
+    values_gradient = slope_MA.view(-1).index_select(0, places).to(added.values.dtype)
+    return loss, slope_MA @ items_AD, (slope_MA.t() @ states_MD)[: len(items_ND)], values_gradient
 
 
-def _in_chunks(states_MD, items_ND, targets_M, mask_pad, size):
+def _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size):
     """The same, holding logits of ``size`` items at a time."""
     chunks = [slice(begin, begin + size) for begin in range(0, len(items_ND), size)]
     total_M1 = torch.full_like(states_MD[:, :1], -torch.inf)
     for chunk in chunks:
-        logits_MC = _chunk_logits(states_MD, items_ND, chunk, mask_pad)
+        logits_MC, _ = _chunk_logits(states_MD, items_ND, added, chunk, mask_pad)
         total_M1 = torch.logaddexp(total_M1, logits_MC.logsumexp(dim=1, keepdim=True))
     target_vectors = items_ND.index_select(0, targets_M)
-    loss = (total_M1.squeeze(1) - torch.linalg.vecdot(states_MD, target_vectors)).sum()
+    is_target_E = added.columns == targets_M.index_select(0, added.rows)
+    target_logits = torch.linalg.vecdot(states_MD, target_vectors).sum() + added.values[is_target_E].sum()
     states_gradient, items_gradient = -target_vectors, torch.empty_like(items_ND)
+    values_gradient = -is_target_E.to(added.values.dtype)
     for chunk in chunks:
-        softmax_MC = _chunk_logits(states_MD, items_ND, chunk, mask_pad).sub_(total_M1).exp_()
+        logits_MC, inside_E = _chunk_logits(states_MD, items_ND, added, chunk, mask_pad)
+        softmax_MC = logits_MC.sub_(total_M1).exp_()
         states_gradient.addmm_(softmax_MC, items_ND[chunk])
         torch.mm(softmax_MC.t(), states_MD, out=items_gradient[chunk])
-    return loss, states_gradient, items_gradient.index_add_(0, targets_M, states_MD, alpha=-1)
+        rows, columns = added.rows[inside_E], added.columns[inside_E] - chunk.start
+        values_gradient[inside_E] += softmax_MC[rows, columns].to(values_gradient.dtype)
+    items_gradient.index_add_(0, targets_M, states_MD, alpha=-1)
+    return total_M1.sum() - target_logits, states_gradient, items_gradient, values_gradient
 
 
-def _chunk_logits(states_MD, items_ND, chunk, mask_pad):
+def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
+    """Logits of a chunk of items, and which of the added entries are in it."""
     logits_MC = states_MD @ items_ND[chunk].t()
+    inside_E = (added.columns >= chunk.start) & (added.columns < chunk.stop)
+    SparseLogits(added.rows[inside_E], added.columns[inside_E] - chunk.start, added.values[inside_E]).add_to(logits_MC)
     if mask_pad and chunk.start == 0:
         logits_MC[:, 0] = -torch.inf
-    return logits_MC
+    return logits_MC, inside_E
 
 
 def sampled_cross_entropy(

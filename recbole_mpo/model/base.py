@@ -14,15 +14,24 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mpo.data.counts import training_transitions
 from recbole_mpo.data.loader import PackedBatch, pack_histories
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.dropout import Dropout
 from recbole_mpo.layers.encoder import CausalTransformerEncoder
-from recbole_mpo.layers.losses import catalogue_cross_entropy, inclusion_probability, sampled_cross_entropy, unit
+from recbole_mpo.layers.losses import (
+    SparseLogits,
+    catalogue_cross_entropy,
+    inclusion_probability,
+    sampled_cross_entropy,
+    unit,
+)
+from recbole_mpo.layers.memory import ItemMemory
 
 ITEM_INPUTS = ("text", "text+id", "id")
 LOSSES = ("full", "chunked", "sampled")
+MEMORIES = ("none", "covisit")
 # Logits of a chunk in the chunked loss, and from where on the full one gets a warning: 64 MB and 2 GB, and their
 # softmax as much again.
 CHUNK_LOGITS, MANY_LOGITS = 1 << 24, 1 << 29
@@ -49,6 +58,7 @@ class TextSequentialRecommender(SequentialRecommender):
         self.initializer_range = config["initializer_range"]
         self.item_chunk = config["item_chunk"]
         self._choose_loss(config, dataset)
+        self.memory = self._build_memory(config, dataset)
         self._build_item_encoder(config, dataset)
         self._build_sequence_encoder(config)
         self.apply(self._init_weights)
@@ -69,6 +79,18 @@ class TextSequentialRecommender(SequentialRecommender):
             counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
             self.register_buffer("target_counts", counts, persistent=False)
             self.train_targets = len(dataset.inter_feat)
+
+    def _build_memory(self, config, dataset) -> ItemMemory | None:
+        if config["memory"] not in MEMORIES:
+            raise ConfigError(f"memory is {config['memory']!r}; choose one of {', '.join(MEMORIES)}")
+        if config["memory"] == "none":
+            return None
+        if self.loss == "sampled" or config["train_mode"] != "packed":
+            raise ConfigError("memory=covisit needs train_mode=packed and a loss over all items (loss=full or chunked)")
+        counts = training_transitions(dataset)
+        counts = (counts + counts.T).tocsr()
+        tables = (torch.from_numpy(table) for table in (counts.indptr, counts.indices, counts.data))
+        return ItemMemory(*tables, config["recent_weights"], config["memory_factor"])
 
     def _build_item_encoder(self, config, dataset):
         has_no_features = torch.arange(self.n_items) == 0
@@ -205,9 +227,29 @@ class TextSequentialRecommender(SequentialRecommender):
         item_vectors = self.encode_items()
         states_MD = self._predicting_states(item_vectors, items, interaction)
         limit = CHUNK_LOGITS if self.loss == "chunked" else None
+        added = None if self.memory is None else self._remembered(interaction, targets)
         return catalogue_cross_entropy(
-            self.queries(states_MD), self.candidates(item_vectors), targets, self.mask_pad, limit
+            self.queries(states_MD), self.candidates(item_vectors), targets, self.mask_pad, limit, added
         )
+
+    def _remembered(self, batch: PackedBatch, targets: Tensor) -> SparseLogits:
+        """What the memory adds to the logits of a training batch's targets."""
+        back = torch.arange(len(self.memory.recent_weights), device=targets.device)
+        place_MK = batch.predicting.unsqueeze(1) - back
+        known_MK = batch.positions.flatten().index_select(0, batch.predicting).unsqueeze(1) >= back
+        recent_MK = batch.items.flatten()[place_MK.clamp(min=0)]
+        return self.memory(recent_MK, known_MK, targets)
+
+    def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
+        """Scores of histories with what the memory adds, in place; as they are without a memory.
+
+        Items beyond the catalogue, which only have text, are unknown to it.
+        """
+        if self.memory is None:
+            return scores_BN
+        back_BK = lengths.unsqueeze(1) - 1 - torch.arange(len(self.memory.recent_weights), device=lengths.device)
+        recent_BK = item_seq.gather(1, back_BK.clamp(min=0))
+        return self.memory(recent_BK, (back_BK >= 0) & (recent_BK < self.n_items)).add_to(scores_BN)
 
     def _predicting_states(self, item_vectors: Tensor, items: Tensor, interaction) -> Tensor:
         """States [M, D] that predict; ``items`` are rows of ``item_vectors``, in the shape of the batch's own."""
@@ -244,14 +286,13 @@ class TextSequentialRecommender(SequentialRecommender):
 
     def predict(self, interaction) -> Tensor:
         """Scores [B] of one item per row."""
-        item_vectors = self.encode_items()
-        states = self.encode_histories(item_vectors, interaction)
-        return self.score(states, item_vectors).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores [B, N] of all items."""
         item_vectors = self.encode_items()
-        return self.score(self.encode_histories(item_vectors, interaction), item_vectors)
+        scores = self.score(self.encode_histories(item_vectors, interaction), item_vectors)
+        return self.remember(scores, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
         """The last states [B, D] of RecBole's padded rows; in evaluations on a CPU without their padding."""

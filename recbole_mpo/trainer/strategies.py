@@ -12,6 +12,7 @@ GROUP_PREFIXES = {
     "position_embedding.": "positions",
     "LayerNorm.": "layer_norm",
     "item_embedding.": "item_ids",
+    "memory.": "memory",
 }
 
 
@@ -47,21 +48,22 @@ def core_names(model: nn.Module) -> set[str]:
     }
 
 
-def optimizer_groups(model: nn.Module, learning_rate: float, mpo_lr_multiplier: float = 1.0) -> list[dict]:
-    """Trainable parameters only: the cores with their own learning rate, then the rest."""
-    cores = core_names(model)
-    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def optimizer_groups(
+    model: nn.Module, learning_rate: float, mpo_lr_multiplier: float = 1.0, memory_lr_multiplier: float = 1.0
+) -> list[dict]:
+    """Trainable parameters only: cores and the memory's weight with their own learning rates, then the rest."""
+    trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trainable:
         raise ConfigError("nothing is left to train: freeze names every group of the model")
+    cores = core_names(model)
+    memory = {name for name in trainable if group_of(name) == "memory"}
+    named = [(cores, mpo_lr_multiplier), (memory, memory_lr_multiplier), (trainable.keys() - cores - memory, 1.0)]
     groups = [
         {
-            "params": [parameter for name, parameter in trainable if name in cores],
-            "lr": learning_rate * mpo_lr_multiplier,
-        },
-        {
-            "params": [parameter for name, parameter in trainable if name not in cores],
-            "lr": learning_rate,
-        },
+            "params": [parameter for name, parameter in trainable.items() if name in names],
+            "lr": learning_rate * multiplier,
+        }
+        for names, multiplier in named
     ]
     return [group for group in groups if group["params"]]
 

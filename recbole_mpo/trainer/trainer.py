@@ -91,7 +91,7 @@ class RunTrainerMixin:
             "feature_hash": getattr(self.model, "feature_hash", None),
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "epoch": int(epoch),
             "cur_step": int(self.cur_step),
             "best_valid_score": float(self.best_valid_score),
@@ -198,12 +198,34 @@ class RunTrainer(RunTrainerMixin, Trainer):
     """RecBole's plain trainer with safe checkpoints, for models that need nothing else."""
 
 
+class CountingTrainer(RunTrainer):
+    """For models that know all from the start: one evaluation on valid, and a checkpoint of the settings."""
+
+    def _build_optimizer(self, **kwargs):
+        return None
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Evaluates; returns RecBole's pair."""
+        self.train_loader = train_data
+        self.history = [{"epoch": 0, "train_loss": 0.0, "train_seconds": 0.0}]
+        if len(valid_data._dataset):
+            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+        if saved:
+            self._save_checkpoint(0, verbose=verbose)
+        return self.best_valid_score, self.best_valid_result
+
+
 class MPOTrainer(RunTrainer):
     """Trainer of the text models: trainable parameters only, packed batches, merged evaluation."""
 
     def _build_optimizer(self, **kwargs):
         multiplier = self.config["mpo_lr_multiplier"]
-        groups = optimizer_groups(self.model, self.learning_rate, 1.0 if multiplier is None else multiplier)
+        groups = optimizer_groups(
+            self.model,
+            self.learning_rate,
+            1.0 if multiplier is None else multiplier,
+            self.config["memory_lr_multiplier"],
+        )
         if self.learner.lower() in FUSED_LEARNERS:
             groups = [{**group, "fused": True} for group in groups]
         return super()._build_optimizer(params=groups, **kwargs)
@@ -236,10 +258,12 @@ class MPOTrainer(RunTrainer):
 
             def rank(interaction, targets):
                 queries = self.model.queries(self.model.encode_histories(item_vectors, interaction))
+                histories = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
+                parts = zip(*(column.split(rows) for column in (queries, *histories, targets)), strict=True)
                 return torch.cat(
                     [
-                        ranking.ranks_of_targets(some @ candidates.t(), wanted)
-                        for some, wanted in zip(queries.split(rows), targets.split(rows), strict=True)
+                        ranking.ranks_of_targets(self.model.remember(some @ candidates.t(), items, lengths), wanted)
+                        for some, items, lengths, wanted in parts
                     ]
                 )
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from recbole_mpo.layers.losses import (
+    SparseLogits,
     catalogue_cross_entropy,
     full_cross_entropy,
     inclusion_probability,
@@ -44,6 +45,26 @@ def test_chunks_equal_the_whole(items, max_logits, mask_pad):
     for ours, reference in zip(
         loss_and_gradients(3 * found, states, vectors), loss_and_gradients(3 * expected, states, vectors), strict=True
     ):
+        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("max_logits", [None, 100, 10**6])
+@pytest.mark.parametrize("mask_pad", [False, True])
+def test_added_logits_are_part_of_the_softmax_and_take_a_gradient(max_logits, mask_pad):
+    states, vectors, targets = case()
+    generator = torch.Generator().manual_seed(9)
+    places = torch.randperm(40 * 37, generator=generator)[:300]
+    places = torch.cat([places, torch.arange(40) * 37 + targets]).unique()  # targets among them
+    rows, columns = places // 37, places % 37
+    values = torch.randn(len(places), generator=generator, dtype=torch.float64, requires_grad=True)
+    added = SparseLogits(rows, columns, values)
+    found = catalogue_cross_entropy(states, vectors, targets, mask_pad, max_logits, added)
+    whole = torch.zeros(40, 37, dtype=torch.float64).index_put((rows, columns), values)
+    expected = full_cross_entropy(states @ vectors.t() + whole, targets, mask_pad)
+    for ours, reference in zip(
+        loss_and_gradients(found, states, vectors, values), loss_and_gradients(expected, states, vectors, values),
+        strict=True,
+    ):  # fmt: skip
         torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
 
 

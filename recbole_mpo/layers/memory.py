@@ -1,0 +1,62 @@
+"""Item memory: a count table beside a parametric model, with one learned weight.
+
+A text model forgets which items were bought together; a table of counts knows, and knows nothing else.
+
+Shapes: B rows, K newest items, N items (0 is PAD), E entries.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mpo.layers.losses import SparseLogits
+
+
+class ItemMemory(nn.Module):
+    """Adds ``a * log(1 + factor * sum_k w_k C[x_k, j])`` to the logit of item j, x_k the k-th last item.
+
+    C [N, N] counts neighbours in training histories, symmetric. a starts at 0 and is learned. A training pair must not
+    find its own count in the table, else a learns to trust a table that holds the answer: :meth:`forward` takes it out.
+
+    Args:
+        starts: [N + 1] where each item's neighbours begin, as in a CSR matrix.
+        neighbours, counts: [nnz].
+        weights: [K] of the last item, the one before, ...
+        factor: how soon a count saturates.
+    """
+
+    def __init__(self, starts: Tensor, neighbours: Tensor, counts: Tensor, weights: list[float], factor: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.factor = factor
+        tables = {"starts": starts.long(), "neighbours": neighbours.long(), "counts": counts.float()}
+        for name, table in {**tables, "recent_weights": torch.tensor(weights)}.items():
+            self.register_buffer(name, table, persistent=False)
+
+    def forward(self, recent_BK: Tensor, known_BK: Tensor, targets_B: Tensor | None = None) -> SparseLogits:
+        """What to add to logits [B, N].
+
+        Args:
+            recent_BK: the newest items, the last one first.
+            known_BK: which of them there are.
+            targets_B: what these rows are trained on; one count of (last item, target) is taken out.
+        """
+        rows, columns, found = self._weighted_counts(recent_BK, known_BK, targets_B)
+        places, place_of = torch.unique(rows * (len(self.starts) - 1) + columns, return_inverse=True)
+        sums = torch.zeros(len(places), device=found.device).index_add_(0, place_of, found)
+        values = self.weight * torch.log1p(self.factor * sums.clamp_(min=0.0))
+        return SparseLogits(places // (len(self.starts) - 1), places % (len(self.starts) - 1), values)
+
+    def _weighted_counts(self, recent_BK, known_BK, targets_B):
+        """Row, item and weighted count of every neighbour of every recent item; a pair may come several times."""
+        row_P, age_P = known_BK.nonzero(as_tuple=True)
+        item_P = recent_BK[row_P, age_P]
+        begin_P, end_P = self.starts[item_P], self.starts[item_P + 1]
+        length_P = end_P - begin_P
+        pair = torch.repeat_interleave(length_P)
+        offset_P = begin_P - (length_P.cumsum(0) - length_P)
+        entry = torch.arange(len(pair), device=pair.device) + offset_P[pair]
+        rows, columns = row_P[pair], self.neighbours[entry]
+        counts = self.counts[entry]
+        if targets_B is not None:
+            counts = counts - ((age_P[pair] == 0) & (columns == targets_B[rows])).float()
+        return rows, columns, counts * self.recent_weights[age_P[pair]]
