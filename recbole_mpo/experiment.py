@@ -12,7 +12,7 @@ from recbole_mpo import runtime
 from recbole_mpo.config import MPOConfig
 from recbole_mpo.data.files import SPLITS, find_layout
 from recbole_mpo.data.item_features import text_path
-from recbole_mpo.data.loader import PackedLoader
+from recbole_mpo.data.loader import HistoryLoader, PackedLoader
 from recbole_mpo.data.prepare.tasks import prepare_if_absent
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.errors import CheckpointError, ConfigError
@@ -114,7 +114,8 @@ class Experiment:
         if config["train_mode"] != "packed":
             return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
         windows = training_windows(train.rows(), config["MAX_ITEM_LIST_LENGTH"])
-        return PackedLoader(
+        loader = HistoryLoader if hasattr(self.spec.model_class, "trains_histories") else PackedLoader
+        return loader(
             train,
             train.flat_items,
             windows,

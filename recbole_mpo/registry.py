@@ -12,12 +12,13 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole_mpo.config import suggestion
 from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
+from recbole_mpo.model.bert4rec import BERT4RecFair
 from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sasrec import SASRecCE
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
-from recbole_mpo.trainer.trainer import CountingTrainer, MPOTrainer, RunTrainer, RunTrainerMixin
+from recbole_mpo.trainer.trainer import CountingTrainer, HistoryTrainer, MPOTrainer, RunTrainer, RunTrainerMixin
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ def _own(name: str, model_class: type) -> ModelSpec:
     return ModelSpec(name, model_class, MPOTrainer, TextSequenceDataset)
 
 
+def _on_histories(model_class: type) -> ModelSpec:
+    return ModelSpec(model_class.__name__, model_class, HistoryTrainer, TextSequenceDataset)
+
+
 def _counting(model_class: type) -> ModelSpec:
     return ModelSpec(model_class.__name__, model_class, CountingTrainer, TextSequenceDataset)
 
@@ -48,6 +53,7 @@ OWN_MODELS = {
         _own("MPORecLight", MPORecLight),
         _own("MPORecExpand", MPORecExpand),
         _own("SASRecCE", SASRecCE),
+        _on_histories(BERT4RecFair),
         _counting(Pop),
         _counting(CoVisit),
         _counting(TextKNN),

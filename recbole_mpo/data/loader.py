@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mpo.data.sequences import Windows, first_fit, positions_within
+from recbole_mpo.data.sequences import Windows, bucket_edges, first_fit, gather_padded, positions_within
+
+# Padding of a group of histories; with less there are more groups, each with its own pass.
+MAX_PADDING = 0.2
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,28 @@ class PackedBatch:
 
     def _each(self, change) -> "PackedBatch":
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class HistoryBatch:
+    """Whole histories, in groups of similar length.
+
+    Attributes:
+        groups: of each group the items [B, L], left-aligned and padded with 0.
+    """
+
+    groups: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups))
+
+    def to(self, device) -> "HistoryBatch":
+        """The same batch with its tensors on ``device``."""
+        return HistoryBatch(tuple(group.to(device, non_blocking=True) for group in self.groups))
+
+    def pin_memory(self) -> "HistoryBatch":
+        """The same batch in page-locked memory."""
+        return HistoryBatch(tuple(map(Tensor.pin_memory, self.groups)))
 
 
 def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
@@ -117,9 +142,12 @@ class PackedLoader:
         order = np.arange(len(self.windows))
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
+        self._batches = np.split(order, np.flatnonzero(np.diff(self._batch_of(order))) + 1)
+
+    def _batch_of(self, order: np.ndarray) -> np.ndarray:
+        """The batch of each window, in this order."""
         targets = self.windows.targets[order]
-        step = (np.cumsum(targets) - targets) // self.batch_size
-        self._batches = np.split(order, np.flatnonzero(np.diff(step)) + 1)
+        return (np.cumsum(targets) - targets) // self.batch_size
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -137,4 +165,20 @@ class PackedLoader:
     def _pack(self, chosen: np.ndarray) -> PackedBatch:
         windows = Windows(self.windows.starts[chosen], self.windows.lengths[chosen], self.windows.targets[chosen])
         batch = pack(self.values, windows)
+        return batch.pin_memory() if self.pin_memory else batch
+
+
+class HistoryLoader(PackedLoader):
+    """Batches of ``batch_size`` whole windows, targets included, for models that see a history from both sides."""
+
+    def _batch_of(self, order: np.ndarray) -> np.ndarray:
+        return np.arange(len(order)) // self.batch_size
+
+    def _pack(self, chosen: np.ndarray) -> HistoryBatch:
+        starts, lengths = self.windows.starts[chosen], self.windows.lengths[chosen] + 1
+        edges = bucket_edges(lengths, MAX_PADDING)
+        group = np.searchsorted(edges, lengths)
+        rows = (np.flatnonzero(group == number) for number in range(len(edges)))
+        padded = (gather_padded(self.values, starts[some], lengths[some]).astype(np.int64) for some in rows)
+        batch = HistoryBatch(tuple(map(torch.from_numpy, padded)))
         return batch.pin_memory() if self.pin_memory else batch

@@ -215,6 +215,14 @@ class CountingTrainer(RunTrainer):
         return self.best_valid_score, self.best_valid_result
 
 
+class HistoryTrainer(RunTrainer):
+    """For models with a loader of this package and RecBole's way of being scored."""
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        train_data.set_epoch(epoch_idx)
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+
 class MPOTrainer(RunTrainer):
     """Trainer of the text models: trainable parameters only, packed batches, merged evaluation."""
 
