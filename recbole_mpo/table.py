@@ -68,6 +68,8 @@ def _label(record: dict) -> str:
     config, name = record["config"], record["model"]
     if name == "MPORecExpand" or config.get("mpo_strategy") == "expand":
         name = f"{name} (t = {config.get('mpo_expand') or 2})"
+    if config.get("memory") == "covisit":
+        name += " + memory"
     name = str(config.get("run_label") or name)
     return name if record["status"] == "completed" else f"{name} [{record['status']}]"
 

@@ -91,6 +91,7 @@ def test_metrics_are_chosen_in_any_capitalisation_and_missing_ones_left_blank(wr
         ({"model": "MPORecExpand"}, "MPORecExpand (t = 2)"),
         ({"model": "MPORec", "config__mpo_strategy": "expand", "config__mpo_expand": 6}, "MPORec (t = 6)"),
         ({"model": "MPORecLight"}, "MPORecLight"),
+        ({"config__memory": "covisit"}, "MPORec + memory"),
         ({"config__run_label": "mine"}, "mine"),
         ({"config__run_label": 2024}, "2024"),
         ({"model": "MPORecExpand", "config__run_label": "mine"}, "mine"),
