@@ -14,6 +14,7 @@ from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.bert4rec import BERT4RecFair
 from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
+from recbole_mpo.model.lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sasrec import SASRecCE
 from recbole_mpo.model.unisrec import UniSRec
@@ -52,6 +53,7 @@ OWN_MODELS = {
         _own("MPORec", MPORec),
         _own("MPORecLight", MPORecLight),
         _own("MPORecExpand", MPORecExpand),
+        _own("LoRA", LoRA),
         _own("SASRecCE", SASRecCE),
         _on_histories(BERT4RecFair),
         _counting(Pop),

@@ -39,7 +39,7 @@ def convert_to_mpo(
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {strategy!r}")
-    targets = _matching_linears(model, target_modules, exclude_modules)
+    targets = matching_linears(model, target_modules, exclude_modules)
     _refuse_tied_weights(model, targets)
     layers: dict[nn.Linear, MPOLinear] = {}  # all built before the first is placed: an error changes nothing
     for name, linear in targets.items():
@@ -63,13 +63,14 @@ def convert_to_mpo(
             raise ValueError(f"{name}: {error}") from error
         layers[linear] = layer
     for name, linear in targets.items():
-        _place(model, name, layers[linear])
+        place(model, name, layers[linear])
     return model
 
 
-def _matching_linears(
-    model: nn.Module, targets: str | Sequence[str], excluded: str | Sequence[str] | None
+def matching_linears(
+    model: nn.Module, targets: str | Sequence[str], excluded: str | Sequence[str] | None = None
 ) -> dict[str, nn.Linear]:
+    """The linear layers that ``targets`` name and ``excluded`` do not, by name; ValueError where there is none."""
     # The model itself has no parent in which it could be replaced, hence `if name`.
     linears = {
         name: module
@@ -105,7 +106,8 @@ def _refuse_tied_weights(model: nn.Module, targets: dict[str, nn.Linear]) -> Non
                 raise ValueError(f"{key} and {other} are one tied weight, which MPO would part: exclude it")
 
 
-def _place(model: nn.Module, name: str, module: nn.Module) -> None:
+def place(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts ``module`` where the model has the one called ``name``."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
 
@@ -129,7 +131,7 @@ def merge_mpo(model: nn.Module) -> nn.Module:
     if isinstance(model, MPOLinear):
         return dense[model]
     for name, layer in layers.items():
-        _place(model, name, dense[layer])
+        place(model, name, dense[layer])
     return model
 
 

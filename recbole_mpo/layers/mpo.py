@@ -383,7 +383,7 @@ def merge_stacked(layers: Sequence[nn.Module]) -> Tensor:
         raise ValueError(f"merge_stacked needs layers of one size, got {sizes}")
     first = layers[0]
     if not all(_merges_with(first, layer) for layer in layers):
-        return torch.stack([layer.weight for layer in layers])
+        return torch.stack([_weight(layer) for layer in layers])
     cores = [torch.stack(same) for same in zip(*(layer.cores for layer in layers), strict=True)]
     expansion = [torch.stack(same) for same in zip(*(layer.expansion for layer in layers), strict=True)]
     return first._cut(contract_cores(cores, expansion, first.expansion_bond))
@@ -396,3 +396,8 @@ def _merges_with(first: nn.Module, other: nn.Module) -> bool:
         return False
     ours, theirs = [*first.cores, *first.expansion], [*other.cores, *other.expansion]
     return [core.shape for core in ours] == [core.shape for core in theirs]
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """A layer's whole weight; of one that is frozen and updated by another matrix, their sum."""
+    return layer.merged_weight() if hasattr(layer, "merged_weight") else layer.weight
