@@ -16,10 +16,18 @@ from recbole_mpo.model.bert4rec import BERT4RecFair
 from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
 from recbole_mpo.model.lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
+from recbole_mpo.model.s3rec import S3RecFixed
 from recbole_mpo.model.sasrec import SASRecCE
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
-from recbole_mpo.trainer.trainer import CountingTrainer, HistoryTrainer, MPOTrainer, RunTrainer, RunTrainerMixin
+from recbole_mpo.trainer.trainer import (
+    CountingTrainer,
+    HistoryTrainer,
+    MPOTrainer,
+    PretrainingTrainer,
+    RunTrainer,
+    RunTrainerMixin,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ OWN_MODELS = {
         _own("MPORecExpand", MPORecExpand),
         _own("LoRA", LoRA),
         _own("SASRecCE", SASRecCE),
+        ModelSpec("S3RecFixed", S3RecFixed, PretrainingTrainer, TextSequenceDataset),
         _on_histories(BERT4RecFair),
         _counting(Pop),
         _counting(CoVisit),

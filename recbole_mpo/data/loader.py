@@ -137,6 +137,14 @@ class PackedLoader:
         self.pin_memory = pin_memory
         self.set_epoch(0)
 
+    def of_histories(self, batch_size: int, longest: int) -> "HistoryLoader":
+        """The same windows in batches of ``batch_size`` of them, each with its newest ``longest`` items at most."""
+        loader = HistoryLoader(
+            self.dataset, self.values, self.windows, batch_size, self.seed, self.shuffle, self.pin_memory
+        )
+        loader.longest = longest
+        return loader
+
     def set_epoch(self, epoch: int):
         """Fixes the order of the next iteration."""
         order = np.arange(len(self.windows))
@@ -171,11 +179,15 @@ class PackedLoader:
 class HistoryLoader(PackedLoader):
     """Batches of ``batch_size`` whole windows, targets included, for models that see a history from both sides."""
 
+    longest: int | None = None
+
     def _batch_of(self, order: np.ndarray) -> np.ndarray:
         return np.arange(len(order)) // self.batch_size
 
     def _pack(self, chosen: np.ndarray) -> HistoryBatch:
-        starts, lengths = self.windows.starts[chosen], self.windows.lengths[chosen] + 1
+        whole = self.windows.lengths[chosen] + 1
+        lengths = whole if self.longest is None else np.minimum(whole, self.longest)
+        starts = self.windows.starts[chosen] + whole - lengths
         edges = bucket_edges(lengths, MAX_PADDING)
         group = np.searchsorted(edges, lengths)
         rows = (np.flatnonzero(group == number) for number in range(len(edges)))

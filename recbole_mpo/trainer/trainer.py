@@ -276,3 +276,33 @@ class MPOTrainer(RunTrainer):
                 )
 
             yield rank
+
+
+class PretrainingTrainer(MPOTrainer):
+    """Pre-trains a model on its own objectives before the run proper, and keeps what came of it."""
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Pre-training, then as ever; a run that is resumed has it behind it."""
+        if self.start_epoch == 0 and self.model.pretrain_epochs:
+            self._pretrain(train_data, saved)
+            # What Adam remembers of the other loss is of no use to this one.
+            self.optimizer = self._build_optimizer()
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+
+    def _pretrain(self, train_data, saved: bool):
+        model, loader = self.model, train_data.of_histories(self.model.pretrain_batch_size, self.model.max_seq_length)
+        optimizer = self._build_optimizer()
+        for epoch in range(model.pretrain_epochs):
+            loader.set_epoch(epoch)
+            model.train()
+            total = 0.0
+            for batch in loader:
+                optimizer.zero_grad()
+                loss = model.pretraining_loss(batch.to(self.device))
+                self._check_nan(loss)
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+            getLogger().info("pre-training %d [loss: %.4f]", epoch, total / len(loader))
+        if saved:
+            checkpoint.save_checkpoint({"state_dict": model.state_dict()}, self.run_dir / "pretrained.pth")

@@ -1,0 +1,44 @@
+"""Item attributes from item text: category and brand, or telling words where a text is a title alone.
+
+Shapes: N items, F attributes.
+"""
+
+import re
+from collections import Counter
+
+import numpy as np
+from scipy import sparse
+
+# An attribute of fewer items says little; one of more than this share of them says nothing.
+LEAST_ITEMS, LARGEST_SHARE = 5, 0.5
+_SENTENCE_END = re.compile(r"\.\s+")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+def item_attributes(texts: list[str], least: int = LEAST_ITEMS) -> tuple[list[str], sparse.csr_matrix]:
+    """Names of the attributes and which item has which, bool [N, F].
+
+    Texts are sentences: title, category path, brand (as UniSRec's preparation writes them). All sentences but the first
+    are attributes as wholes, and so are the words of all but the first and the last; of a text of one sentence its
+    words are. Attributes of fewer than ``least`` items or of more than half of them are left out.
+    """
+    found = [_names(text) for text in texts]
+    counts = Counter(name for names in found for name in names)
+    most = max(least, LARGEST_SHARE * len(texts))
+    kept = sorted(name for name, count in counts.items() if least <= count <= most)
+    column = {name: number for number, name in enumerate(kept)}
+    rows = [[column[name] for name in names if name in column] for names in found]
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    indices = np.array([number for row in rows for number in row], dtype=np.int64)
+    shape = (len(texts), len(kept))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return kept, sparse.csr_matrix((np.ones(len(indices), dtype=bool), indices, starts), shape=shape)
+
+
+def _names(text: str) -> set[str]:
+    sentences = [part.strip(" .").lower() for part in _SENTENCE_END.split(text)]
+    sentences = [sentence for sentence in sentences if sentence]
+    if len(sentences) < 2:
+        return set(_WORD.findall(text.lower()))
+    words = {word for sentence in sentences[1:-1] for word in _WORD.findall(sentence)}
+    return words | set(sentences[1:])
