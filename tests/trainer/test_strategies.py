@@ -5,10 +5,13 @@ import torch
 
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import run
+from recbole_mpo.trainer.checkpoint import load_checkpoint
 from recbole_mpo.trainer.strategies import (
     core_names,
     count_parameters,
     freeze,
+    group_of,
     optimizer_groups,
     parameter_table,
 )
@@ -51,6 +54,16 @@ def test_frozen_tensors_do_not_move(light):
     now = dict(light.named_parameters())
     assert all(torch.equal(now[name], value) for name, value in frozen.items())
     assert any(not torch.equal(now[name], value) for name, value in trained.items())
+
+
+@pytest.mark.parametrize(("name", "groups"), [("UniSRec_F", {"encoder", "positions"}), ("MPORecLight", set())])
+def test_a_run_moves_everything_but_what_is_frozen(tiny_settings, name, groups):
+    """Frozen tensors keep their bytes over an epoch; all others move."""
+    before = Experiment.of(name, "tiny", (), tiny_settings).model.state_dict()
+    record = run(name, "tiny", (), {**tiny_settings, "epochs": 1})
+    after = load_checkpoint(f"{tiny_settings['checkpoint_dir']}/{record['run_id']}/last.pth")["state_dict"]
+    same = {key for key in before if before[key].numpy().tobytes() == after[key].numpy().tobytes()}
+    assert same == {key for key in before if group_of(key) in groups or key.endswith("lin.cores.2")}
 
 
 def test_nothing_left_to_train_is_an_error(tiny_settings):
