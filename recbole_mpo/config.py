@@ -43,7 +43,8 @@ LEAST = {
     "initializer_range": 0,
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"), 1),
     **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
-    **dict.fromkeys(("sampled_items", "item_chunk"), 1),
+    **dict.fromkeys(("sampled_items", "item_chunk", "pretrain_batch_size"), 1),
+    **dict.fromkeys(("memory_factor", "memory_lr_multiplier", "pretrain_epochs"), 0),
 }
 # Names, tokens and paths, taken as they are written: 007 is no number and a comma no list.
 TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories", "run_label"}

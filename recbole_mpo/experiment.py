@@ -27,9 +27,9 @@ CHOICES = {
 }
 # Items from which on memory is worth more than the time that keeping it saves.
 LARGE_CATALOGUE = 1 << 17
-# What belongs to the items of one data set: the id table, the text table that UniSRec's published code saves, the
-# weight of a table of counts.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.", "memory.")
+# What belongs to the items of one data set: the id table, the text table that UniSRec's published code saves, biases
+# of items, the weight of a table of counts.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.")
 
 
 def make_config(
@@ -41,6 +41,7 @@ def make_config(
     for key, choices in CHOICES.items():
         if config[key] is not None and config[key] not in choices:
             raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
+    _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
     if prepares:
@@ -50,6 +51,15 @@ def make_config(
     for key, value in layout.settings(*fields).items():
         config.set_default(key, value)
     return spec, config
+
+
+def _check_model_takes(spec: ModelSpec, config: MPOConfig):
+    """Refuses settings that other models know and this one has no use for."""
+    item_inputs = getattr(spec.model_class, "item_inputs", None)
+    if item_inputs and config["item_input"] not in item_inputs:
+        raise ConfigError(f"{spec.name} takes item_input={' or '.join(item_inputs)}, not {config['item_input']!r}")
+    if getattr(spec.model_class, "needs_packed", False) and config["train_mode"] != "packed":
+        raise ConfigError(f"{spec.name} reads whole histories: leave train_mode=packed")
 
 
 @dataclass

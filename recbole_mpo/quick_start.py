@@ -168,7 +168,7 @@ def _find_resume(experiment: Experiment, resume: str) -> Path | None:
         path = Path(resume)
         path = path / "last.pth" if path.is_dir() else path
     state = checkpoint.load_checkpoint(path)
-    if "optimizer" not in state:
+    if state.get("optimizer") is None:
         raise CheckpointError(f"checkpoint {path} holds weights alone; start a new run from them with --init_from")
     changed = _changed_settings(state["config"], experiment.config.plain())
     if changed:
@@ -223,6 +223,7 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
         "config": {**config, "model": OWN_MODELS["UniSRec"].name, "init_from": None},
         "item_hash": state["item_hash"],
         "feature_hash": state["feature_hash"],
+        "counts_hash": state.get("counts_hash"),
         "state_dict": dense_state_dict(experiment.model),
         "epoch": state["epoch"],
     }

@@ -3,8 +3,13 @@
 Shapes: N items (0 is PAD).
 """
 
+import hashlib
+import math
+
 import numpy as np
 from scipy import sparse
+
+from recbole_mpo.errors import ConfigError
 
 
 def training_popularity(train) -> np.ndarray:
@@ -21,12 +26,39 @@ def training_popularity(train) -> np.ndarray:
 
 
 def training_transitions(train) -> sparse.csr_matrix:
-    """How often item j follows item i in training histories, [N, N].
+    """How often item j follows item i in training histories, [N, N]; each place of a history counts once.
 
-    Each training row of a packed data set is a view that ends in its target, so every neighbouring pair of a
-    history is the end of one row.
+    Training rows of a packed data set are views into flat histories: a row that ends at e with l items before it shows
+    the pairs that begin at e - l, ..., e - 1.
     """
-    ends = train.rows().ends
-    before, after = train.flat_items[ends - 1], train.flat_items[ends]
+    rows = train.rows()
+    change = np.zeros(len(train.flat_items) + 1, dtype=np.int64)
+    np.add.at(change, rows.ends - rows.lengths, 1)
+    np.add.at(change, rows.ends, -1)
+    begins = np.flatnonzero(np.cumsum(change)[:-1] > 0)
+    before, after = train.flat_items[begins], train.flat_items[begins + 1]
     shape = (train.item_num, train.item_num)
-    return sparse.coo_matrix((np.ones(len(ends)), (before, after)), shape=shape).tocsr()
+    return sparse.coo_matrix((np.ones(len(begins)), (before, after)), shape=shape).tocsr()
+
+
+def counts_hash(*tables) -> str:
+    """Identifies what was counted: sha256 of arrays and sparse matrices."""
+    digest = hashlib.sha256()
+    for table in tables:
+        parts = (table.indptr, table.indices, table.data) if sparse.issparse(table) else (table,)
+        for part in parts:
+            digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def recent_weights(config) -> list[float]:
+    """The setting ``recent_weights``, checked.
+
+    Raises:
+        ConfigError: no list of finite numbers from 0 on.
+    """
+    weights = config["recent_weights"]
+    is_list = isinstance(weights, list) and weights
+    if not is_list or not all(type(weight) in (int, float) and 0 <= weight < math.inf for weight in weights):
+        raise ConfigError(f"recent_weights must be a list of numbers from 0 on, not {weights!r}")
+    return [float(weight) for weight in weights]

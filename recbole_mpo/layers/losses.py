@@ -12,6 +12,9 @@ from torch.autograd.function import once_differentiable
 
 from recbole_mpo.layers.alignment import pad_rows
 
+# Logits held at once where a loss goes through the items in chunks: 64 MB, and their softmax as much again.
+CHUNK_LOGITS = 1 << 24
+
 
 def unit(vectors: Tensor) -> Tensor:
     """Rows of length one. A zero row stays zero and takes no gradient.

@@ -58,5 +58,8 @@ class ItemMemory(nn.Module):
         rows, columns = row_P[pair], self.neighbours[entry]
         counts = self.counts[entry]
         if targets_B is not None:
-            counts = counts - ((age_P[pair] == 0) & (columns == targets_B[rows])).float()
+            # Whichever recent item is the last one again reads the same entry; on the diagonal a pair counts twice.
+            last_B = recent_BK[:, 0]
+            is_own = (item_P == last_B[row_P])[pair] & (columns == targets_B[rows])
+            counts = counts - is_own * (1.0 + (last_B == targets_B).float()[rows])
         return rows, columns, counts * self.recent_weights[age_P[pair]]

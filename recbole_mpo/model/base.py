@@ -14,13 +14,14 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mpo.data.counts import training_transitions
+from recbole_mpo.data.counts import counts_hash, recent_weights, training_transitions
 from recbole_mpo.data.loader import PackedBatch, pack_histories
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.dropout import Dropout
 from recbole_mpo.layers.encoder import CausalTransformerEncoder
 from recbole_mpo.layers.losses import (
+    CHUNK_LOGITS,
     SparseLogits,
     catalogue_cross_entropy,
     inclusion_probability,
@@ -32,9 +33,8 @@ from recbole_mpo.layers.memory import ItemMemory
 ITEM_INPUTS = ("text", "text+id", "id")
 LOSSES = ("full", "chunked", "sampled")
 MEMORIES = ("none", "covisit")
-# Logits of a chunk in the chunked loss, and from where on the full one gets a warning: 64 MB and 2 GB, and their
-# softmax as much again.
-CHUNK_LOGITS, MANY_LOGITS = 1 << 24, 1 << 29
+# From where on the full loss gets a warning: 2 GB of logits, and their softmax as much again.
+MANY_LOGITS = 1 << 29
 
 
 class TextSequentialRecommender(SequentialRecommender):
@@ -89,8 +89,9 @@ class TextSequentialRecommender(SequentialRecommender):
             raise ConfigError("memory=covisit needs train_mode=packed and a loss over all items (loss=full or chunked)")
         counts = training_transitions(dataset)
         counts = (counts + counts.T).tocsr()
+        self.counts_hash = counts_hash(counts)
         tables = (torch.from_numpy(table) for table in (counts.indptr, counts.indices, counts.data))
-        return ItemMemory(*tables, config["recent_weights"], config["memory_factor"])
+        return ItemMemory(*tables, recent_weights(config), config["memory_factor"])
 
     def _build_item_encoder(self, config, dataset):
         has_no_features = torch.arange(self.n_items) == 0

@@ -15,18 +15,19 @@ from torch import Tensor, nn
 
 from recbole_mpo.data.loader import HistoryBatch
 from recbole_mpo.errors import ConfigError
-from recbole_mpo.layers.losses import catalogue_cross_entropy
+from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
 
 
 class BERT4RecFair(SequentialRecommender):
-    """One row per user: its newest L items, some of them masked; every training item can be a label.
+    """One row per user, several for a history longer than L + 1: every training item can be a label.
 
     With probability ``ft_ratio`` a row has its last item masked alone, as it is when it recommends; else each item is
     masked with probability ``mask_ratio``, one at least.
     """
 
     input_type = InputType.POINTWISE
-    trains_packed = trains_histories = True
+    trains_packed = trains_histories = needs_packed = True
+    item_inputs = ("id",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -70,7 +71,8 @@ class BERT4RecFair(SequentialRecommender):
         states_MD = torch.cat(states)
         ones = states_MD.new_ones(len(states_MD), 1)
         table_ND = torch.cat([self.item_embedding.weight[: self.n_items], self.output_bias.unsqueeze(1)], dim=1)
-        return catalogue_cross_entropy(torch.cat([states_MD, ones], dim=1), table_ND, torch.cat(labels), mask_pad=True)
+        states_MD = torch.cat([states_MD, ones], dim=1)
+        return catalogue_cross_entropy(states_MD, table_ND, torch.cat(labels), True, CHUNK_LOGITS)
 
     def _masked_states(self, items_BL: Tensor) -> tuple[Tensor, Tensor]:
         masked = draw_masks(items_BL, self.mask_ratio, self.ft_ratio)

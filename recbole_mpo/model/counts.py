@@ -12,8 +12,7 @@ from recbole.utils import InputType
 from scipy import sparse
 from torch import Tensor
 
-from recbole_mpo.data.counts import training_popularity, training_transitions
-from recbole_mpo.errors import ConfigError
+from recbole_mpo.data.counts import counts_hash, recent_weights, training_popularity, training_transitions
 from recbole_mpo.layers.losses import unit
 
 # Co-visits are sums of weights of at least some hundredths; popularity decides between equal ones alone.
@@ -24,12 +23,14 @@ class CountingRecommender(SequentialRecommender):
     """A model without parameters that knows its training part from the start."""
 
     input_type = InputType.POINTWISE
-    trains_packed = True
+    trains_packed = needs_packed = True
+    item_inputs: tuple[str, ...] = ("id",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        popularity = torch.from_numpy(training_popularity(dataset)).double()
-        self.register_buffer("popularity", popularity, persistent=False)
+        counts = training_popularity(dataset)
+        self.counts_hash = counts_hash(counts)
+        self.register_buffer("popularity", torch.from_numpy(counts).double(), persistent=False)
 
     def calculate_loss(self, interaction):
         """There is none."""
@@ -45,10 +46,8 @@ class RecentItemsRecommender(CountingRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        weights = config["recent_weights"]
-        if not weights or not all(isinstance(weight, int | float) and weight >= 0 for weight in weights):
-            raise ConfigError(f"recent_weights must be a list of numbers from 0 on, not {weights!r}")
-        self.register_buffer("recent_weights", torch.tensor(weights, dtype=torch.float64), persistent=False)
+        weights = torch.tensor(recent_weights(config), dtype=torch.float64)
+        self.register_buffer("recent_weights", weights, persistent=False)
 
     def _recent(self, interaction) -> tuple[Tensor, Tensor]:
         """The newest items [B, K], the last one first, and their weights; 0 where a history is shorter."""
@@ -76,7 +75,9 @@ class CoVisit(RecentItemsRecommender):
         super().__init__(config, dataset)
         counts = training_transitions(dataset)
         self.counts = (counts + counts.T).tocsr() if config["covisit_symmetric"] else counts
-        self.tie_break = self.popularity * (TIE_BREAK / (1.0 + self.popularity.max()))
+        self.counts_hash = counts_hash(self.counts)
+        tie_break = self.popularity * (TIE_BREAK / (1.0 + self.popularity.max()))
+        self.register_buffer("tie_break", tie_break, persistent=False)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores [B, N]."""
@@ -92,6 +93,8 @@ class TextKNN(RecentItemsRecommender):
 
     Features are centred, as those of the text models; an item without text scores 0.
     """
+
+    item_inputs = ("text",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

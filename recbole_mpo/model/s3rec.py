@@ -27,14 +27,15 @@ class S3RecFixed(SASRecCE):
     The encoder is one: without its causal mask in pre-training, with it afterwards.
     """
 
+    needs_packed = True
+    item_inputs = ("id",)
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.pretrain_epochs = config["pretrain_epochs"]
         self.pretrain_batch_size = config["pretrain_batch_size"]
         self.mask_ratio = config["mask_ratio"]
         self.objective_weights = {name: config[f"{name}_weight"] for name in OBJECTIVES}
-        if config["train_mode"] != "packed":
-            raise ConfigError("S3RecFixed trains on whole histories: leave train_mode=packed")
         if not 0 < self.mask_ratio < 1 or min(self.objective_weights.values()) < 0:
             raise ConfigError("mask_ratio must be between 0 and 1, and aap_, mip_, map_ and sp_weight from 0 on")
         names, table = item_attributes(_texts(config, dataset))

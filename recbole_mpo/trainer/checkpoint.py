@@ -99,9 +99,9 @@ def _shape_lines(problem: RuntimeError) -> str:
 
 
 def check_identity(state: dict, model, path: str | Path):
-    """Refuses a checkpoint of other items, another numbering of them, or other text features.
+    """Refuses a checkpoint of other items, another numbering of them, other text features, or other counts.
 
-    ``model`` carries ``item_hash`` and, where it takes text, ``feature_hash``.
+    ``model`` carries ``item_hash`` and, where it takes text, ``feature_hash``; where it counts, ``counts_hash``.
     """
     if state.get("item_hash") != model.item_hash:
         raise CheckpointError(
@@ -114,6 +114,11 @@ def check_identity(state: dict, model, path: str | Path):
             f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, the model has "
             f"{_short(feature_hash)}: restore the item text, encoder or feature_file it was trained with (encoding "
             "on another device may differ in rounding: copy cache_dir), or start a new run with --init_from"
+        )
+    if state.get("counts_hash") != getattr(model, "counts_hash", None):
+        raise CheckpointError(
+            f"checkpoint {path} belongs to other counts of training interactions than these data give: restore its "
+            "interaction files and settings, or start a new run"
         )
 
 

@@ -89,6 +89,7 @@ class RunTrainerMixin:
             "config": self.config.plain(),
             "item_hash": self.model.item_hash,
             "feature_hash": getattr(self.model, "feature_hash", None),
+            "counts_hash": getattr(self.model, "counts_hash", None),
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
@@ -172,8 +173,14 @@ class RunTrainerMixin:
         score = partial(trimmed_scores, self.model) if self._trims_batches() else self.model.full_sort_predict
 
         def rank(interaction, targets):
-            scores = score(interaction)
-            return ranking.ranks_of_targets(scores.view(len(targets), -1), targets)
+            size = ranking.rows_per_batch(len(targets), self.model.n_items)
+            parts = [slice(begin, begin + size) for begin in range(0, len(targets), size)]
+            if len(parts) == 1:
+                return ranks(interaction, targets)
+            return torch.cat([ranks(interaction[part], targets[part]) for part in parts])
+
+        def ranks(interaction, targets):
+            return ranking.ranks_of_targets(score(interaction).view(len(targets), -1), targets)
 
         yield rank
 

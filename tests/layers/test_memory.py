@@ -1,5 +1,7 @@
 """Item memory against the formula written out with dense tables."""
 
+import math
+
 import pytest
 import torch
 from scipy import sparse
@@ -15,6 +17,7 @@ def table():
     generator = torch.Generator().manual_seed(0)
     counts = torch.randint(0, 3, (ITEMS, ITEMS), generator=generator).triu(1)
     counts[0] = 0
+    counts[8, 8] = 1
     return (counts + counts.t()).double()
 
 
@@ -28,8 +31,9 @@ def memory(table):
     return memory
 
 
-RECENT = torch.tensor([[3, 5, 5], [7, 1, 2], [9, 4, 4], [11, 11, 3]])
-KNOWN = torch.tensor([[True, True, True], [True, True, False], [True, False, False], [False, False, False]])
+RECENT = torch.tensor([[3, 5, 5], [7, 1, 2], [9, 4, 4], [4, 6, 4], [8, 8, 1], [11, 11, 3]])
+KNOWN = torch.ones_like(RECENT, dtype=torch.bool)
+KNOWN[1, 2] = KNOWN[2, 1:] = KNOWN[5] = False
 
 
 def dense(memory, table, targets=None):
@@ -41,9 +45,10 @@ def dense(memory, table, targets=None):
             for age, weight in enumerate(WEIGHTS):
                 if KNOWN[row, age]:
                     count = table[RECENT[row, age], item].item()
-                    is_own = targets is not None and age == 0 and targets[row].item() == item
-                    total += weight * (count - is_own)
-            logits[row, item] = 0.7 * torch.log1p(torch.tensor(5.0 * max(total, 0.0), dtype=torch.float64))
+                    # The training pair is (last item, target), and C counts it in both directions.
+                    is_own = targets is not None and RECENT[row, age] == RECENT[row, 0] and targets[row].item() == item
+                    total += weight * (count - is_own * (2 if RECENT[row, 0] == item else 1))
+            logits[row, item] = 0.7 * math.log1p(5.0 * max(float(total), 0.0))
     return logits
 
 
@@ -52,6 +57,7 @@ def test_what_is_added_is_the_formula(memory, table, trains):
     targets = None
     if trains:
         targets = torch.tensor([table[x].argmax() for x in RECENT[:, 0]])  # neighbours, as training pairs are
+        targets[4] = 8  # an item after itself
     found = memory(RECENT, KNOWN, targets).add_to(torch.zeros(len(RECENT), ITEMS))
     torch.testing.assert_close(found.double(), dense(memory, table, targets), rtol=1e-5, atol=1e-6)
 
@@ -59,7 +65,7 @@ def test_what_is_added_is_the_formula(memory, table, trains):
 def test_no_place_occurs_twice_and_a_row_without_items_gets_nothing(memory):
     found = memory(RECENT, KNOWN)
     places = list(zip(found.rows.tolist(), found.columns.tolist(), strict=True))
-    assert len(set(places)) == len(places) and 3 not in found.rows
+    assert len(set(places)) == len(places) and 5 not in found.rows
 
 
 def test_the_weight_starts_at_zero_and_takes_a_gradient(memory):

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.errors import ConfigError
+from recbole_mpo.errors import CheckpointError, ConfigError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.quick_start import evaluate_checkpoint, run
+from recbole_mpo.trainer import ranking
 
 KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "seed")
 WEIGHTS = [1.0, 0.5, 0.25, 0.12, 0.06]
@@ -106,10 +107,70 @@ def test_rows_of_valid_and_test_change_nothing_that_is_counted(settings, tiny_pa
     assert counted() == before
 
 
-@pytest.mark.parametrize("weights", [[], ["a"], [1.0, -1.0]])
-def test_weights_are_checked(settings, weights):
+@pytest.mark.parametrize("weights", [[], ["a"], [1.0, -1.0], 1, [float("inf")], [True]])
+@pytest.mark.parametrize("name", ["CoVisit", "MPORec"])
+def test_weights_are_checked(tiny_settings, settings, name, weights):
+    given = {**tiny_settings, "memory": "covisit"} if name == "MPORec" else settings
     with pytest.raises(ConfigError, match="recent_weights must be a list of numbers"):
-        Experiment.of("CoVisit", "tiny", (), {**settings, "recent_weights": weights}).model  # noqa: B018
+        Experiment.of(name, "tiny", (), {**given, "recent_weights": weights}).model  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "name, changes, message",
+    [
+        ("Pop", {"item_input": "text"}, "Pop takes item_input=id, not 'text'"),
+        ("TextKNN", {"item_input": "id"}, "TextKNN takes item_input=text"),
+        ("CoVisit", {"train_mode": "pairwise"}, "CoVisit reads whole histories: leave train_mode=packed"),
+        ("BERT4RecFair", {"train_mode": "pairwise"}, "BERT4RecFair reads whole histories"),
+        ("BERT4RecFair", {"item_input": "text"}, "BERT4RecFair takes item_input=id"),
+    ],
+)
+def test_settings_a_model_has_no_use_for_are_refused(settings, name, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Experiment.of(name, "tiny", (), {**settings, **changes})
+
+
+def test_whole_histories_of_presplit_rows_are_counted(tmp_path):
+    """Also where a row is no prefix of the next: every pair of a history counts, and once."""
+    folder = tmp_path / "data" / "rows"
+    folder.mkdir(parents=True)
+    header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+    train = "u\ta b c d\te\nv\ta\tb\nv\ta b\tc\n"
+    for part, rows in (("train", train), ("valid", "u\ta b c d e\tf\n"), ("test", "u\ta b c d e f\ta\n")):
+        (folder / f"rows.{part}.inter").write_text(header + rows)
+    settings = {"data_path": str(tmp_path / "data"), "use_gpu": False, "covisit_symmetric": False}
+    experiment = Experiment.of("CoVisit", "rows", (), settings)
+    names, counts = experiment.dataset.field2id_token["item_id"], experiment.model.counts.tocoo()
+    found = {names[i] + names[j]: count for i, j, count in zip(counts.row, counts.col, counts.data, strict=True)}
+    assert found == {"ab": 2, "bc": 2, "cd": 1, "de": 1}
+
+
+def test_a_checkpoint_of_other_counts_is_refused(settings, tiny_path):
+    record = run("CoVisit", "tiny", (), settings)
+    path = tiny_path / "tiny" / "tiny.inter"
+    header, *rows = path.read_text().splitlines()
+    # The last interaction of all happens before all others: the same items in the same order of lines.
+    latest = max(rows, key=lambda row: int(row.split("\t")[2]))
+    moved = latest.rsplit("\t", 1)[0] + "\t1"
+    path.write_text("\n".join([header, *(moved if row == latest else row for row in rows)]) + "\n")
+    with pytest.raises(CheckpointError, match="belongs to other counts of training interactions"):
+        evaluate_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth")
+
+
+def test_a_counting_model_cannot_be_resumed(settings):
+    record = run("Pop", "tiny", (), settings)
+    path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
+    with pytest.raises(CheckpointError, match="holds weights alone"):
+        run("Pop", "tiny", (), settings, resume=path)
+
+
+@pytest.mark.parametrize("name", ["CoVisit", "SASRec"])
+def test_scores_of_few_rows_at_a_time_rank_the_same(settings, monkeypatch, name):
+    experiment = Experiment.of(name, "tiny", (), settings)
+    trainer = experiment.trainer("run")
+    whole = trainer.target_ranks(experiment.loaders[2])["rank"]
+    monkeypatch.setattr(ranking, "MAX_SCORES", 100)
+    assert np.array_equal(trainer.target_ranks(experiment.loaders[2])["rank"], whole)
 
 
 def test_scientifics_counts_are_the_known_ones(shared_data, tmp_path):
