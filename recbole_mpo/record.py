@@ -1,13 +1,12 @@
 """The run record: one JSON file per run, from which every report is computed."""
 
 import json
-import os
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
+from recbole_mpo.atomic import replacing
 from recbole_mpo.errors import RecordError
 
 FORMAT_VERSION = 1
@@ -26,11 +25,8 @@ def write_record(record: dict, path: str | Path):
     path = Path(path)
     text = json.dumps({"format_version": FORMAT_VERSION, **record}, indent=2, allow_nan=False) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        with replacing(path) as file:
+            file.write(text.encode())
     except OSError as problem:
         raise RecordError(f"record {path} cannot be written: {problem.strerror or problem}") from problem
 
@@ -57,12 +53,9 @@ def read_record(path: str | Path) -> dict:
 
 def write_ranks(ranks: dict[str, dict[str, np.ndarray]], path: str | Path):
     """Per-user ranks of each split as a compressed ``.npz``: ``test_rank``, ``test_user``, … as int32 [R]."""
-    path = Path(path)
     arrays = {f"{split}_{name}": column for split, columns in ranks.items() for name, column in columns.items()}
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)
 
 
 def package_versions() -> dict[str, str]:

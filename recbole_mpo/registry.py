@@ -22,7 +22,6 @@ from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
 from recbole_mpo.trainer.trainer import (
     CountingTrainer,
-    HistoryTrainer,
     MPOTrainer,
     PretrainingTrainer,
     RunTrainer,
@@ -40,16 +39,8 @@ class ModelSpec:
     dataset_class: type
 
 
-def _own(name: str, model_class: type) -> ModelSpec:
-    return ModelSpec(name, model_class, MPOTrainer, TextSequenceDataset)
-
-
-def _on_histories(model_class: type) -> ModelSpec:
-    return ModelSpec(model_class.__name__, model_class, HistoryTrainer, TextSequenceDataset)
-
-
-def _counting(model_class: type) -> ModelSpec:
-    return ModelSpec(model_class.__name__, model_class, CountingTrainer, TextSequenceDataset)
+def _own(name: str, model_class: type, trainer_class: Callable = MPOTrainer) -> ModelSpec:
+    return ModelSpec(name, model_class, trainer_class, TextSequenceDataset)
 
 
 # UniSRec_F differs from UniSRec by its property file alone (freeze: [encoder, positions]).
@@ -63,11 +54,11 @@ OWN_MODELS = {
         _own("MPORecExpand", MPORecExpand),
         _own("LoRA", LoRA),
         _own("SASRecCE", SASRecCE),
-        ModelSpec("S3RecFixed", S3RecFixed, PretrainingTrainer, TextSequenceDataset),
-        _on_histories(BERT4RecFair),
-        _counting(Pop),
-        _counting(CoVisit),
-        _counting(TextKNN),
+        _own("S3RecFixed", S3RecFixed, PretrainingTrainer),
+        _own("BERT4RecFair", BERT4RecFair, RunTrainer),
+        _own("Pop", Pop, CountingTrainer),
+        _own("CoVisit", CoVisit, CountingTrainer),
+        _own("TextKNN", TextKNN, CountingTrainer),
     )
 }
 

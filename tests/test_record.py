@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -205,7 +206,7 @@ class TestFiles:
     def test_a_crash_while_replacing_leaves_the_former(self, tmp_path, monkeypatch):
         path = tmp_path / "record.json"
         records.write_record(self.RECORD, path)
-        monkeypatch.setattr(records.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+        monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
         with pytest.raises(RecordError, match="record.json cannot be written: no space"):
             records.write_record({**self.RECORD, "seed": 2}, path)
         assert records.read_record(path)["seed"] == 1

@@ -20,11 +20,10 @@ from recbole_mpo.data.item_features import ItemFeatures, load_item_features
 from recbole_mpo.data.sequences import (
     Rows,
     cut,
+    flatten_rows,
     gather_padded,
-    join_rows,
     leave_one_out,
     lengths_of,
-    row_order,
     rows_of_groups,
 )
 from recbole_mpo.errors import DataError
@@ -236,14 +235,12 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         """Joins a user's rows into one history wherever a row continues the one before it."""
         users = self.inter_feat[self.uid_field].to_numpy()
         histories = self.inter_feat[self.iid_field + self.config["LIST_SUFFIX"]].to_numpy()
-        lengths = lengths_of(histories)
         splits = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
-        order = row_order(users, splits, lengths)
-        targets = self.inter_feat[self.iid_field].to_numpy()[order]
-        values = np.insert(np.concatenate(histories[order]), np.cumsum(lengths[order]), targets)
+        targets = self.inter_feat[self.iid_field].to_numpy()
+        order, self.flat_items, taken = flatten_rows(users, splits, histories, targets)
         ends = np.empty(len(users), dtype=np.int64)
-        self.flat_items, ends[order] = join_rows(users[order], values, lengths[order])
-        return Rows(users, ends, lengths), None
+        ends[order] = taken
+        return Rows(users, ends, lengths_of(histories)), None
 
     def build(self):
         if self.config["item_input"] != "id":

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_mpo.data.files import find_layout, read_atomic
-from recbole_mpo.data.sequences import join_rows, lengths_of, row_order
+from recbole_mpo.data.sequences import flatten_rows, positions_within
 
 USER, ITEM, TIME = "user_id", "item_id", "timestamp"
 HISTORY = "item_id_list"
@@ -69,14 +69,10 @@ def _from_rows(parts: list[pd.DataFrame]) -> Histories:
     users, user_tokens = pd.factorize(np.concatenate([part[USER].astype(object) for part in parts]))
     targets = np.concatenate([part[ITEM].astype(object) for part in parts])
     rows = np.concatenate([part[HISTORY].to_numpy() for part in parts])
-    lengths = lengths_of(rows)
-    order = row_order(users, splits, lengths)
-    values = np.insert(np.concatenate(rows[order]), np.cumsum(lengths[order]), targets[order])
-    joined, ends = join_rows(users[order], values, lengths[order])
+    order, joined, ends = flatten_rows(users, splits, rows, targets)
     # A value belongs to the row whose target ends the run it stands in.
     owner = np.searchsorted(ends, np.arange(len(joined)))
     item_codes, item_tokens = pd.factorize(joined)
     joined_users = users[order][owner]
-    starts = np.flatnonzero(np.diff(joined_users, prepend=-1))
-    position = np.arange(len(joined)) - np.repeat(starts, np.diff(np.append(starts, len(joined))))
+    _, position = positions_within(np.bincount(joined_users))
     return Histories(joined_users, item_codes, position, user_tokens, item_tokens)

@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mpo.data.sequences import Windows, bucket_edges, first_fit, gather_padded, positions_within
-
-# Padding of a group of histories; with less there are more groups, each with its own pass.
-MAX_PADDING = 0.2
+from recbole_mpo.data.sequences import Windows, first_fit, gather_padded, positions_within, similar_rows
 
 
 @dataclass(frozen=True)
@@ -188,9 +185,7 @@ class HistoryLoader(PackedLoader):
         whole = self.windows.lengths[chosen] + 1
         lengths = whole if self.longest is None else np.minimum(whole, self.longest)
         starts = self.windows.starts[chosen] + whole - lengths
-        edges = bucket_edges(lengths, MAX_PADDING)
-        group = np.searchsorted(edges, lengths)
-        rows = (np.flatnonzero(group == number) for number in range(len(edges)))
+        rows = similar_rows(lengths, np.arange(len(lengths)))
         padded = (gather_padded(self.values, starts[some], lengths[some]).astype(np.int64) for some in rows)
         batch = HistoryBatch(tuple(map(torch.from_numpy, padded)))
         return batch.pin_memory() if self.pin_memory else batch

@@ -11,6 +11,12 @@ from torch import Tensor, nn
 from recbole_mpo.layers.losses import SparseLogits
 
 
+def newest_items(item_seq: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The newest ``count`` items [B, K] of left-aligned histories, the last one first, and which of them there are."""
+    back_BK = lengths.unsqueeze(1) - 1 - torch.arange(count, device=lengths.device)
+    return item_seq.gather(1, back_BK.clamp(min=0)), back_BK >= 0
+
+
 class ItemMemory(nn.Module):
     """Adds ``a * log(1 + factor * sum_k w_k C[x_k, j])`` to the logit of item j, x_k the k-th last item.
 

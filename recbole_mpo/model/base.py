@@ -28,7 +28,7 @@ from recbole_mpo.layers.losses import (
     sampled_cross_entropy,
     unit,
 )
-from recbole_mpo.layers.memory import ItemMemory
+from recbole_mpo.layers.memory import ItemMemory, newest_items
 
 ITEM_INPUTS = ("text", "text+id", "id")
 LOSSES = ("full", "chunked", "sampled")
@@ -248,9 +248,8 @@ class TextSequentialRecommender(SequentialRecommender):
         """
         if self.memory is None:
             return scores_BN
-        back_BK = lengths.unsqueeze(1) - 1 - torch.arange(len(self.memory.recent_weights), device=lengths.device)
-        recent_BK = item_seq.gather(1, back_BK.clamp(min=0))
-        return self.memory(recent_BK, (back_BK >= 0) & (recent_BK < self.n_items)).add_to(scores_BN)
+        recent_BK, known_BK = newest_items(item_seq, lengths, len(self.memory.recent_weights))
+        return self.memory(recent_BK, known_BK & (recent_BK < self.n_items)).add_to(scores_BN)
 
     def _predicting_states(self, item_vectors: Tensor, items: Tensor, interaction) -> Tensor:
         """States [M, D] that predict; ``items`` are rows of ``item_vectors``, in the shape of the batch's own."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recbole_mpo.data.counts import counts_hash, recent_weights, training_popularity, training_transitions
 from recbole_mpo.layers.losses import unit
+from recbole_mpo.layers.memory import newest_items
 
 # Co-visits are sums of weights of at least some hundredths; popularity decides between equal ones alone.
 TIE_BREAK = 1e-3
@@ -51,10 +52,9 @@ class RecentItemsRecommender(CountingRecommender):
 
     def _recent(self, interaction) -> tuple[Tensor, Tensor]:
         """The newest items [B, K], the last one first, and their weights; 0 where a history is shorter."""
-        lengths = interaction[self.ITEM_SEQ_LEN].unsqueeze(1)
-        position = lengths - 1 - torch.arange(len(self.recent_weights), device=lengths.device)
-        items = interaction[self.ITEM_SEQ].gather(1, position.clamp(min=0))
-        return items, self.recent_weights * (position >= 0)
+        histories = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        items, known = newest_items(*histories, len(self.recent_weights))
+        return items, self.recent_weights * known
 
 
 class Pop(CountingRecommender):

@@ -53,6 +53,8 @@ class RunTrainerMixin:
         return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        if hasattr(train_data, "set_epoch"):
+            train_data.set_epoch(epoch_idx)
         if loss_func is None and self._trims_batches():
             loss_func = partial(trimmed_loss, self.model)
         begin = time.perf_counter()
@@ -222,14 +224,6 @@ class CountingTrainer(RunTrainer):
         return self.best_valid_score, self.best_valid_result
 
 
-class HistoryTrainer(RunTrainer):
-    """For models with a loader of this package and RecBole's way of being scored."""
-
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        train_data.set_epoch(epoch_idx)
-        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-
-
 class MPOTrainer(RunTrainer):
     """Trainer of the text models: trainable parameters only, packed batches, merged evaluation."""
 
@@ -246,8 +240,6 @@ class MPOTrainer(RunTrainer):
         return super()._build_optimizer(params=groups, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        if hasattr(train_data, "set_epoch"):
-            train_data.set_epoch(epoch_idx)
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
 
     def _loss(self, batch):

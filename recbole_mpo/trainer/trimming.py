@@ -17,12 +17,10 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_mpo.data.sequences import bucket_edges
+from recbole_mpo.data.sequences import similar_rows
 from recbole_mpo.recbole_globals import sequential_models
 
 TRIMMED_MODELS = ("SASRec", "GRU4Rec", "BERT4Rec")
-# Six or seven groups of a batch of Scientific. A step takes as long with 0.1 (ten groups) and longer from 0.3 on.
-MAX_PADDING = 0.2
 
 
 def can_trim(model) -> bool:
@@ -64,13 +62,6 @@ def trimmed_scores(model, interaction: Interaction, score: Callable[[Interaction
             scores = some.new_empty(len(lengths), *some.shape[1:])
         scores[torch.from_numpy(rows).to(some.device)] = some
     return scores
-
-
-def similar_rows(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Groups of ``rows`` of which at most ``MAX_PADDING`` is padding, each cut to the longest of its ``lengths``."""
-    edges = bucket_edges(lengths[rows], MAX_PADDING)
-    group = np.searchsorted(edges, lengths[rows])
-    return [rows[group == number] for number in range(len(edges))]
 
 
 def some_rows(interaction: Interaction, rows: np.ndarray, columns: dict[str, slice]) -> Interaction:

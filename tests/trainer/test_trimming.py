@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mpo.data.sequences import bucket_edges
+from recbole_mpo.data.sequences import MAX_PADDING, bucket_edges, similar_rows
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.recbole_globals import sequential_models
-from recbole_mpo.trainer.trimming import MAX_PADDING, can_trim, similar_rows, trimmed_loss, trimmed_scores
+from recbole_mpo.trainer.trimming import can_trim, trimmed_loss, trimmed_scores
 
 SHARED = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed")
 SMALL = {

@@ -37,7 +37,8 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     """
     interactions, ratings = read_interactions(*_review_table(source, reviews))
     interactions = interactions.without_duplicates(*ratings, what="a set of (user, item, rating, time)")
-    texts = _item_texts(source, metadata, interactions, show_progress)
+    numbers = {token: number for number, token in enumerate(interactions.item_tokens)}
+    texts = _item_texts(source, metadata, interactions, numbers, show_progress)
     if not texts.present.any():
         raise DataError(
             f"{metadata} knows not one of the {len(interactions.item_tokens):,} items of {reviews}: the first is "
@@ -45,9 +46,8 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
             "and release?"
         )
     interactions = interactions.keep(texts.present[interactions.items], "items with metadata")
-    item_of_token = dict(zip(interactions.item_tokens.tolist(), range(len(interactions.item_tokens)), strict=True))
     interactions = recipe.apply(interactions)
-    kept = (item_of_token[token] for token in interactions.item_tokens)
+    kept = (numbers[token] for token in interactions.item_tokens)
     return Prepared(source.name, interactions, list(texts.texts(kept)), (reviews, metadata), source, NOTES)
 
 
@@ -58,9 +58,10 @@ def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
     return Table(path), Columns("user_id", "parent_asin", "timestamp", ("rating",))
 
 
-def _item_texts(source: Source, path: Path, interactions: Interactions, show_progress: bool) -> TextSpool:
-    """Texts of the items with interactions; the first of an item's records counts."""
-    numbers = dict(zip(interactions.item_tokens.tolist(), range(len(interactions.item_tokens)), strict=True))
+def _item_texts(
+    source: Source, path: Path, interactions: Interactions, numbers: dict[str, int], show_progress: bool
+) -> TextSpool:
+    """Texts of the items with interactions, by their ``numbers``; the first of an item's records counts."""
     wanted = np.bincount(interactions.items, minlength=len(numbers)) > 0
     texts = TextSpool(len(numbers))
     records: Iterable[dict] = json_lines(path)

@@ -17,6 +17,7 @@ from recbole_mpo.data.prepare.files import CARD, new_files
 from recbole_mpo.data.prepare.interactions import Interactions
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
 from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.data.sequences import cut
 from recbole_mpo.errors import ConfigError, DataError
 from recbole_mpo.runtime import file_hash
 from recbole_mpo.text.itemtext import HEADER, is_missing
@@ -180,8 +181,8 @@ class Prepared:
                 "an item's name holds a blank, which separates the items of a history in pre-split files; give "
                 "--layout=presplit, which numbers the items"
             )
-        ends = np.cumsum(np.bincount(found.users))[:-1]
-        histories = zip(users, np.split(items[found.items], ends), np.split(found.times, ends), strict=True)
+        times = cut(found.times, np.bincount(found.users))
+        histories = zip(users, (items[history] for history in found.histories()), times, strict=True)
         bounds = temporal_bounds(found.times, form.ratios) if form.split == "temporal" else None
         return presplit_files(list(histories), bounds)
 

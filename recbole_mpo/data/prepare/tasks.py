@@ -76,8 +76,10 @@ def _prepare(name: str, request: Request) -> Path:
 
 def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
     """Prepares a data set that is known and not there; leaves all others to who reads them."""
+    if is_there(data_path, name):
+        return
     source = sources.find_source(name)
-    if source is None or source.name != name or is_there(data_path, name):
+    if source is None or source.name != name:
         return
     print(f"{name} is not in {data_path}/ and is prepared from its raw data first")
     prepare(name, Request(Path(data_path), show_progress=show_progress))
