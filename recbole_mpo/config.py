@@ -45,11 +45,14 @@ LEAST = {
     **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
     **dict.fromkeys(("sampled_items", "item_chunk", "pretrain_batch_size"), 1),
     **dict.fromkeys(("memory_factor", "memory_lr_multiplier", "pretrain_epochs"), 0),
+    **dict.fromkeys(("ccdr_words", "ccdr_clusters", "ccdr_negatives", "ccdr_inter_nodes", "ccdr_triggers"), 1),
+    **dict.fromkeys(("ccdr_intra_weight", "ccdr_inter_weight"), 0),
 }
 # Names, tokens and paths, taken as they are written: 007 is no number and a comma no list.
 TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories", "run_label"}
 TEXT_KEYS |= {"data_path", "cache_dir", "checkpoint_dir", "feature_file", "init_from", "text_encoder"}
 TEXT_KEYS |= {"interactions", "user", "item", "time", "item_column", "time_format", "separator", "encoding"}
+TEXT_KEYS |= {"ccdr_source", "ccdr_source_feature_file"}
 TEXT_KEYS |= {"raw", "source_url", "release", "page"}
 # RecBole trains with Adam where it does not know the name.
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
@@ -253,8 +256,8 @@ class MPOConfig(Config):
             raise ConfigError(f"{key} must be {TYPE_NAMES[expected]}, not {value!r}")
         if key in LEAST and value < LEAST[key]:
             raise ConfigError(f"{key} must be at least {LEAST[key]}, not {value}")
-        if key == "temperature" and value <= 0:
-            raise ConfigError(f"temperature must be above 0, not {value}")
+        if key in ("temperature", "ccdr_temperature") and value <= 0:
+            raise ConfigError(f"{key} must be above 0, not {value}")
         if key == "learner" and str(value).lower() not in LEARNERS:
             raise ConfigError(f"learner is {value!r}; choose one of {', '.join(LEARNERS)}")
 

@@ -13,6 +13,7 @@ from recbole_mpo.config import suggestion
 from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.bert4rec import BERT4RecFair
+from recbole_mpo.model.ccdr import CCDR
 from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
 from recbole_mpo.model.lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
@@ -22,6 +23,7 @@ from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
 from recbole_mpo.trainer.trainer import (
     CountingTrainer,
+    ItemVectorTrainer,
     MPOTrainer,
     PretrainingTrainer,
     RunTrainer,
@@ -56,6 +58,7 @@ OWN_MODELS = {
         _own("SASRecCE", SASRecCE),
         _own("S3RecFixed", S3RecFixed, PretrainingTrainer),
         _own("BERT4RecFair", BERT4RecFair, RunTrainer),
+        _own("CCDR", CCDR, ItemVectorTrainer),
         _own("Pop", Pop, CountingTrainer),
         _own("CoVisit", CoVisit, CountingTrainer),
         _own("TextKNN", TextKNN, CountingTrainer),

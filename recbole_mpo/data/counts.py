@@ -25,6 +25,19 @@ def training_popularity(train) -> np.ndarray:
     return counts.astype(np.int32)
 
 
+def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items [I] of training histories; each place of a history comes once."""
+    rows = train.rows()
+    order = np.argsort(rows.ends)
+    ends = rows.ends[order]
+    change = np.zeros(len(train.flat_items) + 1, dtype=np.int64)
+    np.add.at(change, ends - rows.lengths[order], 1)
+    np.add.at(change, ends + 1, -1)
+    places = np.flatnonzero(np.cumsum(change)[:-1] > 0)
+    # A place belongs to the user of the first row that ends there or later.
+    return rows.users[order][np.searchsorted(ends, places)], train.flat_items[places]
+
+
 def training_transitions(train) -> sparse.csr_matrix:
     """How often item j follows item i in training histories, [N, N]; each place of a history counts once.
 

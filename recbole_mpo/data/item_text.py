@@ -32,6 +32,13 @@ def read_dataset_text(path: Path) -> ItemText:
     return ItemText([number_of[name] for name in names], [text_of.get(name, "") for name in names], path)
 
 
+def texts_of(path: Path, item_tokens) -> list[str]:
+    """Texts [N] in the order of the tokens, "" for PAD (the first) and for items without one."""
+    item_text = read_dataset_text(path)
+    text_of = dict(zip(item_text.tokens, item_text.texts, strict=True))
+    return ["", *(text_of.get(token, "") for token in item_tokens[1:])]
+
+
 def read_index(path: Path) -> dict[str, str]:
     """Number by raw name from an ``.item2index`` or ``.user2index`` file.
 

@@ -43,6 +43,13 @@ class PackedBatch:
         """The same batch in page-locked memory, from which a GPU copies by itself."""
         return self._each(Tensor.pin_memory)
 
+    def newest_items(self, count: int) -> tuple[Tensor, Tensor]:
+        """The newest ``count`` items [M, K] before each target, the last one first, and which of them there are."""
+        back_K = torch.arange(count, device=self.items.device)
+        place_MK = self.predicting.unsqueeze(1) - back_K
+        known_MK = self.positions.flatten().index_select(0, self.predicting).unsqueeze(1) >= back_K
+        return self.items.flatten()[place_MK.clamp(min=0)], known_MK
+
     def _each(self, change) -> "PackedBatch":
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
 

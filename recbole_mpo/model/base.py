@@ -9,8 +9,6 @@ from logging import getLogger
 
 import torch
 import torch.nn.functional as F
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,6 +27,7 @@ from recbole_mpo.layers.losses import (
     unit,
 )
 from recbole_mpo.layers.memory import ItemMemory, newest_items
+from recbole_mpo.model.recommender import ItemVectorRecommender
 
 ITEM_INPUTS = ("text", "text+id", "id")
 LOSSES = ("full", "chunked", "sampled")
@@ -37,15 +36,12 @@ MEMORIES = ("none", "covisit")
 MANY_LOGITS = 1 << 29
 
 
-class TextSequentialRecommender(SequentialRecommender):
+class TextSequentialRecommender(ItemVectorRecommender):
     """A causal Transformer over item vectors that come from text, from an id table, or from both.
 
     Everything is written on :meth:`encode_items`, :meth:`encode_sequences` and :meth:`score`. Parameter names
     are UniSRec's. The frozen feature table is a buffer that checkpoints leave out; they hold its hash.
     """
-
-    input_type = InputType.POINTWISE
-    trains_packed = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -206,12 +202,8 @@ class TextSequentialRecommender(SequentialRecommender):
         inputs_BLD = F.embedding(items, item_vectors) + self.position_embedding(positions)
         return self.trm_encoder(self.dropout(self.LayerNorm(inputs_BLD)), starts, wanted)
 
-    def score(self, states: Tensor, item_vectors: Tensor) -> Tensor:
-        """Logits [B, N]: cosine similarity over the temperature (UniSRec eq. 9)."""
-        return self.queries(states) @ self.candidates(item_vectors).t()
-
     def queries(self, states: Tensor) -> Tensor:
-        """States [B, D] as scores take them: of length 1 / temperature."""
+        """States [B, D] of length 1 / temperature, so that scores are cosines over it (UniSRec eq. 9)."""
         return unit(states) / self.temperature
 
     def candidates(self, item_vectors: Tensor) -> Tensor:
@@ -235,11 +227,7 @@ class TextSequentialRecommender(SequentialRecommender):
 
     def _remembered(self, batch: PackedBatch, targets: Tensor) -> SparseLogits:
         """What the memory adds to the logits of a training batch's targets."""
-        back = torch.arange(len(self.memory.recent_weights), device=targets.device)
-        place_MK = batch.predicting.unsqueeze(1) - back
-        known_MK = batch.positions.flatten().index_select(0, batch.predicting).unsqueeze(1) >= back
-        recent_MK = batch.items.flatten()[place_MK.clamp(min=0)]
-        return self.memory(recent_MK, known_MK, targets)
+        return self.memory(*batch.newest_items(len(self.memory.recent_weights)), targets)
 
     def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
         """Scores of histories with what the memory adds, in place; as they are without a memory.
@@ -283,16 +271,6 @@ class TextSequentialRecommender(SequentialRecommender):
         batch_share = len(targets) / self.train_targets
         inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / others)
         return ids, torch.where(ids == 0, 1.0, inclusion_C)
-
-    def predict(self, interaction) -> Tensor:
-        """Scores [B] of one item per row."""
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
-
-    def full_sort_predict(self, interaction) -> Tensor:
-        """Scores [B, N] of all items."""
-        item_vectors = self.encode_items()
-        scores = self.score(self.encode_histories(item_vectors, interaction), item_vectors)
-        return self.remember(scores, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
         """The last states [B, D] of RecBole's padded rows; in evaluations on a CPU without their padding."""

@@ -8,25 +8,23 @@ Shapes: B users, L length, D hidden, N items (row 0 is PAD, row N the mask), M m
 
 import torch
 import torch.nn.functional as F
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.layers import TransformerEncoder
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_mpo.data.loader import HistoryBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
+from recbole_mpo.model.recommender import FullRankingRecommender
 
 
-class BERT4RecFair(SequentialRecommender):
+class BERT4RecFair(FullRankingRecommender):
     """One row per user, several for a history longer than L + 1: every training item can be a label.
 
     With probability ``ft_ratio`` a row has its last item masked alone, as it is when it recommends; else each item is
     masked with probability ``mask_ratio``, one at least.
     """
 
-    input_type = InputType.POINTWISE
-    trains_packed = trains_histories = needs_packed = True
+    trains_histories = needs_packed = True
     item_inputs = ("id",)
 
     def __init__(self, config, dataset):
@@ -90,10 +88,6 @@ class BERT4RecFair(SequentialRecommender):
     def transform(self, states: Tensor) -> Tensor:
         """What is compared with the items: a layer, GELU and a norm on top of the states."""
         return self.output_ln(F.gelu(self.output_ffn(states)))
-
-    def predict(self, interaction) -> Tensor:
-        """Scores [B] of one item per row."""
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores [B, N]: a mask is put behind each history and read."""

@@ -7,24 +7,22 @@ Shapes: B rows, K newest items of a history, N items (column 0 is PAD), F featur
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from scipy import sparse
 from torch import Tensor
 
 from recbole_mpo.data.counts import counts_hash, recent_weights, training_popularity, training_transitions
 from recbole_mpo.layers.losses import unit
 from recbole_mpo.layers.memory import newest_items
+from recbole_mpo.model.recommender import FullRankingRecommender
 
 # Co-visits are sums of weights of at least some hundredths; popularity decides between equal ones alone.
 TIE_BREAK = 1e-3
 
 
-class CountingRecommender(SequentialRecommender):
+class CountingRecommender(FullRankingRecommender):
     """A model without parameters that knows its training part from the start."""
 
-    input_type = InputType.POINTWISE
-    trains_packed = needs_packed = True
+    needs_packed = True
     item_inputs: tuple[str, ...] = ("id",)
 
     def __init__(self, config, dataset):
@@ -36,10 +34,6 @@ class CountingRecommender(SequentialRecommender):
     def calculate_loss(self, interaction):
         """There is none."""
         raise NotImplementedError(f"{type(self).__name__} counts; there is nothing to train")
-
-    def predict(self, interaction) -> Tensor:
-        """Scores [B] of one item per row."""
-        return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
 
 class RecentItemsRecommender(CountingRecommender):

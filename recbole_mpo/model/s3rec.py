@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mpo.data.item_features import text_path
-from recbole_mpo.data.item_text import read_dataset_text
+from recbole_mpo.data.item_text import texts_of
 from recbole_mpo.data.loader import HistoryBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.bert4rec import draw_masks
@@ -38,7 +38,7 @@ class S3RecFixed(SASRecCE):
         self.objective_weights = {name: config[f"{name}_weight"] for name in OBJECTIVES}
         if not 0 < self.mask_ratio < 1 or min(self.objective_weights.values()) < 0:
             raise ConfigError("mask_ratio must be between 0 and 1, and aap_, mip_, map_ and sp_weight from 0 on")
-        names, table = item_attributes(_texts(config, dataset))
+        names, table = item_attributes(texts_of(text_path(config), dataset.field2id_token[dataset.iid_field]))
         if not names:
             raise ConfigError(f"{text_path(config)} gives no attribute that five items share; S3RecFixed needs some")
         self.attribute_names = names
@@ -117,13 +117,6 @@ class S3RecFixed(SASRecCE):
         for layer in self.trm_encoder.layer:
             states = layer(states, bias, None)
         return states
-
-
-def _texts(config, dataset) -> list[str]:
-    """Texts by internal id, "" for PAD and items without one."""
-    item_text = read_dataset_text(text_path(config))
-    text_of = dict(zip(item_text.tokens, item_text.texts, strict=True))
-    return ["", *(text_of.get(token, "") for token in dataset.field2id_token[dataset.iid_field][1:])]
 
 
 def _ranking_loss(right: Tensor, wrong: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Shapes: N items, F attributes.
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -42,3 +43,38 @@ def _names(text: str) -> set[str]:
         return set(_WORD.findall(text.lower()))
     words = {word for sentence in sentences[1:-1] for word in _WORD.findall(sentence)}
     return words | set(sentences[1:])
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the texts of a set say of each item, lower-cased, "" where they say nothing.
+
+    Attributes:
+        brands, categories: [N]; a category is the whole path.
+        title_words: [N] sets of words.
+    """
+
+    brands: list[str]
+    categories: list[str]
+    title_words: list[set[str]]
+
+
+def item_metadata(texts: list[str]) -> Metadata:
+    """Reads ``title. category path. brand.`` (as UniSRec's preparation writes it) from the end of each text.
+
+    A title may hold full stops itself; so a set counts as titles alone unless most of its texts have three sentences.
+    """
+    split = [[part.strip(" .").lower() for part in _SENTENCE_END.split(text.strip())] for text in texts]
+    has_text = [parts for parts in split if any(parts)]
+    if 2 * sum(len(parts) >= 3 for parts in has_text) <= len(has_text):
+        nothing = [""] * len(texts)
+        return Metadata(nothing, nothing, [_words(parts) for parts in split])
+    # Of a shorter text only the title is known for certain.
+    whole = [parts if len(parts) >= 3 else [*parts, "", ""] for parts in split]
+    return Metadata(
+        [parts[-1] for parts in whole], [parts[-2] for parts in whole], [_words(parts[:-2]) for parts in whole]
+    )
+
+
+def _words(sentences: list[str]) -> set[str]:
+    return {word for sentence in sentences for word in _WORD.findall(sentence)}

@@ -13,6 +13,8 @@ GROUP_PREFIXES = {
     "LayerNorm.": "layer_norm",
     "item_embedding.": "item_ids",
     "memory.": "memory",
+    "domains.": "nodes",
+    "encoder.": "aggregator",
 }
 
 

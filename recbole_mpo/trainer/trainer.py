@@ -224,8 +224,39 @@ class CountingTrainer(RunTrainer):
         return self.best_valid_score, self.best_valid_result
 
 
-class MPOTrainer(RunTrainer):
-    """Trainer of the text models: trainable parameters only, packed batches, merged evaluation."""
+class ItemVectorTrainer(RunTrainer):
+    """For models whose item vectors are computed once per evaluation."""
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        return super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
+
+    def _loss(self, batch):
+        """The model's loss; with ``enable_amp`` in bfloat16 wherever RecBole's own choice is float16."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
+            return self.model.calculate_loss(batch)
+
+    @contextmanager
+    def _ranking(self):
+        item_vectors = self.model.encode_items()
+        candidates = self.model.candidates(item_vectors)
+        rows = ranking.rows_per_batch(self.test_batch_size, len(candidates))
+
+        def rank(interaction, targets):
+            queries = self.model.queries(self.model.encode_histories(item_vectors, interaction))
+            histories = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
+            parts = zip(*(column.split(rows) for column in (queries, *histories, targets)), strict=True)
+            return torch.cat(
+                [
+                    ranking.ranks_of_targets(self.model.remember(some @ candidates.t(), items, lengths), wanted)
+                    for some, items, lengths, wanted in parts
+                ]
+            )
+
+        yield rank
+
+
+class MPOTrainer(ItemVectorTrainer):
+    """Trainer of the text models: trainable parameters only, by groups; evaluation of the merged model."""
 
     def _build_optimizer(self, **kwargs):
         multiplier = self.config["mpo_lr_multiplier"]
@@ -239,14 +270,6 @@ class MPOTrainer(RunTrainer):
             groups = [{**group, "fused": True} for group in groups]
         return super()._build_optimizer(params=groups, **kwargs)
 
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        return super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
-
-    def _loss(self, batch):
-        """The model's loss; with ``enable_amp`` in bfloat16 wherever RecBole's own choice is float16."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
-            return self.model.calculate_loss(batch)
-
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         if load_best_model:
@@ -257,23 +280,7 @@ class MPOTrainer(RunTrainer):
 
     @contextmanager
     def _ranking(self):
-        """On the merged model, with the item vectors computed once."""
-        with merged(self.model):
-            item_vectors = self.model.encode_items()
-            candidates = self.model.candidates(item_vectors)
-            rows = ranking.rows_per_batch(self.test_batch_size, len(candidates))
-
-            def rank(interaction, targets):
-                queries = self.model.queries(self.model.encode_histories(item_vectors, interaction))
-                histories = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
-                parts = zip(*(column.split(rows) for column in (queries, *histories, targets)), strict=True)
-                return torch.cat(
-                    [
-                        ranking.ranks_of_targets(self.model.remember(some @ candidates.t(), items, lengths), wanted)
-                        for some, items, lengths, wanted in parts
-                    ]
-                )
-
+        with merged(self.model), super()._ranking() as rank:
             yield rank
 
 

@@ -1,0 +1,226 @@
+"""Graph layers: neighbours drawn or taken whole, attention over them, and contrast of two views.
+
+Shapes: V nodes, M nodes asked for, K neighbours of each, U different nodes among both, D hidden, H heads, P pairs.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Neighbours gathered at once where all are taken.
+GATHERED = 1 << 16
+
+
+class WeightedDraw(nn.Module):
+    """Draws from 0, ..., n - 1 with probabilities in proportion to weights, with replacement."""
+
+    def __init__(self, weights: Tensor):
+        super().__init__()
+        self.register_buffer("cumulative", weights.double().cumsum(0), persistent=False)
+
+    def forward(self, count: int) -> Tensor:
+        """``count`` numbers."""
+        total = self.cumulative[-1]
+        drawn = torch.rand(count, dtype=torch.float64, device=total.device) * total
+        return torch.searchsorted(self.cumulative, drawn, right=True).clamp(max=len(self.cumulative) - 1)
+
+
+class Neighbours(nn.Module):
+    """Weighted neighbours of V nodes, as a CSR matrix holds them.
+
+    Args:
+        starts: [V + 1] where each node's neighbours begin.
+        neighbours, weights: [nnz].
+    """
+
+    def __init__(self, starts: Tensor, neighbours: Tensor, weights: Tensor):
+        super().__init__()
+        cumulative = torch.cat([weights.new_zeros(1, dtype=torch.float64), weights.double().cumsum(0)])
+        tables = {"starts": starts.long(), "neighbours": neighbours.long(), "cumulative": cumulative}
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    @property
+    def degrees(self) -> Tensor:
+        """How many neighbours each node has [V]."""
+        return self.starts.diff()
+
+    def sample(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """``count`` neighbours of each node by weight, with replacement, [M, K]; and 1, or 0 where there are none."""
+        starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
+        begin, total = self.cumulative[starts], self.cumulative[ends] - self.cumulative[starts]
+        drawn = begin + total * torch.rand(len(nodes_M), count, dtype=torch.float64, device=nodes_M.device)
+        entry = torch.searchsorted(self.cumulative, drawn.flatten(), right=True).view_as(drawn) - 1
+        has_some = ends > starts
+        # Rounding may put a draw one entry beside the node's own.
+        entry = torch.minimum(torch.maximum(entry, starts), (ends - 1).clamp(min=0))
+        found = torch.where(has_some, self.neighbours[entry], 0)
+        return found, has_some.expand_as(found).float()
+
+    def all(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """All neighbours [M, K], K the most; each is worth its share of ``count`` draws, padding nothing."""
+        starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
+        column = torch.arange(int((ends - starts).max()), device=nodes_M.device)
+        inside = column < ends - starts
+        entry = torch.where(inside, starts + column, 0)
+        total = self.cumulative[ends] - self.cumulative[starts]
+        worth = (self.cumulative[entry + 1] - self.cumulative[entry]) / total.clamp(min=1e-12) * count
+        return torch.where(inside, self.neighbours[entry], 0), torch.where(inside, worth, 0.0).float()
+
+
+class GraphAttention(nn.Module):
+    """Attention of a node over its neighbours and itself (Veličković et al., ICLR 2018, eq. 1-6).
+
+    A neighbour that is worth w counts as w neighbours.
+    """
+
+    def __init__(self, size: int, heads: int):
+        super().__init__()
+        if size % heads:
+            raise ValueError(f"hidden_size {size} is not a multiple of n_heads {heads}")
+        self.heads = heads
+        self.project = nn.Linear(size, size, bias=False)
+        self.own = nn.Parameter(torch.empty(heads, size // heads))
+        self.other = nn.Parameter(torch.empty(heads, size // heads))
+        self.bias = nn.Parameter(torch.zeros(size))
+        for weight in (self.project.weight, self.own, self.other):
+            nn.init.xavier_uniform_(weight)
+
+    def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
+        """States [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
+        projected_UHd = self.project(states_UD).unflatten(-1, (self.heads, -1))
+        own_UH, other_UH = (projected_UHd * self.own).sum(dim=-1), (projected_UHd * self.other).sum(dim=-1)
+        # Column 0 is the node itself, worth one neighbour.
+        seen_MK = torch.cat([nodes_M.unsqueeze(1), neighbours_MK], dim=1)
+        log_worth_MK = F.pad(worth_MK, (1, 0), value=1.0).log().unsqueeze(-1)
+        scores_MKH = F.leaky_relu(F.embedding(nodes_M, own_UH).unsqueeze(1) + F.embedding(seen_MK, other_UH), 0.2)
+        weights_MKH = (scores_MKH + log_worth_MK).softmax(dim=1)
+        values_MKHd = F.embedding(seen_MK, projected_UHd.flatten(1)).unflatten(-1, (self.heads, -1))
+        # Products of so few numbers are faster one by one than as a batch of matrices.
+        return (weights_MKH.unsqueeze(-1) * values_MKHd).sum(dim=1).flatten(1) + self.bias
+
+
+class FactorisedAttention(nn.Module):
+    """The aggregator of CCDR's published code: node, attention and mean, and pairwise products of the latter two.
+
+    Attention is a softmax of inner products, in heads and without projections; pairwise products are those of a
+    factorisation machine, ``((x W)^2 - x^2 W^2) / 2``.
+    """
+
+    def __init__(self, size: int, heads: int):
+        super().__init__()
+        if size % heads:
+            raise ValueError(f"hidden_size {size} is not a multiple of n_heads {heads}")
+        self.heads = heads
+        self.linear = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(3))
+        self.pairwise = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(2))
+        for layer in (*self.linear, *self.pairwise):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
+        """States [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
+        own_MD = F.embedding(nodes_M, states_UD)
+        seen_MKD = torch.cat([own_MD.unsqueeze(1), F.embedding(neighbours_MK, states_UD)], dim=1)
+        worth_MK = F.pad(worth_MK, (1, 0), value=1.0)
+        heads_MKHd = seen_MKD.unflatten(-1, (self.heads, -1))
+        scores_MKH = (heads_MKHd * heads_MKHd[:, :1]).sum(dim=-1)
+        weights_MKH = (scores_MKH + worth_MK.log().unsqueeze(-1)).softmax(dim=1)
+        attended_MD = torch.einsum("mkh,mkhd->mhd", weights_MKH, heads_MKHd).flatten(1)
+        mean_MD = torch.einsum("mk,mkd->md", worth_MK / worth_MK.sum(dim=1, keepdim=True), seen_MKD)
+        linear = sum(layer(part) for layer, part in zip(self.linear, (own_MD, attended_MD, mean_MD), strict=True))
+        pairs = zip(self.pairwise, (mean_MD, attended_MD), strict=True)
+        return linear + sum(_pairwise(part, layer.weight) for layer, part in pairs)
+
+
+def _pairwise(x_MD: Tensor, weight_DD: Tensor) -> Tensor:
+    return (F.linear(x_MD, weight_DD).square() - F.linear(x_MD.square(), weight_DD.square())) / 2
+
+
+AGGREGATORS = {"gat": GraphAttention, "fm_gat": FactorisedAttention}
+
+
+class GraphEncoder(nn.Module):
+    """Layers of an aggregator over drawn neighbours; ReLU between them.
+
+    Args:
+        layers: of AGGREGATORS, the first is applied first.
+        fan_out: neighbours drawn for the last layer, the one before, ...
+    """
+
+    def __init__(self, layers: list[nn.Module], fan_out: list[int]):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.fan_out = fan_out
+
+    def forward(self, inputs, graph: Neighbours, nodes_M: Tensor, depth: int | None = None) -> Tensor:
+        """States [M, D] of nodes; ``inputs`` gives the vectors of nodes before the first layer."""
+        depth = len(self.layers) if depth is None else depth
+        if depth == 0:
+            return inputs(nodes_M)
+        neighbours, worth = graph.sample(nodes_M, self._count(depth))
+        needed, where = torch.unique(torch.cat([nodes_M, neighbours.flatten()]), return_inverse=True)
+        states_UD = self(inputs, graph, needed, depth - 1)
+        own, others = where.split([len(nodes_M), neighbours.numel()])
+        return self._layer(depth, states_UD, own, others.view_as(neighbours), worth)
+
+    def whole(self, inputs_VD: Tensor, graph: Neighbours, wanted: int) -> Tensor:
+        """States of the first ``wanted`` nodes with all neighbours, from the vectors of all nodes."""
+        states_VD = inputs_VD
+        for depth in range(1, len(self.layers) + 1):
+            count = wanted if depth == len(self.layers) else len(inputs_VD)
+            order = graph.degrees[:count].argsort(stable=True)
+            parts = [
+                self._layer(depth, states_VD, nodes, *graph.all(nodes, self._count(depth)))
+                for nodes in _of_similar_degree(order, graph.degrees[order])
+            ]
+            states_VD = torch.empty_like(states_VD[:count]).index_copy(0, order, torch.cat(parts))
+        return states_VD[:wanted]
+
+    def _count(self, depth: int) -> int:
+        return self.fan_out[len(self.layers) - depth]
+
+    def _layer(self, depth: int, *arguments) -> Tensor:
+        states = self.layers[depth - 1](*arguments)
+        return states if depth == len(self.layers) else F.relu(states)
+
+
+def _of_similar_degree(order: Tensor, degrees: Tensor) -> list[Tensor]:
+    """Cuts nodes in order of degree so that each part gathers about GATHERED neighbours, padding included."""
+    parts, begin, degrees = [], 0, degrees.tolist()
+    while begin < len(order):
+        end = begin + max(1, GATHERED // (degrees[begin] + 1))
+        # The last of the part is the widest: all are padded to it.
+        while end - begin > 1 and (end - begin) * (degrees[min(end, len(order)) - 1] + 1) > 2 * GATHERED:
+            end = begin + (end - begin) // 2
+        parts.append(order[begin:end])
+        begin = end
+    return parts
+
+
+def contrast(
+    anchors_PD: Tensor, positives_PD: Tensor, ids_P: Tensor, kinds_P: Tensor, temperature: float
+) -> Tensor:
+    """InfoNCE of pairs by cosine: each anchor has to find its own positive among those of its kind.
+
+    Args:
+        ids_P: the positives' identities; another place of the same one is no negative.
+        kinds_P: pairs of other kinds are no negatives, they would be told apart too easily.
+    """
+    logits_PP = F.normalize(anchors_PD, dim=1) @ F.normalize(positives_PD, dim=1).t() / temperature
+    is_other_kind = kinds_P.unsqueeze(1) != kinds_P
+    is_same = (ids_P.unsqueeze(1) == ids_P).fill_diagonal_(False)
+    logits_PP = logits_PP.masked_fill(is_other_kind | is_same, -torch.inf)
+    return F.cross_entropy(logits_PP, torch.arange(len(ids_P), device=ids_P.device))
+
+
+def neighbour_loss(
+    states_PD: Tensor, positives_PD: Tensor, negatives_KD: Tensor, is_positive_PK: Tensor, offset: Tensor
+) -> Tensor:
+    """Mean over pairs of ``-log s(i . k + b) - sum_j log(1 - s(i . j + b))``, s the sigmoid and b the offset.
+
+    ``is_positive_PK`` marks negatives that are the pair's own. Inner products of vectors of one table cannot all be
+    negative; without b, many negatives to a positive would hold them all at 0.
+    """
+    own_P = F.softplus(-(states_PD * positives_PD).sum(dim=1) - offset)
+    others_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(is_positive_PK, 0.0)
+    return (own_P + others_PK.sum(dim=1)).mean()

@@ -1,0 +1,278 @@
+"""CCDR: contrastive learning between the graphs of two domains, for matching in the sparser one.
+
+Xie et al., "Contrastive Cross-Domain Recommendation in Matching", KDD 2022. What this takes from the paper, what from
+its published code and what from neither: docs/models.md.
+
+Shapes: B rows, L length, D hidden, N items of a domain (row 0 is PAD), S shared nodes, M targets, K negatives, P pairs.
+"""
+
+import math
+from logging import getLogger
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mpo.data.counts import counts_hash
+from recbole_mpo.data.domain import source_domain, target_domain
+from recbole_mpo.data.graph import LEVELS, build_graphs
+from recbole_mpo.data.loader import PackedBatch
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.layers.graph import (
+    AGGREGATORS,
+    GraphEncoder,
+    Neighbours,
+    WeightedDraw,
+    contrast,
+    neighbour_loss,
+)
+from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
+from recbole_mpo.layers.memory import newest_items
+from recbole_mpo.model.recommender import ItemVectorRecommender
+
+MATCH_LOSSES = ("neighbor", "ce")
+# Negatives are drawn with probabilities in proportion to degree ** 0.75, as in the published code.
+NEGATIVE_POWER = 0.75
+# Items of a batch that tell themselves from one another in the loss within a domain.
+MOST_CONTRASTED = 2048
+
+
+class DomainNodes(nn.Module):
+    """Vectors and neighbours of one domain's nodes: its items, then the shared ones.
+
+    Args:
+        adjacency: [N + S, N + S].
+        item_num: N.
+        levels: [S] the kind of each shared node.
+    """
+
+    def __init__(self, adjacency, item_num: int, levels: np.ndarray, size: int, features: Tensor | None):
+        super().__init__()
+        self.item_num = item_num
+        self.item_embedding = nn.Embedding(item_num, size)
+        self.shared_embedding = nn.Embedding(len(levels), size)
+        self.neighbours = Neighbours(*map(torch.from_numpy, (adjacency.indptr, adjacency.indices, adjacency.data)))
+        # Kind 0 are items.
+        kinds = np.concatenate([np.zeros(item_num, dtype=np.int64), 1 + levels])
+        self.register_buffer("kinds", torch.from_numpy(kinds), persistent=False)
+        self.register_buffer("item_features", features, persistent=False)
+        self._build_draws(adjacency)
+
+    def _build_draws(self, adjacency):
+        rows = np.repeat(np.arange(adjacency.shape[0]), np.diff(adjacency.indptr))
+        is_item = np.arange(adjacency.shape[0]) < self.item_num
+        frequency = np.diff(adjacency.indptr) ** NEGATIVE_POWER
+        both_items = is_item[rows] & is_item[adjacency.indices]
+        for name, chosen in (("item", both_items), ("shared", ~is_item[rows])):
+            pairs = np.stack([rows[chosen], adjacency.indices[chosen]])
+            self.register_buffer(f"{name}_pairs", torch.from_numpy(pairs.astype(np.int64)), persistent=False)
+            setattr(self, f"{name}_pair_draw", WeightedDraw(torch.from_numpy(adjacency.data[chosen])))
+        self.item_draw = WeightedDraw(torch.from_numpy(frequency * is_item))
+        self.shared_draw = WeightedDraw(torch.from_numpy(frequency * ~is_item))
+
+    def draw_pairs(self, count: int, kind: str) -> Tensor:
+        """Neighbours [2, P] by weight: two items (``item``), or a shared node and its item (``shared``)."""
+        pairs = getattr(self, f"{kind}_pairs")
+        if pairs.shape[1] == 0:
+            return pairs
+        return pairs[:, getattr(self, f"{kind}_pair_draw")(count)]
+
+
+class CCDR(ItemVectorRecommender):
+    """Items of both domains and what they share as nodes of two graphs; histories recommend as triggers.
+
+    Without ``ccdr_source`` it is the target's graph alone, with the loss between views of its own items.
+    """
+
+    needs_packed = True
+    item_inputs = ("id", "text+id")
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self._read_settings(config)
+        size = config["hidden_size"]
+        graphs, features = self._build_graphs(config, dataset)
+        self.domains = nn.ModuleDict(
+            {
+                name: DomainNodes(adjacency, adjacency.shape[0] - len(graphs.names), graphs.levels, size, table)
+                for name, adjacency, table in zip(("target", "source"), graphs.adjacency, features, strict=False)
+            }
+        )
+        self.register_buffer("aligned", torch.from_numpy(graphs.aligned()), persistent=False)
+        self.kind_embedding = nn.Embedding(1 + len(LEVELS), size)
+        self.feature_projection = nn.Linear(features[0].shape[1], size) if features[0] is not None else None
+        layers = [AGGREGATORS[config["ccdr_aggregator"]](size, config["n_heads"]) for _ in config["ccdr_fan_out"]]
+        self.encoder = GraphEncoder(layers, config["ccdr_fan_out"])
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        decay = torch.tensor(config["ccdr_trigger_decay"]).logit()
+        # What the sigmoids start from where one pair of 1 + K is a true one.
+        self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives)))
+        # Only the softmax over triggers can teach it.
+        self.trigger_decay = nn.Parameter(decay, requires_grad=self.match_loss == "ce")
+        for table in (module for module in self.modules() if isinstance(module, nn.Embedding)):
+            nn.init.normal_(table.weight, std=config["initializer_range"])
+
+    def _read_settings(self, config):
+        for key, choices in (("ccdr_match_loss", MATCH_LOSSES), ("ccdr_aggregator", tuple(AGGREGATORS))):
+            if config[key] not in choices:
+                raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
+        unknown = [level for level in config["ccdr_align"] if level not in LEVELS]
+        if unknown:
+            raise ConfigError(f"ccdr_align names {unknown[0]!r}; choose from {', '.join(LEVELS)}")
+        if not all(type(count) is int and count > 0 for count in config["ccdr_fan_out"]):
+            raise ConfigError(f"ccdr_fan_out must be a list of whole numbers from 1 on, not {config['ccdr_fan_out']}")
+        if not 0 < config["ccdr_trigger_decay"] < 1:
+            raise ConfigError(f"ccdr_trigger_decay must be between 0 and 1, not {config['ccdr_trigger_decay']}")
+        self.match_loss = config["ccdr_match_loss"]
+        self.temperature = config["ccdr_temperature"]
+        self.negatives = config["ccdr_negatives"]
+        self.intra_weight, self.inter_weight = config["ccdr_intra_weight"], config["ccdr_inter_weight"]
+        self.inter_nodes = config["ccdr_inter_nodes"]
+        self.triggers = config["ccdr_triggers"]
+
+    def _build_graphs(self, config, dataset):
+        """The graphs, and the features of each domain's items where they are part of item vectors."""
+        uses_text = config["item_input"] == "text+id"
+        with_features = uses_text or "cluster" in config["ccdr_align"]
+        domains = [target_domain(config, dataset, with_features)]
+        if config["ccdr_source"]:
+            domains.append(
+                source_domain(config, config["ccdr_source"], config["ccdr_source_feature_file"], with_features)
+            )
+        if len({domain.features.shape[1] for domain in domains if with_features}) > 1:
+            raise ConfigError("features of the two domains differ in size; set ccdr_source_feature_file to fit")
+        graphs = build_graphs(
+            domains, config["ccdr_align"], config["ccdr_words"], config["ccdr_clusters"], config["seed"]
+        )
+        self.counts_hash = counts_hash(*graphs.adjacency)
+        _log(graphs, config)
+        if with_features:
+            self.feature_hash = dataset.feature_hash
+        return graphs, [torch.from_numpy(domain.features) if uses_text else None for domain in domains]
+
+    def vectors(self, domain: str, nodes_M: Tensor) -> Tensor:
+        """Vectors [M, D] of nodes before the first layer."""
+        own = self.domains[domain]
+        is_item = nodes_M < own.item_num
+        table = torch.cat([own.item_embedding.weight, own.shared_embedding.weight])
+        vectors = F.embedding(nodes_M, table) + self.kind_embedding(own.kinds[nodes_M])
+        if self.feature_projection is not None:
+            rows = torch.where(is_item, nodes_M, 0)
+            vectors = vectors + self.feature_projection(own.item_features[rows]) * is_item.unsqueeze(1)
+        return self.dropout(vectors)
+
+    def encode_nodes(self, domain: str, *groups: Tensor) -> list[Tensor]:
+        """States of groups of nodes with drawn neighbours; a node has the same state in all groups."""
+        nodes, where = torch.unique(torch.cat([group.flatten() for group in groups]), return_inverse=True)
+        own = self.domains[domain]
+        states = self.encoder(lambda some: self.vectors(domain, some), own.neighbours, nodes)
+        return list(F.embedding(where, states).split([group.numel() for group in groups]))
+
+    def encode_items(self, ids: Tensor | None = None) -> Tensor:
+        """Vectors [N, D] of the target's items, from all neighbours."""
+        own = self.domains["target"]
+        every = torch.arange(len(own.kinds), device=own.kinds.device)
+        vectors = self.encoder.whole(self.vectors("target", every), own.neighbours, own.item_num)
+        return vectors if ids is None else vectors.index_select(0, ids)
+
+    def encode_sequences(self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
+        """Mean [B, D] of the newest items' vectors, each older one by the decay less weight."""
+        return self._trigger_states(item_vectors, *newest_items(item_seq, lengths, self.triggers))
+
+    def _trigger_states(self, item_vectors: Tensor, items_MK: Tensor, known_MK: Tensor) -> Tensor:
+        age_K = torch.arange(items_MK.shape[1], device=items_MK.device)
+        weights_MK = torch.sigmoid(self.trigger_decay) ** age_K * known_MK
+        weights_MK = weights_MK / weights_MK.sum(dim=1, keepdim=True)
+        return torch.einsum("mk,mkd->md", weights_MK, F.embedding(items_MK, item_vectors))
+
+    def calculate_loss(self, batch: PackedBatch) -> tuple[Tensor, ...]:
+        """Its parts, weighted: neighbours in the target and in the source, within the target, between the two.
+
+        The source follows the target's batches: it may be far larger.
+        """
+        parts = [self._match_loss(batch)] if self.match_loss == "ce" else []
+        parts += self._domain_losses("target", batch)
+        if "source" in self.domains:
+            parts += self._domain_losses("source", batch)
+            if self.inter_weight > 0:
+                parts += [self.inter_weight * loss for loss in self.inter_losses().values()]
+        return tuple(parts)
+
+    def _match_loss(self, batch: PackedBatch) -> Tensor:
+        """Softmax over all items of what triggers recommend."""
+        own = self.domains["target"]
+        (item_vectors,) = self.encode_nodes("target", torch.arange(own.item_num, device=own.kinds.device))
+        states_MD = self._trigger_states(item_vectors, *batch.newest_items(self.triggers))
+        return catalogue_cross_entropy(states_MD, item_vectors, batch.targets, True, CHUNK_LOGITS)
+
+    def _domain_losses(self, domain: str, batch: PackedBatch) -> list[Tensor]:
+        """The loss of neighbours (the paper's L_N) and, in the target, that between two views of the same items."""
+        triples = self._draw_triples(domain, batch)
+        items = self._contrasted(batch) if domain == "target" and self.intra_weight > 0 else None
+        groups = [group for triple in triples for group in triple]
+        states = self.encode_nodes(domain, *groups, *([] if items is None else [items]))
+        found = [
+            neighbour_loss(*states[3 * place : 3 * place + 3], positives.unsqueeze(1) == negatives, self.offset)
+            for place, (_, positives, negatives) in enumerate(triples)
+        ]
+        losses = [torch.stack(found).mean()] if found else []
+        if items is not None:
+            (other_view,) = self.encode_nodes(domain, items)
+            kinds = torch.zeros_like(items)
+            losses.append(self.intra_weight * contrast(states[-1], other_view, items, kinds, self.temperature))
+        return losses
+
+    def _draw_triples(self, domain: str, batch: PackedBatch) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Nodes, a neighbour of each, and negatives [K] of the neighbours' kind.
+
+        Pairs of items are the batch's own in the target. The others are drawn, as many as the batch has targets.
+        """
+        own = self.domains[domain]
+        items = own.draw_pairs(len(batch), "item")
+        if domain == "target":
+            items = torch.stack([self._last_items(batch), batch.targets])
+        shared = own.draw_pairs(len(batch), "shared").flip(0)
+        if domain == "target" and self.match_loss == "ce":
+            items = items[:, :0]
+        kinds = ((items, own.item_draw), (shared, own.shared_draw))
+        return [(*pairs, draw(self.negatives)) for pairs, draw in kinds if pairs.shape[1]]
+
+    @staticmethod
+    def _last_items(batch: PackedBatch) -> Tensor:
+        return batch.items.flatten().index_select(0, batch.predicting)
+
+    def _contrasted(self, batch: PackedBatch) -> Tensor:
+        items = self._last_items(batch).unique()
+        return items[torch.randperm(len(items), device=items.device)[:MOST_CONTRASTED]]
+
+    def inter_losses(self) -> dict[str, Tensor]:
+        """Between the domains: ``user`` and ``taxonomy`` nodes with themselves, ``neighbour`` with target items."""
+        drawn = torch.randperm(len(self.aligned), device=self.aligned.device)[: self.inter_nodes]
+        shared_P = self.aligned[drawn]
+        if len(shared_P) == 0:
+            return {}
+        source_P, target_P = (shared_P + self.domains[name].item_num for name in ("source", "target"))
+        near_P = self.domains["target"].neighbours.sample(target_P, 1)[0].squeeze(1)
+        (anchors_PD,) = self.encode_nodes("source", source_P)
+        positives_PD, near_PD = self.encode_nodes("target", target_P, near_P)
+        kinds_P = self.domains["target"].kinds[target_P]
+        is_user = kinds_P == 1 + LEVELS.index("user")
+        losses = {}
+        for name, some in (("user", is_user), ("taxonomy", ~is_user)):
+            if some.any():
+                pair = anchors_PD[some], positives_PD[some]
+                losses[name] = contrast(*pair, shared_P[some], kinds_P[some], self.temperature)
+        losses["neighbour"] = contrast(anchors_PD, near_PD, near_P, torch.zeros_like(near_P), self.temperature)
+        return losses
+
+
+def _log(graphs, config):
+    if not config["ccdr_source"]:
+        getLogger().info("CCDR without ccdr_source: the target's graph alone, %d shared nodes", len(graphs.names))
+        return
+    aligned = graphs.aligned_counts()
+    counts = ", ".join(f"aligned {level}: {count}" for level, count in aligned.items())
+    getLogger().info("CCDR between %s and %s: %s", config["dataset"], config["ccdr_source"], counts)
+    if "user" in config["ccdr_align"] and not aligned["user"]:
+        getLogger().info("aligned users: 0, so the loss between users is off")
