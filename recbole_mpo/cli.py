@@ -18,7 +18,7 @@ commands
   evaluate   metrics of a checkpoint: --checkpoint=FILE
   recommend  top items for histories: --checkpoint=FILE --items=token,token | --histories=FILE [--topk=10]
   merge      MPO checkpoint to a dense UniSRec one: --checkpoint=FILE --output=FILE
-  table      compare runs: RECORD [RECORD ...] [--format=markdown|csv] [--metrics=...] [--mix]
+  table      compare runs: RECORD [RECORD ...] [--format=markdown|csv] [--metrics=...] [--mix] [--published]
   prepare    make a data set's files: NAME (Pantry, OR, ml-100k, ...) [--data_path=dataset] [--raw=FOLDER], from
              your own tables: NAME --interactions=FILE --user=COLUMN --item=COLUMN --time=COLUMN
              [--items=FILE --text=COLUMN,COLUMN], or from prepared sets: NAME --domains=A,B

@@ -6,6 +6,8 @@ from recbole_mpo.errors import ConfigError
 from recbole_mpo.quick_start import evaluate_checkpoint, merge_checkpoint, run
 from recbole_mpo.recommend import Recommender, read_histories
 
+TABLE_FLAGS = ("mix", "published")
+
 
 def _split(arguments: list[str], flags=(), positional=False) -> tuple[dict, set[str], list[str]]:
     """Assignments, bare flags, and positional arguments."""
@@ -79,13 +81,13 @@ def recommend_command(arguments: list[str]) -> int:
 
 def table_command(arguments: list[str]) -> int:
     """``table``: runs side by side."""
-    settings, flags, paths = _split(arguments, ("mix",), positional=True)
-    mix = bool(settings.pop("mix", "mix" in flags))
+    settings, flags, paths = _split(arguments, TABLE_FLAGS, positional=True)
+    chosen = {flag: bool(settings.pop(flag, flag in flags)) for flag in TABLE_FLAGS}
     form, metrics = str(settings.pop("format", "markdown")), _as_list(settings.pop("metrics", None))
     if settings:
         unknown = next(iter(settings))
-        raise ConfigError(f"table has no --{unknown}{suggestion(unknown, ('format', 'metrics', 'mix'))}")
-    print(table.make_table(paths, form=form, metrics=metrics or None, mix=mix), end="")
+        raise ConfigError(f"table has no --{unknown}{suggestion(unknown, ('format', 'metrics', *TABLE_FLAGS))}")
+    print(table.make_table(paths, form=form, metrics=metrics or None, **chosen), end="")
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recbole_mpo.errors import ConfigError
 
-SINGLE = ("overall", "sources")
+SINGLE = ("overall", "sources", "published")
 KINDS = (*SINGLE, "model", "dataset")
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -37,7 +37,7 @@ def property_root() -> Path:
 
 
 def find_property(kind: str, name: str | None = None) -> Path | None:
-    """The settings file of a kind (`overall`, `sources`, `model` or `dataset`) and name; None when there is none.
+    """The file of a kind (of SINGLE, or `model` or `dataset` with a name); None when there is none.
 
     A file in ./properties of the current directory takes the place of the packaged one. Names match in any
     capitalisation, the exact spelling first. Raises ConfigError when the packaged settings are missing.

@@ -3,14 +3,16 @@
 import csv
 import io
 
+from recbole_mpo.config import read_yaml
 from recbole_mpo.errors import ConfigError, RecordError
+from recbole_mpo.property_files import find_property
 from recbole_mpo.record import read_record
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
 FORMATS = ("markdown", "csv")
 
 
-def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False) -> str:
+def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, published: bool = False) -> str:
     """One row per record, in the order given.
 
     Args:
@@ -18,6 +20,7 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False) -
         form: ``markdown`` or ``csv`` (unrounded).
         metrics: metric names; HIT and NDCG at 10 and 50 by default.
         mix: allow records that are not comparable.
+        published: add the MPORec paper's test figures of the same model and data set.
 
     Raises:
         RecordError: no record, or records of different data sets, candidate sets, targets or item inputs.
@@ -31,6 +34,8 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False) -
         _check_comparable(records, paths)
     metrics = [metric.lower() for metric in metrics or METRICS]
     rows = [_row(record, metrics, exact=form == "csv") for record in records]
+    if published:
+        rows = [{**row, **_published(record, metrics)} for row, record in zip(rows, records, strict=True)]
     return _csv(rows) if form == "csv" else _markdown(rows)
 
 
@@ -91,6 +96,16 @@ def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
     row["s/epoch"] = number(record["seconds"].get("per_epoch"), ".1f")
     row["peak MB"] = number(record.get("peak_memory_mb"), ".0f")
     return row
+
+
+def _published(record: dict, metrics) -> dict[str, str]:
+    """Columns of the paper's figures; empty for what the paper does not have, such as a memory."""
+    known = read_yaml(find_property("published"))
+    name = known["stands_for"].get(record["model"], record["model"])
+    is_papers = record["config"].get("memory", "none") == "none"
+    figures = known["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
+    values = dict(zip(known["metrics"], figures, strict=False))
+    return {f"published {metric}": format(values[metric], ".4f") if metric in values else "" for metric in metrics}
 
 
 def _csv(rows: list[dict]) -> str:

@@ -14,11 +14,12 @@ from recbole_mpo.config import UNLISTED_KEYS, parse_value, read_yaml
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROPERTIES = sorted(path for path in (ROOT / "properties").rglob("*.yaml") if path.name != "sources.yaml")
+FACTS = ("sources.yaml", "published.yaml")
+PROPERTIES = sorted(path for path in (ROOT / "properties").rglob("*.yaml") if path.name not in FACTS)
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
-    "format metrics mix page users "
+    "format metrics mix published page users "
     # of prepare
     "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
     "time_format item_column text separator encoding domains".split()

@@ -6,7 +6,9 @@ import io
 
 import pytest
 
+from recbole_mpo.config import read_yaml
 from recbole_mpo.errors import ConfigError, RecordError
+from recbole_mpo.property_files import find_property
 from recbole_mpo.record import write_record
 from recbole_mpo.table import make_table
 
@@ -159,3 +161,30 @@ class TestErrors:
     def test_an_unreadable_record_is_named(self, write):
         with pytest.raises(RecordError, match="record no.json cannot be read"):
             make_table([write(), "no.json"])
+
+
+def test_published_figures_stand_beside_the_same_model_and_data_set(write):
+    paths = [
+        write(dataset="Scientific"),
+        write(dataset="Scientific", model="S3RecFixed"),
+        write(dataset="Scientific", config__memory="covisit"),
+        write(dataset="Scientific", model="Pop"),
+    ]
+    rows = cells(make_table(paths, published=True, metrics=["hit@10", "mrr@10"]))
+    # The paper's table 2.
+    assert [row["published hit@10"] for row in rows] == ["0.1103", "0.0525", "", ""]
+    assert [row["published mrr@10"] for row in rows] == [""] * 4
+    assert "published hit@10" not in cells(make_table(paths))[0]
+
+
+def test_packaged_published_figures_are_the_papers(shared_data):
+    known = read_yaml(find_property("published"))
+    lines = (shared_data.parent / "specs" / "published.csv").read_text(encoding="utf-8").splitlines()[1:]
+    expected = {tuple(line.split(",")[1:4]): float(line.split(",")[4]) for line in lines if line.startswith("2,")}
+    found = {
+        (dataset, model, metric.upper()): value
+        for dataset, models in known["datasets"].items()
+        for model, values in models.items()
+        for metric, value in zip(known["metrics"], values, strict=True)
+    }
+    assert found == expected
