@@ -8,19 +8,27 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | Path):
-    """A binary file that takes the place of ``path`` once it is written without an error."""
+def replacing_path(path: str | Path):
+    """The path of a file beside ``path`` that takes its place once the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        yield temporary
+        os.chmod(temporary, 0o644)  # mkstemp makes it private, and so does safetensors
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing(path: str | Path):
+    """A binary file that takes the place of ``path`` once it is written without an error."""
+    with replacing_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
 
 
 def write_lines(path: str | Path, lines: Iterable[str]):

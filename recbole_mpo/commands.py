@@ -1,7 +1,7 @@
 """What each command of the command line does with its arguments."""
 
 from recbole_mpo import data_commands, demo, table
-from recbole_mpo.config import parse_assignments, suggestion
+from recbole_mpo.config import as_list, parse_assignments, suggestion
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.quick_start import evaluate_checkpoint, merge_checkpoint, run
 from recbole_mpo.recommend import Recommender, read_histories
@@ -24,17 +24,11 @@ def _take(settings: dict, name: str, command: str):
     return settings.pop(name)
 
 
-def _as_list(value) -> list[str]:
-    if value is None:
-        return []
-    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
-
-
 def run_command(arguments: list[str]) -> int:
     """``run``: one experiment."""
     settings, flags, _ = _split(arguments, ("dry_run",))
     model, dataset = _take(settings, "model", "run"), _take(settings, "dataset", "run")
-    files = _as_list(settings.pop("config_files", None))
+    files = as_list(settings.pop("config_files", None))
     resume, record = settings.pop("resume", None), settings.pop("record", None)
     dry_run = bool(settings.pop("dry_run", "dry_run" in flags))
     run(model, dataset, files, settings, dry_run=dry_run, resume=resume, record_path=record)
@@ -83,7 +77,7 @@ def table_command(arguments: list[str]) -> int:
     """``table``: runs side by side."""
     settings, flags, paths = _split(arguments, TABLE_FLAGS, positional=True)
     chosen = {flag: bool(settings.pop(flag, flag in flags)) for flag in TABLE_FLAGS}
-    form, metrics = str(settings.pop("format", "markdown")), _as_list(settings.pop("metrics", None))
+    form, metrics = str(settings.pop("format", "markdown")), as_list(settings.pop("metrics", None))
     if settings:
         unknown = next(iter(settings))
         raise ConfigError(f"table has no --{unknown}{suggestion(unknown, ('format', 'metrics', *TABLE_FLAGS))}")

@@ -132,6 +132,13 @@ def parse_assignments(arguments: list[str]) -> dict:
     return settings
 
 
+def as_list(value) -> list[str]:
+    """The texts of a setting that takes one or several; none where it is empty."""
+    if value is None:
+        return []
+    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
+
+
 def suggestion(name: str, known) -> str:
     """`` (did you mean 'x'?)``, or nothing."""
     by_lower = {str(entry).lower(): entry for entry in known}

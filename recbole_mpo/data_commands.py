@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recbole_mpo.config import suggestion
+from recbole_mpo.config import as_list, suggestion
 from recbole_mpo.data.item_text import read_dataset_text, text_file
 from recbole_mpo.data.prepare.interactions import Recipe
 from recbole_mpo.data.prepare.own import OwnTables
@@ -74,7 +74,7 @@ def _request(settings: dict, data_path: Path) -> Request:
         url,
         settings.get("release"),
         own,
-        tuple(_texts(settings, "domains")),
+        tuple(as_list(settings.get("domains"))),
         _truth(settings, "overwrite", False),
         _truth(settings, "show_progress", True),
     )
@@ -84,7 +84,7 @@ def _own_tables(settings: dict) -> OwnTables:
     missing = [key for key in ("user", "item", "time") if not settings.get(key)]
     if missing:
         raise ConfigError(f"prepare needs --{missing[0]}=COLUMN to read --interactions={settings['interactions']}")
-    fields = _texts(settings, "text")
+    fields = as_list(settings.get("text"))
     if bool(fields) != bool(settings.get("items")) and not fields:
         raise ConfigError(f"prepare needs --text=COLUMN,COLUMN to make texts from --items={settings['items']}")
     form = {key: settings[key] for key in ("separator", "encoding") if settings.get(key)}
@@ -116,11 +116,6 @@ def _refuse_idle(name: str, settings: dict):
     given = [key for key in idle if settings.get(key) is not None]
     if given:
         raise ConfigError(f"--{given[0]} has no meaning for {what}; leave it out")
-
-
-def _texts(settings: dict, key: str) -> list[str]:
-    value = settings.get(key)
-    return [] if value is None else [str(entry) for entry in (value if isinstance(value, list) else [value])]
 
 
 def _whole(settings: dict, key: str, default: int) -> int:

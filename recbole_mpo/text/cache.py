@@ -9,8 +9,6 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +16,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from recbole_mpo import __version__
+from recbole_mpo.atomic import replacing_path
 from recbole_mpo.errors import FeatureError
 from recbole_mpo.text.matrix import MATRIX_KEY, feature_hash, read_safetensors
 
@@ -121,23 +120,9 @@ def save_cached(folder: Path, name: str, identity: dict[str, Any], features: np.
         "features_sha256": feature_hash(features),
         "created_by": f"recbole_mpo {__version__}",
     }
-    with _replacing(folder / f"{name}.safetensors") as temporary:
+    with replacing_path(folder / f"{name}.safetensors") as temporary:
         save_file({MATRIX_KEY: features}, temporary)
-    with _replacing(folder / f"{name}.json") as temporary:
+    with replacing_path(folder / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for leftover in folder.glob(f"{name}.{'[0-9a-f]' * 16}.partial"):
         leftover.unlink(missing_ok=True)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place in one step; readers never see half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        yield temporary
-        os.chmod(temporary, mode)  # safetensors writes files that only their owner may read
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

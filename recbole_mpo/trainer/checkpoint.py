@@ -4,7 +4,6 @@ RecBole pickles its Config object into checkpoints, which ``torch.load`` refuses
 pickle runs code. Here a checkpoint is a dict of tensors, numbers, strings and lists.
 """
 
-import os
 import pickle
 import random
 import zipfile
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_mpo.atomic import replacing
 from recbole_mpo.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -26,13 +26,10 @@ def save_checkpoint(state: dict, path: str | Path):
     Raises:
         CheckpointError: the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        torch.save({"format_version": FORMAT_VERSION, **state}, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            torch.save({"format_version": FORMAT_VERSION, **state}, file)
     except (OSError, RuntimeError) as problem:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"checkpoint {path} cannot be written: {problem}") from problem
 
 

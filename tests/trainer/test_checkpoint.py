@@ -34,7 +34,7 @@ def test_a_crash_while_writing_keeps_the_former_file(tmp_path, monkeypatch):
     checkpoint.save_checkpoint({"state_dict": {}, "epoch": 1}, path)
 
     def torn(state, file):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", torn)
