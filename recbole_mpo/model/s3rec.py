@@ -81,8 +81,8 @@ class S3RecFixed(SASRecCE):
     def _attribute_loss(self, name: str, states_PD: Tensor, items_P: Tensor) -> tuple[Tensor, int]:
         logits_PF = self.heads[name](states_PD) @ self.attribute_embedding.weight.t()
         wanted_PF = self.attributes[items_P].to(logits_PF.dtype)
-        loss = F.binary_cross_entropy_with_logits(logits_PF, wanted_PF, reduction="sum")
-        return loss / max(1, len(self.attribute_names)), len(items_P)
+        # Summed over attributes as in the published code: the weights of the objectives are meant for that.
+        return F.binary_cross_entropy_with_logits(logits_PF, wanted_PF, reduction="sum"), len(items_P)
 
     def _item_loss(self, states_PD: Tensor, items_P: Tensor, others_P: Tensor) -> tuple[Tensor, int]:
         queries_PD = self.heads["mip"](states_PD)
