@@ -1,0 +1,129 @@
+"""Dilated causal convolutions over packed sequences, with a token behind some prefixes, and patches that adapt them.
+
+Sources: Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation" (NextItNet), WSDM 2019;
+Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation" (PeterRec),
+SIGIR 2020.
+
+Shapes: R rows, L length of a row, P = R * L places of items, W tokens, S = P + W states, D hidden, K kernel size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PATCH_FORMS = ("serial", "parallel")
+
+
+class Predecessors:
+    """Where each state finds what stands some steps before it in its own sequence.
+
+    A row may hold several sequences one after another. A token stands one place behind the prefix it belongs to, so
+    what it finds are items: no state sees a token but the token itself.
+
+    Args:
+        positions_RL: position of each place within its sequence.
+        ends_W: the places at which the prefixes with a token end.
+    """
+
+    def __init__(self, positions_RL: Tensor, ends_W: Tensor | None = None):
+        self.length = positions_RL.shape[1]
+        self.positions_S = positions_RL.flatten()
+        self.places_S = torch.arange(len(self.positions_S), device=positions_RL.device)
+        self.item_count = len(self.places_S)
+        if ends_W is not None:
+            self.positions_S = torch.cat([self.positions_S, self.positions_S.index_select(0, ends_W) + 1])
+            self.places_S = torch.cat([self.places_S, ends_W + 1])
+
+    def gather(self, x_PD: Tensor, steps: int) -> Tensor:
+        """Rows [S, D] of what stands ``steps`` before each state; zero before its sequence begins."""
+        exists_S = self.positions_S >= steps
+        rows_SD = F.embedding((self.places_S - steps).clamp(min=0), x_PD)
+        return rows_SD * exists_S.to(x_PD.dtype).unsqueeze(1)
+
+
+class CausalConvolution(nn.Module):
+    """``nn.Conv1d`` of D channels, its input padded with zeros on the left, so that no state sees a later one.
+
+    Parameters have Conv1d's names and shapes: weight [D, D, K], bias [D].
+    """
+
+    def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
+        super().__init__()
+        self.kernel_size, self.dilation = kernel_size, dilation
+        self.weight = nn.Parameter(torch.empty(hidden_size, hidden_size, kernel_size).normal_(std=0.02))
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(self, states_SD: Tensor, before: Predecessors) -> Tensor:
+        *older, newest = self.weight.unbind(dim=2)
+        result_SD = F.linear(states_SD, newest, self.bias)
+        items_PD = states_SD[: before.item_count]
+        for back, weight in enumerate(reversed(older), start=1):
+            steps = back * self.dilation
+            if steps <= before.length:
+                # Projected first: a token's older taps are then projections that exist already.
+                result_SD = result_SD + before.gather(F.linear(items_PD, weight), steps)
+        return result_SD
+
+
+class Patch(nn.Module):
+    """A bottleneck beside a convolution, ``y + W_up gelu(W_down h + b) + b'``.
+
+    ``serial``: h is the convolution's output y; ``parallel``: its input. With W_up and b' zero it changes nothing.
+    """
+
+    def __init__(self, hidden_size: int, width: int, form: str):
+        super().__init__()
+        if form not in PATCH_FORMS:
+            raise ValueError(f"the form of a patch is one of {', '.join(PATCH_FORMS)}, not {form!r}")
+        self.form = form
+        self.down = nn.Linear(hidden_size, width)
+        self.up = nn.Linear(width, hidden_size)
+
+    def forward(self, inputs_SD: Tensor, outputs_SD: Tensor) -> Tensor:
+        seen_SD = outputs_SD if self.form == "serial" else inputs_SD
+        return outputs_SD + self.up(F.gelu(self.down(seen_SD)))
+
+
+class ResidualBlock(nn.Module):
+    """NextItNet's block (b): ``E + ReLU(LN(DC_2l(ReLU(LN(DC_l(E))))))``, DC_l a causal convolution of dilation l."""
+
+    def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
+        super().__init__()
+        self.conv1 = CausalConvolution(hidden_size, kernel_size, dilation)
+        self.ln1 = nn.LayerNorm(hidden_size, eps=1e-8)
+        self.conv2 = CausalConvolution(hidden_size, kernel_size, 2 * dilation)
+        self.ln2 = nn.LayerNorm(hidden_size, eps=1e-8)
+
+    def forward(self, states_SD: Tensor, before: Predecessors, patches: Sequence[Patch] | None = None) -> Tensor:
+        """States [S, D]; the two ``patches`` act between a convolution and its normalisation."""
+        hidden_SD = states_SD
+        for number, (convolution, norm) in enumerate(((self.conv1, self.ln1), (self.conv2, self.ln2))):
+            convolved_SD = convolution(hidden_SD, before)
+            if patches is not None:
+                convolved_SD = patches[number](hidden_SD, convolved_SD)
+            hidden_SD = F.relu(norm(convolved_SD))
+        return states_SD + hidden_SD
+
+
+class DilatedConvolutions(nn.Module):
+    """A stack of :class:`ResidualBlock`, one for each of ``dilations``."""
+
+    def __init__(self, hidden_size: int, kernel_size: int, dilations: Sequence[int]):
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
+
+    def forward(
+        self, states_SD: Tensor, before: Predecessors, patches: Sequence[Sequence[Patch]] | None = None
+    ) -> Tensor:
+        """States [S, D] after the last block.
+
+        Args:
+            states_SD: items, then tokens, as ``before`` counts them.
+            before: built from the positions of the batch.
+            patches: two a block.
+        """
+        for number, block in enumerate(self.blocks):
+            states_SD = block(states_SD, before, None if patches is None else patches[number])
+        return states_SD
