@@ -43,7 +43,7 @@ LEAST = {
     "initializer_range": 0,
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"), 1),
     **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
-    **dict.fromkeys(("sampled_items", "item_chunk", "pretrain_batch_size"), 1),
+    **dict.fromkeys(("sampled_items", "item_chunk", "pretrain_batch_size", "patch_reduction"), 1),
     **dict.fromkeys(("memory_factor", "memory_lr_multiplier", "pretrain_epochs"), 0),
     **dict.fromkeys(("ccdr_words", "ccdr_clusters", "ccdr_negatives", "ccdr_inter_nodes", "ccdr_triggers"), 1),
     **dict.fromkeys(("ccdr_intra_weight", "ccdr_inter_weight"), 0),

@@ -64,10 +64,16 @@ def _check_model_takes(spec: ModelSpec, config: MPOConfig):
 
 @dataclass
 class Experiment:
-    """The parts of one run, each made on first use."""
+    """The parts of one run, each made on first use.
+
+    Attributes:
+        spec, config: the model's classes and the settings.
+        is_restored: a checkpoint's weights take the place of those the model starts with.
+    """
 
     spec: ModelSpec
     config: MPOConfig
+    is_restored: bool = False
 
     @classmethod
     def of(cls, model: str, dataset: str, config_files=(), overrides=None, prepares=False) -> "Experiment":
@@ -82,7 +88,8 @@ class Experiment:
             raise CheckpointError(f"checkpoint {path} holds weights but no settings; give it as --init_from")
         # The checkpoint holds every weight; where its run once started from is no longer needed.
         settings = {**state["config"], "init_from": None, **(overrides or {})}
-        experiment = cls.of(state["model"], state["config"]["dataset"], (), settings)
+        parts = make_config(state["model"], state["config"]["dataset"], (), settings)
+        experiment = cls(*parts, is_restored=True)
         checkpoint.check_identity(state, experiment.model, path)
         checkpoint.load_weights(experiment.model, state["state_dict"], path)
         experiment.model.load_other_parameter(state.get("other_parameter"))
@@ -149,6 +156,8 @@ class Experiment:
         model.item_hash = self.item_hash
         if self.config["init_from"]:
             self._start_from(model, self.config["init_from"])
+        elif not self.is_restored and hasattr(model, "check_fresh_start"):
+            model.check_fresh_start()
         freeze(model, self.config["freeze"])
         return model.to(self.config["device"])
 
@@ -166,10 +175,16 @@ class Experiment:
             raise ConfigError(f"the training settings do not fit together: {problem}") from problem
 
     def _start_from(self, model, path):
-        """Weights of a checkpoint, dense or MPO; id tables belong to one data set and stay as initialised."""
-        weights, own = checkpoint.load_checkpoint(path)["state_dict"], model.state_dict()
-        weights = {name: value for name, value in weights.items() if not name.startswith(ITEM_TABLES)}
-        weights.update({name: own[name] for name in own if name.startswith(ITEM_TABLES)})
+        """Weights of a checkpoint, dense or MPO; what belongs to one data set or stage stays as initialised.
+
+        A model can name weights of that kind (``fresh_weights``), and take over others than by name (``carry_over``).
+        """
+        state, own = checkpoint.load_checkpoint(path), model.state_dict()
+        kept = (*ITEM_TABLES, *getattr(model, "fresh_weights", ()))
+        weights = {name: value for name, value in state["state_dict"].items() if not name.startswith(kept)}
+        weights.update({name: own[name] for name in own if name.startswith(kept)})
+        if hasattr(model, "carry_over"):
+            weights.update(model.carry_over(state, path))
         checkpoint.load_weights(model, weights, path)
 
     def statistics(self) -> dict:

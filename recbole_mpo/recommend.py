@@ -157,7 +157,7 @@ def _with_text_only(features, tokens: list[str], model) -> tuple[list[str], torc
 
     Those without usable text (features all zero) are left out: nothing is known of them.
     """
-    if model.item_input != "text":
+    if not model.scores_text_alone:
         return tokens, None
     extra = torch.from_numpy(features.text_only_features).to(model.item_features.device)
     return tokens + [features.item_text.tokens[row] for row in features.text_only], extra

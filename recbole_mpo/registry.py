@@ -17,6 +17,7 @@ from recbole_mpo.model.ccdr import CCDR
 from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
 from recbole_mpo.model.lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
+from recbole_mpo.model.peterrec import PeterRec
 from recbole_mpo.model.s3rec import S3RecFixed
 from recbole_mpo.model.sasrec import SASRecCE
 from recbole_mpo.model.unisrec import UniSRec
@@ -56,6 +57,7 @@ OWN_MODELS = {
         _own("MPORecExpand", MPORecExpand),
         _own("LoRA", LoRA),
         _own("SASRecCE", SASRecCE),
+        _own("PeterRec", PeterRec),
         _own("S3RecFixed", S3RecFixed, PretrainingTrainer),
         _own("BERT4RecFair", BERT4RecFair, RunTrainer),
         _own("CCDR", CCDR, ItemVectorTrainer),

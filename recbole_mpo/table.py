@@ -73,10 +73,22 @@ def _label(record: dict) -> str:
     config, name = record["config"], record["model"]
     if name == "MPORecExpand" or config.get("mpo_strategy") == "expand":
         name = f"{name} (t = {config.get('mpo_expand') or 2})"
+    if name == "PeterRec":
+        name = _peterrec(record["item_input"], config)
     if config.get("memory") == "covisit":
         name += " + memory"
     name = str(config.get("run_label") or name)
     return name if record["status"] == "completed" else f"{name} [{record['status']}]"
+
+
+def _peterrec(item_input: str, config: dict) -> str:
+    """The stage or what is trained; and the input, where text is read, which the published model does not."""
+    details = ["pretrain"]
+    if config["train_stage"].lower() == "finetune":
+        mode = config["finetune_mode"]
+        details = [config["patch_form"] if mode.lower() == "peterrec" else mode]
+        details += [] if config["cls_token"] else ["last item"]
+    return f"PeterRec{'-text' if item_input == 'text' else ''} ({', '.join(details)})"
 
 
 def _row(record: dict, metrics, exact: bool) -> dict[str, str]:

@@ -32,6 +32,12 @@ RECORD = {
     "peak_memory_mb": 512.4,
     "config": {"eval_args": EVAL_ARGS, "mpo_expand": None, "run_label": None},
 }
+PETERREC = {
+    "config__train_stage": "finetune",
+    "config__finetune_mode": "peterrec",
+    "config__patch_form": "serial",
+    "config__cls_token": True,
+}
 
 
 @pytest.fixture
@@ -94,6 +100,12 @@ def test_metrics_are_chosen_in_any_capitalisation_and_missing_ones_left_blank(wr
         ({"model": "MPORec", "config__mpo_strategy": "expand", "config__mpo_expand": 6}, "MPORec (t = 6)"),
         ({"model": "MPORecLight"}, "MPORecLight"),
         ({"config__memory": "covisit"}, "MPORec + memory"),
+        ({"model": "PeterRec", **PETERREC, "config__train_stage": "pretrain"}, "PeterRec-text (pretrain)"),
+        ({"model": "PeterRec", **PETERREC}, "PeterRec-text (serial)"),
+        ({"model": "PeterRec", **PETERREC, "config__patch_form": "parallel"}, "PeterRec-text (parallel)"),
+        ({"model": "PeterRec", **PETERREC, "config__finetune_mode": "FineCLS"}, "PeterRec-text (FineCLS)"),
+        ({"model": "PeterRec", **PETERREC, "config__cls_token": False}, "PeterRec-text (serial, last item)"),
+        ({"model": "PeterRec", **PETERREC, "item_input": "id"}, "PeterRec (serial)"),
         ({"config__run_label": "mine"}, "mine"),
         ({"config__run_label": 2024}, "2024"),
         ({"model": "MPORecExpand", "config__run_label": "mine"}, "mine"),

@@ -94,18 +94,21 @@ class TextSequentialRecommender(ItemVectorRecommender):
         if self.uses_text:
             self.register_buffer("item_features", dataset.item_features(), persistent=False)
             self.feature_hash = dataset.feature_hash
-            self.moe_adaptor = MoEAdaptor(
-                self.item_features.shape[1],
-                self.hidden_size,
-                config["n_exps"],
-                config["adaptor_dropout_prob"],
-                config["noisy_gating"],
-            )
+            self._build_adaptor(config, self.item_features.shape[1])
             if self.item_input == "text":
                 has_no_features = ~self.item_features.any(dim=1)
         self.register_buffer("has_no_features", has_no_features, persistent=False)
         if self.item_input != "text":
             self.item_embedding = nn.Embedding(self.n_items, self.hidden_size, padding_idx=0)
+
+    def _build_adaptor(self, config, feature_size: int):
+        self.moe_adaptor = MoEAdaptor(
+            feature_size,
+            self.hidden_size,
+            config["n_exps"],
+            config["adaptor_dropout_prob"],
+            config["noisy_gating"],
+        )
 
     def _build_sequence_encoder(self, config):
         self.position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
@@ -135,6 +138,11 @@ class TextSequentialRecommender(ItemVectorRecommender):
         """Whether item vectors are computed from text features."""
         return self.item_input != "id"
 
+    @property
+    def scores_text_alone(self) -> bool:
+        """Whether an item that has text and no id can be recommended."""
+        return self.item_input == "text"
+
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
         """Vectors [N, D] of all items, or [len(ids), D] of the given ones.
 
@@ -147,7 +155,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
         gradient, and for ``loss: chunked``, which encodes a chunk again, with the same noise, in the backward pass.
         """
         count = self.n_items if ids is None else len(ids)
-        merged = self.moe_adaptor.merge() if self.uses_text else None
+        merged = self._merged_adaptor()
         recomputes = self.loss == "chunked" and torch.is_grad_enabled()
         size = self.item_chunk if recomputes or not torch.is_grad_enabled() else count
         if count <= size:
@@ -158,9 +166,13 @@ class TextSequentialRecommender(ItemVectorRecommender):
         encode = partial(checkpoint, self._encode_rows, use_reentrant=False) if recomputes else self._encode_rows
         return torch.cat([encode(chunk if ids is None else ids[chunk], merged) for chunk in chunks])
 
+    def _merged_adaptor(self):
+        """What :meth:`encode_features` needs to be computed once alone, however many chunks of items there are."""
+        return self.moe_adaptor.merge() if self.uses_text else None
+
     def _encode_rows(self, rows: slice | Tensor, merged) -> Tensor:
         vectors_ND = self._item_vectors(rows, merged)
-        has_features = ~_take(self.has_no_features, rows)
+        has_features = ~take(self.has_no_features, rows)
         is_pad = torch.zeros_like(has_features)
         if isinstance(rows, Tensor):
             is_pad = rows == 0
@@ -171,9 +183,9 @@ class TextSequentialRecommender(ItemVectorRecommender):
 
     def _item_vectors(self, rows: slice | Tensor, merged) -> Tensor:
         if not self.uses_text:
-            return _take(self.item_embedding.weight, rows)
-        vectors_ND = self.encode_features(_take(self.item_features, rows), merged)
-        return vectors_ND if self.item_input == "text" else vectors_ND + _take(self.item_embedding.weight, rows)
+            return take(self.item_embedding.weight, rows)
+        vectors_ND = self.encode_features(take(self.item_features, rows), merged)
+        return vectors_ND if self.item_input == "text" else vectors_ND + take(self.item_embedding.weight, rows)
 
     def encode_features(self, features_NF: Tensor, merged=None) -> Tensor:
         """Vectors [N, D] of text features alone, for items that may have no id."""
@@ -281,6 +293,6 @@ class TextSequentialRecommender(ItemVectorRecommender):
         return self._predicting_states(item_vectors, packed.items, packed)
 
 
-def _take(table: Tensor, rows: slice | Tensor) -> Tensor:
+def take(table: Tensor, rows: slice | Tensor) -> Tensor:
     """Rows of a table; a slice is a view. Unlike ``table[rows]`` its backward pass is deterministic on a CPU."""
     return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)

@@ -8,6 +8,7 @@ from recbole_mpo.layers.mpo import MPOLinear
 # The first prefix that fits names a parameter's group.
 GROUP_PREFIXES = {
     "moe_adaptor.": "adaptor",
+    "text_projection.": "adaptor",
     "trm_encoder.": "encoder",
     "position_embedding.": "positions",
     "LayerNorm.": "layer_norm",
@@ -15,6 +16,10 @@ GROUP_PREFIXES = {
     "memory.": "memory",
     "domains.": "nodes",
     "encoder.": "aggregator",
+    "convolutions.": "convolutions",
+    "patches.": "patches",
+    "cls_vector": "cls",
+    "head.": "head",
 }
 
 
