@@ -143,7 +143,7 @@ class Experiment:
         if self.dataset.item_num > LARGE_CATALOGUE:
             give_back_freed_memory()
         try:
-            model = self.spec.model_class(self.config, self.splits[0])
+            model = self.spec.build(self.config, self.splits[0])
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
             raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
         model.item_hash = self.item_hash
