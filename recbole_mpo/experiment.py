@@ -24,6 +24,8 @@ from recbole_mpo.trainer.strategies import freeze
 CHOICES = {
     "train_mode": ("packed", "pairwise"),
     "eval_mode": ("ranks", "recbole"),
+    "loss_type": ("CE", "BPR"),
+    "train_stage": ("pretrain", "finetune"),
 }
 # Items from which on memory is worth more than the time that keeping it saves.
 LARGE_CATALOGUE = 1 << 17

@@ -73,11 +73,13 @@ def recboles_parts(name, data_path, monkeypatch, **changes):
         "metric_decimal_place": 12,
         **changes,
     }
+    # Before RecBole's Config imports it, which would turn on autograd's anomaly detection.
+    model_class = getattr(sequential_models(), name)
     config = Config(model=name, dataset="cut", config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     loaders = data_preparation(config, create_dataset(config))
     init_seed(config["seed"], config["reproducibility"])
-    model = getattr(sequential_models(), name)(config, loaders[0].dataset).to(config["device"])
+    model = model_class(config, loaders[0].dataset).to(config["device"])
     return config, loaders, model
 
 
