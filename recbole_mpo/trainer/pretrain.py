@@ -3,6 +3,7 @@
 from logging import getLogger
 from pathlib import Path
 
+import torch
 from recbole.utils import init_seed
 
 from recbole_mpo.model.recbole_s3rec import begin_fine_tuning, pretraining_epochs
@@ -63,7 +64,9 @@ class PretrainingTrainer(PretrainingMixin, MPOTrainer):
         return train_data.of_histories(self.model.pretrain_batch_size, self.model.max_seq_length)
 
     def _pretraining_loss(self, batch):
-        return self.model.pretraining_loss(batch)
+        # RecBole's mixed precision would be float16 here.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.model.pretraining_loss(batch)
 
 
 class S3RecTrainer(PretrainingMixin, RunTrainer):
