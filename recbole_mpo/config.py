@@ -44,13 +44,13 @@ LEAST = {
     **dict.fromkeys(("train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"), 1),
     **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
     **dict.fromkeys(("sampled_items", "item_chunk", "pretrain_batch_size", "patch_reduction"), 1),
-    **dict.fromkeys(("memory_factor", "memory_lr_multiplier", "pretrain_epochs"), 0),
+    **dict.fromkeys(("memory_factor", "memory_lr_multiplier", "pretrain_epochs", "save_step"), 0),
     **dict.fromkeys(("ccdr_words", "ccdr_clusters", "ccdr_negatives", "ccdr_inter_nodes", "ccdr_triggers"), 1),
     **dict.fromkeys(("ccdr_intra_weight", "ccdr_inter_weight"), 0),
 }
 # Names, tokens and paths, taken as they are written: 007 is no number and a comma no list.
 TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories", "run_label"}
-TEXT_KEYS |= {"data_path", "cache_dir", "checkpoint_dir", "feature_file", "init_from", "text_encoder"}
+TEXT_KEYS |= {"data_path", "cache_dir", "checkpoint_dir", "feature_file", "init_from", "pre_model_path", "text_encoder"}
 TEXT_KEYS |= {"interactions", "user", "item", "time", "item_column", "time_format", "separator", "encoding"}
 TEXT_KEYS |= {"ccdr_source", "ccdr_source_feature_file"}
 TEXT_KEYS |= {"raw", "source_url", "release", "page"}
@@ -320,6 +320,12 @@ class MPOConfig(Config):
         """Sets what no property file, config file or command line has set."""
         if self.external_config_dict.get(key) is None and self._property_settings.get(key) is None:
             self.final_config_dict[key] = value
+
+    def with_values(self, **values) -> "MPOConfig":
+        """A copy for a part of the run to which other values apply."""
+        changed = copy.copy(self)
+        changed.final_config_dict = {**self.final_config_dict, **values}
+        return changed
 
     def plain(self) -> dict:
         """What a run was given, as plain data for JSON and checkpoints; ``data_path`` as the user wrote it."""

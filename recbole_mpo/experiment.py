@@ -24,6 +24,7 @@ from recbole_mpo.trainer.strategies import freeze
 CHOICES = {
     "train_mode": ("packed", "pairwise"),
     "eval_mode": ("ranks", "recbole"),
+    "loss_type": ("CE", "BPR"),
 }
 # Items from which on memory is worth more than the time that keeping it saves.
 LARGE_CATALOGUE = 1 << 17
@@ -150,7 +151,7 @@ class Experiment:
         if self.dataset.item_num > LARGE_CATALOGUE:
             give_back_freed_memory()
         try:
-            model = self.spec.model_class(self.config, self.splits[0])
+            model = self.spec.build(self.config, self.splits[0])
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
             raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
         model.item_hash = self.item_hash

@@ -133,6 +133,7 @@ def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | N
         "epochs_run": len(trainer.history),
         "hit_epoch_limit": len(trainer.history) >= config["epochs"],
         "history": trainer.history,
+        **({"pretraining": trainer.pretraining} if trainer.pretraining else {}),
         "seconds": {**trainer.mean_seconds(), "test": time.perf_counter() - begin},
     }
 

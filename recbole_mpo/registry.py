@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import recbole.data.dataset as recbole_datasets
-import recbole.trainer as recbole_trainers
 from recbole.data.dataset import SequentialDataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_mpo.config import suggestion
+from recbole_mpo.data.attributes import AttributeDataset
 from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.bert4rec import BERT4RecFair
@@ -18,28 +18,31 @@ from recbole_mpo.model.counts import CoVisit, Pop, TextKNN
 from recbole_mpo.model.lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.peterrec import PeterRec
+from recbole_mpo.model.recbole_s3rec import build_s3rec
 from recbole_mpo.model.s3rec import S3RecFixed
 from recbole_mpo.model.sasrec import SASRecCE
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
-from recbole_mpo.trainer.trainer import (
-    CountingTrainer,
-    ItemVectorTrainer,
-    MPOTrainer,
-    PretrainingTrainer,
-    RunTrainer,
-    RunTrainerMixin,
-)
+from recbole_mpo.trainer.pretrain import PretrainingTrainer, S3RecTrainer
+from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, MPOTrainer, RunTrainer
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's canonical name and the classes that make up its run."""
+    """A model's canonical name and the classes that make up its run.
+
+    ``builder(config, dataset)`` makes the model where that takes more than its class.
+    """
 
     name: str
     model_class: type
     trainer_class: Callable
     dataset_class: type
+    builder: Callable | None = None
+
+    def build(self, config, dataset):
+        """The model."""
+        return (self.builder or self.model_class)(config, dataset)
 
 
 def _own(name: str, model_class: type, trainer_class: Callable = MPOTrainer) -> ModelSpec:
@@ -101,12 +104,9 @@ def find_model(name: str) -> ModelSpec:
 
 
 def _recbole_spec(name: str) -> ModelSpec:
-    """RecBole finds a model's own trainer and data set by name; so does this, with safe files mixed in."""
-    trainer = getattr(recbole_trainers, f"{name}Trainer", None)
+    """RecBole finds a model's own data set by name; so does this, with its own reader mixed in."""
+    model_class = getattr(sequential_models(), name)
+    if name == "S3Rec":
+        return ModelSpec(name, model_class, S3RecTrainer, AttributeDataset, build_s3rec)
     dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)
-    return ModelSpec(
-        name,
-        getattr(sequential_models(), name),
-        RunTrainer if trainer is None else type(f"Run{name}Trainer", (RunTrainerMixin, trainer), {}),
-        type(f"Reading{dataset.__name__}", (ReadingMixin, dataset), {}),
-    )
+    return ModelSpec(name, model_class, RunTrainer, type(f"Reading{dataset.__name__}", (ReadingMixin, dataset), {}))

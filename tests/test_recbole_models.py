@@ -10,14 +10,17 @@ from recbole_mpo.errors import CheckpointError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.quick_start import evaluate_checkpoint, run
 from recbole_mpo.record import read_record
+from recbole_mpo.trainer.trimming import TRIMMED_MODELS
 
 SMALL = {
     "SASRec": {"hidden_size": 16, "inner_size": 16},
     "GRU4Rec": {"hidden_size": 16, "embedding_size": 16},
     "BERT4Rec": {"hidden_size": 16, "inner_size": 16},
+    "S3Rec": {"hidden_size": 16, "inner_size": 16},
 }
 SHARED = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "train_batch_size", "seed")
 NAMES = pytest.mark.parametrize("name", SMALL)
+TRIMMED = pytest.mark.parametrize("name", TRIMMED_MODELS)
 
 
 @pytest.fixture
@@ -127,7 +130,7 @@ def test_a_checkpoint_of_another_model_is_refused(settings):
         run("SASRec", "tiny", (), settings("SASRec", init_from=str(folder_of(record) / "best.pth")))
 
 
-@NAMES
+@TRIMMED
 def test_trimmed_batches_train_and_rank_alike(settings, name):
     dropout = ("dropout_prob",) if name == "GRU4Rec" else ("hidden_dropout_prob", "attn_dropout_prob")
     quiet = {**dict.fromkeys(dropout, 0.0), "epochs": 2}

@@ -5,15 +5,16 @@ import sys
 
 import pytest
 import torch
-from recbole.trainer import S3RecTrainer
 
+from recbole_mpo.data.attributes import AttributeDataset
 from recbole_mpo.data.dataset import ReadingMixin, TextSequenceDataset
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.recbole_globals import sequential_models
 from recbole_mpo.registry import OWN_MODELS, find_model, recbole_model_names
-from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer, RunTrainerMixin
+from recbole_mpo.trainer.pretrain import S3RecTrainer
+from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,10 @@ def test_recboles_models_resolve_and_get_safe_files(alias, name):
     assert spec.trainer_class is RunTrainer and issubclass(spec.dataset_class, ReadingMixin)
 
 
-def test_a_model_with_its_own_trainer_keeps_it():
-    trainer = find_model("S3Rec").trainer_class
-    assert issubclass(trainer, S3RecTrainer) and issubclass(trainer, RunTrainerMixin)
-    assert trainer.__mro__.index(RunTrainerMixin) < trainer.__mro__.index(S3RecTrainer)
+def test_recboles_s3rec_runs_both_stages_on_attributes_from_text():
+    spec = find_model("s3rec")
+    assert spec.model_class is sequential_models().S3Rec
+    assert (spec.trainer_class, spec.dataset_class) == (S3RecTrainer, AttributeDataset)
 
 
 def test_recboles_names_are_its_sequential_models():

@@ -10,13 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mpo.data.item_features import text_path
-from recbole_mpo.data.item_text import texts_of
+from recbole_mpo.data.attributes import load_item_attributes
 from recbole_mpo.data.loader import HistoryBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.model.bert4rec import draw_masks
 from recbole_mpo.model.sasrec import SASRecCE
-from recbole_mpo.text.attributes import item_attributes
 
 OBJECTIVES = ("aap", "mip", "map", "sp")
 
@@ -38,9 +36,7 @@ class S3RecFixed(SASRecCE):
         self.objective_weights = {name: config[f"{name}_weight"] for name in OBJECTIVES}
         if not 0 < self.mask_ratio < 1 or min(self.objective_weights.values()) < 0:
             raise ConfigError("mask_ratio must be between 0 and 1, and aap_, mip_, map_ and sp_weight from 0 on")
-        names, table = item_attributes(texts_of(text_path(config), dataset.field2id_token[dataset.iid_field]))
-        if not names:
-            raise ConfigError(f"{text_path(config)} gives no attribute that five items share; S3RecFixed needs some")
+        names, table = load_item_attributes(config, dataset.field2id_token[dataset.iid_field])
         self.attribute_names = names
         self.register_buffer("attributes", torch.from_numpy(table.toarray()), persistent=False)
         hidden = self.hidden_size

@@ -35,6 +35,7 @@ class RunTrainerMixin:
         self.saved_model_file = str(self.run_dir / "best.pth")
         self.last_file = self.run_dir / "last.pth"
         self.history: list[dict] = []
+        self.pretraining: list[dict] = []
         self.train_loader = None
         self.is_finished = False
 
@@ -100,6 +101,7 @@ class RunTrainerMixin:
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": None if best is None else {key: float(best[key]) for key in best},
             "history": self.history,
+            "pretraining": self.pretraining,
             "rng": checkpoint.rng_state(self.device),
             "loader_rng": self._loader_generator_state(),
         }
@@ -125,6 +127,7 @@ class RunTrainerMixin:
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.history = state["history"]
+        self.pretraining = state.get("pretraining", [])
         self.is_finished = self.cur_step > self.stopping_step or self.start_epoch >= self.epochs
         if state["loader_rng"] is not None:
             self.train_loader.generator.set_state(state["loader_rng"])
@@ -282,33 +285,3 @@ class MPOTrainer(ItemVectorTrainer):
     def _ranking(self):
         with merged(self.model), super()._ranking() as rank:
             yield rank
-
-
-class PretrainingTrainer(MPOTrainer):
-    """Pre-trains a model on its own objectives before the run proper, and keeps what came of it."""
-
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Pre-training, then as ever; a run that is resumed has it behind it."""
-        if self.start_epoch == 0 and self.model.pretrain_epochs:
-            self._pretrain(train_data, saved)
-            # What Adam remembers of the other loss is of no use to this one.
-            self.optimizer = self._build_optimizer()
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
-
-    def _pretrain(self, train_data, saved: bool):
-        model, loader = self.model, train_data.of_histories(self.model.pretrain_batch_size, self.model.max_seq_length)
-        optimizer = self._build_optimizer()
-        for epoch in range(model.pretrain_epochs):
-            loader.set_epoch(epoch)
-            model.train()
-            total = 0.0
-            for batch in loader:
-                optimizer.zero_grad()
-                loss = model.pretraining_loss(batch.to(self.device))
-                self._check_nan(loss)
-                loss.backward()
-                optimizer.step()
-                total += loss.item()
-            getLogger().info("pre-training %d [loss: %.4f]", epoch, total / len(loader))
-        if saved:
-            checkpoint.save_checkpoint({"state_dict": model.state_dict()}, self.run_dir / "pretrained.pth")

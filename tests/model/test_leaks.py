@@ -15,7 +15,7 @@ COUNTING = ("Pop", "CoVisit", "TextKNN")
 # One text model and one of ids stand for all that have a memory.
 CASES = [(name, CHANGES.get(name, {})) for name in OWN_MODELS if name not in COUNTING]
 CASES += [(name, {"memory": "covisit"}) for name in ("MPORec", "SASRecCE")]
-CASES += [(name, {}) for name in ("SASRec", "GRU4Rec", "BERT4Rec")]
+CASES += [(name, {}) for name in ("SASRec", "GRU4Rec", "BERT4Rec", "S3Rec")]
 
 
 @pytest.fixture

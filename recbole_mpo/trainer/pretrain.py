@@ -1,0 +1,105 @@
+"""Models that are pre-trained on other objectives before the run proper, in one run."""
+
+from logging import getLogger
+from pathlib import Path
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_mpo.model.recbole_s3rec import begin_fine_tuning, pretraining_epochs
+from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer
+
+
+class PretrainingMixin:
+    """Pre-trains a model first and keeps what came of it in ``pretrained.pth``; mixed in before a trainer of runs.
+
+    What it is mixed into says how: ``pretrain_epochs``, ``_pretraining_loader(train_data)`` and
+    ``_pretraining_loss(batch)``.
+    """
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Pre-training, then as ever; a run that is resumed has it behind it."""
+        self.train_loader = train_data
+        if self.start_epoch == 0 and not self.pretraining and self.pretrain_epochs:
+            self._pretrain(self._pretraining_loader(train_data), saved, show_progress)
+        self._begin_fine_tuning()
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+
+    def _pretrain(self, loader, saved: bool, show_progress: bool):
+        getLogger().info("pre-training: %d epochs of %d steps", self.pretrain_epochs, len(loader))
+        for epoch in range(self.pretrain_epochs):
+            self._train_epoch(loader, epoch, self._pretraining_loss, show_progress)
+            getLogger().info("pre-training %d [loss: %.4f]", epoch, self.history[-1]["train_loss"])
+            if saved and self.config["save_step"] and (epoch + 1) % self.config["save_step"] == 0:
+                self._save_pretrained(f"pretrained-{epoch + 1}.pth")
+        self.pretraining, self.history = self.history, []
+        # What Adam remembers of the other loss is of no use to this one.
+        self.optimizer = self._build_optimizer()
+        if saved:
+            self._save_pretrained("pretrained.pth")
+            # So that an interruption before the first evaluation does not cost the pre-training.
+            self._save_checkpoint(-1, verbose=False, saved_model_file=self.last_file)
+
+    def _save_pretrained(self, name: str):
+        state = {
+            "model": self.config["model"],
+            "item_hash": self.model.item_hash,
+            "state_dict": self.model.state_dict(),
+        }
+        checkpoint.save_checkpoint(state, self.run_dir / name)
+
+    def _begin_fine_tuning(self):
+        """What a model needs between its stages."""
+
+
+class PretrainingTrainer(PretrainingMixin, MPOTrainer):
+    """For this package's models, which tell the epochs, the batch and the loss of their pre-training."""
+
+    @property
+    def pretrain_epochs(self) -> int:
+        return self.model.pretrain_epochs
+
+    def _pretraining_loader(self, train_data):
+        return train_data.of_histories(self.model.pretrain_batch_size, self.model.max_seq_length)
+
+    def _pretraining_loss(self, batch):
+        # RecBole's mixed precision would be float16 here.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.model.pretraining_loss(batch)
+
+
+class S3RecTrainer(PretrainingMixin, RunTrainer):
+    """For RecBole's S3Rec: its two runs as one, with the numbers that two runs of one seed have."""
+
+    def __init__(self, config, model, run_dir):
+        super().__init__(config, model, run_dir)
+        self.pretrain_epochs = pretraining_epochs(config)
+
+    def _pretraining_loader(self, train_data):
+        config = self.config.with_values(train_batch_size=self.config["pretrain_batch_size"])
+        return type(train_data)(config, train_data._dataset, train_data._sampler, shuffle=config["shuffle"])
+
+    def _pretraining_loss(self, batch):
+        return self.model.calculate_loss(batch)
+
+    def _begin_fine_tuning(self):
+        if self.start_epoch == 0:
+            if self.config["pre_model_path"]:
+                load_pretrained(self.model, self.config["pre_model_path"])
+            # RecBole's second run begins from the seed.
+            init_seed(self.config["seed"], self.config["reproducibility"])
+        begin_fine_tuning(self.model, self.config["loss_type"])
+
+
+def load_pretrained(model, path: str | Path):
+    """Loads ``pretrained.pth``, or the weights of any checkpoint of plain data that has a ``state_dict``.
+
+    Raises:
+        CheckpointError: missing, pickled, of other items or of another architecture.
+    """
+    state = checkpoint.load_checkpoint(path)
+    if "item_hash" in state:
+        checkpoint.check_identity(state, model, path)
+    checkpoint.load_weights(model, state["state_dict"], path)
+    getLogger().info("fine-tuning from %s", path)
