@@ -1,0 +1,51 @@
+"""What every model of the package has in common."""
+
+import pytest
+
+from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start import run
+from recbole_mpo.registry import OWN_MODELS, find_model
+
+KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "seed")
+NAMES = pytest.mark.parametrize("name", [*OWN_MODELS, "S3Rec", "BERT4Rec", "SASRec", "GRU4Rec"])
+
+
+@pytest.fixture
+def settings(tiny_settings):
+    """Small ones, and a text encoder for those that read text or group items by it."""
+
+    def make(name):
+        kept = {key: tiny_settings[key] for key in KEYS}
+        reads_text = getattr(find_model(name).model_class, "item_inputs", ("text",)) != ("id",)
+        kept |= {"text_encoder": tiny_settings["text_encoder"]} if name in OWN_MODELS and reads_text else {}
+        return {**kept, **({"ccdr_clusters": 4} if name == "CCDR" else {})}
+
+    return make
+
+
+@NAMES
+def test_a_dry_run_prints_the_parameters_by_group(settings, capsys, name):
+    params = run(name, "tiny", (), settings(name), dry_run=True)["params"]
+    model = Experiment.of(name, "tiny", (), settings(name)).model
+    sizes = {parameter: value.numel() for parameter, value in model.named_parameters()}
+    table = 0 if getattr(model, "item_features", None) is None else model.item_features.numel()
+    assert params["total"] == sum(sizes.values()) + table
+    trained = [name for name, value in model.named_parameters() if value.requires_grad]
+    assert params["trainable"] == sum(sizes[name] for name in trained)
+    assert f"{params['total']:,}" in capsys.readouterr().out.split("parameters:")[1]
+
+
+@NAMES
+def test_all_rank_the_same_candidates_for_the_same_targets(settings, name):
+    experiment = Experiment.of(name, "tiny", (), settings(name))
+    parts = [experiment.splits[number] for number in (1, 2)]
+    found = []
+    for part in parts:
+        columns = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
+        found.append(sorted(zip(*(column.tolist() for column in columns), strict=True)))
+    reference = Experiment.of("SASRecCE", "tiny", (), settings("SASRecCE"))
+    expected = [
+        sorted(zip(part.inter_feat["user_id"].tolist(), part.inter_feat["item_id"].tolist(), strict=True))
+        for part in reference.splits[1:]
+    ]
+    assert experiment.dataset.item_num == reference.dataset.item_num and found == expected
