@@ -20,8 +20,9 @@ from recbole_mpo.model.recommender import FullRankingRecommender
 class BERT4RecFair(FullRankingRecommender):
     """One row per user, several for a history longer than L + 1: every training item can be a label.
 
-    With probability ``ft_ratio`` a row has its last item masked alone, as it is when it recommends; else each item is
-    masked with probability ``mask_ratio``, one at least.
+    With probability ``prefix_ratio`` a row is cut to a random prefix; then with probability ``ft_ratio`` it has its last
+    item masked alone, as it is when it recommends, else each item with probability ``mask_ratio``, one at least.
+    Without prefixes only the last item of all would ever be predicted from the left alone.
     """
 
     trains_histories = needs_packed = True
@@ -30,7 +31,8 @@ class BERT4RecFair(FullRankingRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.mask_ratio, self.ft_ratio = config["mask_ratio"], config["ft_ratio"]
-        for name in ("mask_ratio", "ft_ratio"):
+        self.prefix_ratio = config["prefix_ratio"]
+        for name in ("mask_ratio", "ft_ratio", "prefix_ratio"):
             if not 0 <= config[name] <= 1:
                 raise ConfigError(f"{name} must be between 0 and 1, not {config[name]}")
         hidden = config["hidden_size"]
@@ -64,7 +66,8 @@ class BERT4RecFair(FullRankingRecommender):
 
     def calculate_loss(self, batch: HistoryBatch) -> Tensor:
         """Mean cross-entropy of the masked items over all items."""
-        states, labels = zip(*(self._masked_states(items) for items in batch.groups), strict=True)
+        groups = [draw_prefixes(items, self.prefix_ratio) for items in batch.groups]
+        states, labels = zip(*(self._masked_states(items) for items in groups), strict=True)
         # The output bias as one more column of states that are one and items that are the bias.
         states_MD = torch.cat(states)
         ones = states_MD.new_ones(len(states_MD), 1)
@@ -97,6 +100,15 @@ class BERT4RecFair(FullRankingRecommender):
         items_BL = items_BL[:, : int(lengths_B.max()) + 1]
         states_BD = self.encode(items_BL)[torch.arange(len(items_BL), device=items_BL.device), lengths_B]
         return self.transform(states_BD) @ self.item_embedding.weight[: self.n_items].t() + self.output_bias
+
+
+def draw_prefixes(items_BL: Tensor, ratio: float) -> Tensor:
+    """The rows, each with probability ``ratio`` cut to a prefix of random length, two items at least."""
+    lengths_B1 = (items_BL != 0).sum(dim=1, keepdim=True)
+    drawn_B2 = torch.rand(len(items_BL), 2, device=items_BL.device)
+    prefix_B1 = 2 + (drawn_B2[:, :1] * (lengths_B1 - 1)).long()
+    kept_B1 = torch.where(drawn_B2[:, 1:] < ratio, prefix_B1, lengths_B1)
+    return items_BL.masked_fill(torch.arange(items_BL.shape[1], device=items_BL.device) >= kept_B1, 0)
 
 
 def draw_masks(items_BL: Tensor, mask_ratio: float, ft_ratio: float) -> Tensor:

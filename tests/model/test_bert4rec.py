@@ -10,7 +10,7 @@ from recbole_mpo.data.loader import HistoryBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.model import bert4rec
-from recbole_mpo.model.bert4rec import draw_masks
+from recbole_mpo.model.bert4rec import draw_masks, draw_prefixes
 from recbole_mpo.quick_start import evaluate_checkpoint, run
 
 KEYS = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
@@ -49,6 +49,23 @@ class TestMasks:
         assert draw_masks(ragged([1, 2, 3, 9], 9), ratio, 0.0).sum(dim=1).tolist() == [1, 1, 1, 1]
 
 
+class TestPrefixes:
+    def test_every_length_from_two_on_in_a_share_of_the_rows(self):
+        torch.manual_seed(0)
+        items = ragged([6] * 6000, 8)
+        cut = draw_prefixes(items, 0.5)
+        lengths = (cut != 0).sum(dim=1)
+        # Half of the rows stay whole, and so does a fifth of the others.
+        shares = torch.bincount(lengths, minlength=7) / len(items)
+        torch.testing.assert_close(shares, torch.tensor([0, 0, 0.1, 0.1, 0.1, 0.1, 0.6]), atol=0.02, rtol=0)
+        assert torch.equal(cut, items * (torch.arange(8) < lengths[:, None]))
+
+    def test_short_rows_and_a_ratio_of_zero_stay_as_they_are(self):
+        items = ragged([1, 2, 7], 9)
+        assert torch.equal(draw_prefixes(items, 0), items)
+        assert torch.equal(draw_prefixes(items, 1)[:2], items[:2])
+
+
 def training_items(experiment):
     """Items of each training history, by user, the first and the last included."""
     train, values = experiment.splits[0], experiment.splits[0].flat_items
@@ -74,9 +91,11 @@ def test_a_batch_holds_whole_histories_and_an_epoch_all_of_them(settings, longes
     assert covered == {tuple(h[i : i + 2]) for h in histories.values() for i in range(len(h) - 1)}
 
 
-def test_every_training_item_becomes_a_label(settings, monkeypatch):
+@pytest.mark.parametrize("prefix_ratio", [0, 0.5])
+def test_every_training_item_becomes_a_label(settings, monkeypatch, prefix_ratio):
     """Also the first and the last of each user, which RecBole's BERT4Rec never learns from."""
-    experiment = Experiment.of("BERT4RecFair", "tiny", (), {**settings, "train_batch_size": 1})
+    changes = {"train_batch_size": 1, "prefix_ratio": prefix_ratio}
+    experiment = Experiment.of("BERT4RecFair", "tiny", (), {**settings, **changes})
     seen, draw = {}, bert4rec.draw_masks
 
     def watched(items, *rates):
@@ -92,12 +111,16 @@ def test_every_training_item_becomes_a_label(settings, monkeypatch):
         loader.set_epoch(epoch)
         for batch in loader:
             assert torch.isfinite(model.calculate_loss(batch))
-    assert seen.keys() == set(map(tuple, training_items(experiment).values()))
-    assert all(places == set(range(len(row))) for row, places in seen.items())
+    histories = [tuple(history) for history in training_items(experiment).values()]
+    for history in histories:
+        prefixes = [row for row in seen if row == history[: len(row)]]
+        assert set().union(*(seen[row] for row in prefixes)) == set(range(len(history)))
+    if prefix_ratio == 0:
+        assert seen.keys() == set(histories)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_masked_items(settings, monkeypatch):
-    model = Experiment.of("BERT4RecFair", "tiny", (), settings).model.double().eval()
+    model = Experiment.of("BERT4RecFair", "tiny", (), {**settings, "prefix_ratio": 0}).model.double().eval()
     torch.nn.init.normal_(model.output_bias)
     items = ragged([3, 8, 5], 8)
     masked = draw_masks(items, 0.4, 0.3)
@@ -148,7 +171,7 @@ def test_a_run_learns_resumes_and_ranks_again_from_its_checkpoint(settings, caps
     assert evaluate_checkpoint(folder / "best.pth") == {split: resumed[split] for split in ("valid", "test")}
 
 
-@pytest.mark.parametrize("key", ["mask_ratio", "ft_ratio"])
+@pytest.mark.parametrize("key", ["mask_ratio", "ft_ratio", "prefix_ratio"])
 def test_rates_are_checked(settings, key):
     with pytest.raises(ConfigError, match=f"{key} must be between 0 and 1"):
         Experiment.of("BERT4RecFair", "tiny", (), {**settings, key: 1.5}).model  # noqa: B018
