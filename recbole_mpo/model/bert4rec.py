@@ -20,9 +20,9 @@ from recbole_mpo.model.recommender import FullRankingRecommender
 class BERT4RecFair(FullRankingRecommender):
     """One row per user, several for a history longer than L + 1: every training item can be a label.
 
-    With probability ``prefix_ratio`` a row is cut to a random prefix; then with probability ``ft_ratio`` it has its last
-    item masked alone, as it is when it recommends, else each item with probability ``mask_ratio``, one at least.
-    Without prefixes only the last item of all would ever be predicted from the left alone.
+    With probability ``prefix_ratio`` a row is cut to a random prefix: without them only the last item of all would ever
+    be predicted from the left alone. Then with probability ``ft_ratio`` its last item is masked alone, as it is when it
+    recommends, else each item with probability ``mask_ratio``, one at least.
     """
 
     trains_histories = needs_packed = True
