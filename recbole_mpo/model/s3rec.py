@@ -39,6 +39,10 @@ class S3RecFixed(SASRecCE):
         names, table = load_item_attributes(config, dataset.field2id_token[dataset.iid_field])
         self.attribute_names = names
         self.register_buffer("attributes", torch.from_numpy(table.toarray()), persistent=False)
+        # A head that starts from how common attributes are learns which items have them from the first epoch on; from
+        # nothing it first learns, for forty epochs on Scientific, that all are rare.
+        share_F = self.attributes[1:].float().mean(dim=0)
+        self.register_buffer("attribute_log_odds", share_F.logit(), persistent=False)
         hidden = self.hidden_size
         self.attribute_embedding = nn.Embedding(len(names), hidden)
         self.mask_embedding = nn.Parameter(torch.empty(hidden).normal_(std=self.initializer_range))
@@ -75,7 +79,7 @@ class S3RecFixed(SASRecCE):
             yield "sp", *self._segment_loss(items_BL, lengths_B1)
 
     def _attribute_loss(self, name: str, states_PD: Tensor, items_P: Tensor) -> tuple[Tensor, int]:
-        logits_PF = self.heads[name](states_PD) @ self.attribute_embedding.weight.t()
+        logits_PF = self.heads[name](states_PD) @ self.attribute_embedding.weight.t() + self.attribute_log_odds
         wanted_PF = self.attributes[items_P].to(logits_PF.dtype)
         # Summed over attributes as in the published code: the weights of the objectives are meant for that.
         return F.binary_cross_entropy_with_logits(logits_PF, wanted_PF, reduction="sum"), len(items_P)
