@@ -3,7 +3,6 @@
 Shapes: N items, F feature, R rows.
 """
 
-from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 
@@ -202,6 +201,11 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
     built for the rows asked for; with ``pairwise`` RecBole's padded rows are built for all.
     """
 
+    def __init__(self, config):
+        # RecBole's splits are shallow copies: whichever loads the features, all have them.
+        self._loaded: dict[str, ItemFeatures] = {}
+        super().__init__(config)
+
     def _convert_feat_format(self):
         if self.config["train_mode"] != "packed":
             super()._convert_feat_format()
@@ -243,8 +247,6 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return Rows(users, ends, lengths_of(histories)), None
 
     def build(self):
-        if self.config["item_input"] != "id":
-            self.features  # noqa: B018 - loaded before the splits are copied, so that they share one table
         splits = super().build()
         if self.config["train_mode"] != "packed":
             return splits
@@ -266,10 +268,12 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         fields = (self.uid_field, ROW_END, self.item_list_length_field)
         return Rows(*(self.inter_feat[field].numpy() for field in fields))
 
-    @cached_property
+    @property
     def features(self) -> ItemFeatures:
         """Text features by internal item id; encoded or read on first use."""
-        return load_item_features(self.config, self.field2id_token[self.iid_field])
+        if "features" not in self._loaded:
+            self._loaded["features"] = load_item_features(self.config, self.field2id_token[self.iid_field])
+        return self._loaded["features"]
 
     def item_features(self) -> torch.Tensor:
         """The feature table [N, F]."""

@@ -11,9 +11,13 @@ from scipy import sparse
 
 from recbole_mpo.data.counts import training_interactions, training_transitions
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.item_features import load_item_features, text_path
-from recbole_mpo.data.item_text import read_index, texts_of
+from recbole_mpo.data.item_features import load_item_features
+from recbole_mpo.data.item_text import read_index, text_file, texts_of
 from recbole_mpo.data.sequences import positions_within
+from recbole_mpo.errors import ConfigError
+from recbole_mpo.text.encoders import build_encoder
+from recbole_mpo.text.features import center_features, encode_items, present_rows, scale_features
+from recbole_mpo.text.itemtext import ItemText
 
 FEATURE_KEYS = (
     *("text_encoder", "text_pooling", "feature_size", "feature_center", "feature_scale"),
@@ -28,42 +32,46 @@ class Domain:
     """What a graph is made of.
 
     Attributes:
+        name: of the data set.
         users, items: [I] the training interactions.
         transitions: [N, N] how often item j follows item i in training histories.
         user_names: raw names by user number; empty where a set only has numbers of its own.
-        texts: [N].
-        features: [N, F], None where they are not asked for.
+        item_tokens: [N].
+        texts: [N], empty where they are not asked for.
     """
 
+    name: str
     users: np.ndarray
     items: np.ndarray
     transitions: sparse.csr_matrix
     user_names: list[str]
+    item_tokens: np.ndarray
     texts: list[str]
-    features: np.ndarray | None
 
     @property
     def item_num(self) -> int:
+        """N."""
         return self.transitions.shape[0]
 
 
-def target_domain(config, dataset, with_features: bool) -> Domain:
+def target_domain(config, dataset, reads_text: bool) -> Domain:
     """The domain of a run's training part (packed)."""
-    tokens = dataset.field2id_token
+    users, tokens = (dataset.field2id_token[field] for field in (dataset.uid_field, dataset.iid_field))
     return Domain(
+        config["dataset"],
         *training_interactions(dataset),
         training_transitions(dataset),
-        _user_names(config.data_root, config["dataset"], tokens[dataset.uid_field].tolist()),
-        texts_of(text_path(config), tokens[dataset.iid_field]),
-        dataset.item_features().numpy() if with_features else None,
+        _user_names(config.data_root, config["dataset"], users.tolist()),
+        tokens,
+        texts_of(text_file(config.data_root, config["dataset"]), tokens) if reads_text else [""] * len(tokens),
     )
 
 
-def source_domain(config, name: str, feature_file, with_features: bool) -> Domain:
+def source_domain(config, name: str, reads_text: bool) -> Domain:
     """The domain of another data set beside the run's own; each user's last two interactions are left out.
 
     Raises:
-        DataError: the data set is missing, or has no item text.
+        DataError: the data set is missing, or has no item text where it is asked for.
     """
     histories = read_dataset_histories(config.data_root, name)
     _, position = positions_within(histories.lengths)
@@ -72,16 +80,22 @@ def source_domain(config, name: str, feature_file, with_features: bool) -> Domai
     tokens = np.array(["[PAD]", *histories.item_tokens])
     follows = np.flatnonzero(users[1:] == users[:-1])
     counts = np.ones(len(follows)), (items[follows], items[follows + 1])
-    settings = {key: config[key] for key in FEATURE_KEYS}
-    settings |= {"dataset": name, "data_path": str(Path(config.data_root) / name), "feature_file": feature_file}
     return Domain(
+        name,
         users,
         items,
         sparse.coo_matrix(counts, shape=(len(tokens), len(tokens))).tocsr(),
         _user_names(config.data_root, name, histories.user_tokens.tolist()),
-        texts_of(text_path(settings), tokens),
-        load_item_features(settings, tokens).table if with_features else None,
+        tokens,
+        texts_of(text_file(config.data_root, name), tokens) if reads_text else [""] * len(tokens),
     )
+
+
+def _source_settings(config, name: str) -> dict:
+    """The run's settings of features, for another data set beside its own."""
+    settings = {key: config[key] for key in FEATURE_KEYS}
+    place = {"dataset": name, "data_path": str(Path(config.data_root) / name)}
+    return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
 
 
 def _user_names(data_root, name: str, tokens: list[str]) -> list[str]:
@@ -91,3 +105,45 @@ def _user_names(data_root, name: str, tokens: list[str]) -> list[str]:
         name_of = {number: raw for raw, number in read_index(index_file).items()}
         return [name_of.get(token, "") for token in tokens]
     return [] if all(token.isdecimal() for token in tokens if token != "[PAD]") else tokens
+
+
+def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
+    """Features [N, F] of each domain's items, in one space.
+
+    Raises:
+        ConfigError: they cannot be compared: a file for one domain alone, or files of different widths.
+    """
+    files = config["feature_file"], config["ccdr_source_feature_file"]
+    if len(domains) > 1 and (files[0] is None) != (files[1] is None):
+        raise ConfigError(
+            "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or none"
+        )
+    if len(domains) > 1 and files[0] is None and _encoder(config).needs_whole_corpus:
+        return _encoded_together(config, domains)
+    others = (load_item_features(_source_settings(config, one.name), one.item_tokens) for one in domains[1:])
+    found = [dataset.item_features().numpy(), *(features.table for features in others)]
+    widths = [table.shape[1] for table in found]
+    if len(set(widths)) > 1:
+        columns = " and ".join(map(str, widths))
+        raise ConfigError(f"features of two domains must be comparable, these have {columns} columns")
+    return found
+
+
+def _encoder(config):
+    return build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
+
+
+def _encoded_together(config, domains: list[Domain]) -> list[np.ndarray]:
+    """By an encoder whose vectors can only be compared within one call."""
+    tokens = [f"{number}-{token}" for number, one in enumerate(domains) for token in one.item_tokens]
+    texts = [text for one in domains for text in texts_of(text_file(config.data_root, one.name), one.item_tokens)]
+    name = "+".join(one.name for one in domains)
+    item_text = ItemText(tokens, texts, text_file(config.data_root, domains[0].name))
+    features = encode_items(item_text, _encoder(config), config["cache_dir"], name, bool(config["show_progress"]))
+    present = present_rows(features)
+    if config["feature_center"]:
+        center_features(features, present)
+    if config["feature_scale"]:
+        scale_features(features, present)
+    return np.split(features, np.cumsum([one.item_num for one in domains])[:-1])
+

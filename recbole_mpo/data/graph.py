@@ -17,6 +17,7 @@ from recbole_mpo.errors import ConfigError
 from recbole_mpo.text.attributes import item_metadata
 
 LEVELS = ("user", "brand", "category", "word", "cluster")
+TEXT_LEVELS = {"brand", "category", "word"}
 # A node of fewer items says little; a word of more than this share of them says nothing.
 LEAST_ITEMS, LARGEST_SHARE = 5, 0.05
 
@@ -46,7 +47,14 @@ class DomainGraphs:
         return dict(zip(LEVELS, counts.tolist(), strict=True))
 
 
-def build_graphs(domains: list[Domain], levels: list[str], word_limit: int, clusters: int, seed: int) -> DomainGraphs:
+def build_graphs(
+    domains: list[Domain],
+    levels: list[str],
+    word_limit: int,
+    clusters: int,
+    seed: int,
+    features: list[np.ndarray] | None = None,
+) -> DomainGraphs:
     """One graph of each domain, the first being the target's.
 
     Args:
@@ -55,29 +63,30 @@ def build_graphs(domains: list[Domain], levels: list[str], word_limit: int, clus
         word_limit: how many words at most, those of the most items.
         clusters: how many clusters the items of all domains fall into by their features.
         seed: of the clusters.
+        features: of each domain [N, F], for clusters alone.
     """
     metadata = [item_metadata(domain.texts) for domain in domains]
-    titles = [one.title_words for one in metadata]
-    members = {
+    find = {
         "user": lambda: _aligned_users(domains),
         "brand": lambda: _of_enough_items([_single(one.brands) for one in metadata]),
         "category": lambda: _of_enough_items([_single(one.categories) for one in metadata]),
-        "word": lambda: _shared_words(titles, word_limit),
-        "cluster": lambda: [_single(labels) for labels in _cluster_labels(domains, clusters, seed)],
+        "word": lambda: _shared_words([one.title_words for one in metadata], word_limit),
+        "cluster": lambda: [_single(labels) for labels in _cluster_labels(features, clusters, seed)],
     }
-    names, numbers = [], []
-    edges: list[list[np.ndarray]] = [[] for _ in domains]
+    names, numbers, parts = [], [], [[np.empty((0, 2), dtype=np.int64)] for _ in domains]
     for number, level in enumerate(LEVELS):
-        found = members[level]() if level in levels else [{} for _ in domains]
-        level_names = sorted(set().union(*found))
+        if level not in levels:
+            continue
+        members = find[level]()
+        level_names = sorted(set().union(*members))
         node_of = {name: len(names) + place for place, name in enumerate(level_names)}
-        for some, items_of in zip(edges, found, strict=True):
+        for edges, items_of in zip(parts, members, strict=True):
             pairs = [(item, node_of[name]) for name, items in items_of.items() for item in items]
-            some.append(np.array(pairs, dtype=np.int64).reshape(-1, 2))
+            edges.append(np.array(pairs, dtype=np.int64).reshape(-1, 2))
         names += level_names
         numbers += [number] * len(level_names)
     adjacency = [
-        _adjacency(domain, np.concatenate(some), len(names)) for domain, some in zip(domains, edges, strict=True)
+        _adjacency(domain, np.concatenate(edges), len(names)) for domain, edges in zip(domains, parts, strict=True)
     ]
     return DomainGraphs(names, np.array(numbers, dtype=np.int64), adjacency)
 
@@ -125,35 +134,34 @@ def _shared_words(titles: list[list[set[str]]], limit: int) -> list[dict[str, li
 
 
 def _aligned_users(domains: list[Domain]) -> list[dict[str, list[int]]]:
-    """Items by raw user name, of the users that every domain has; none where there is one domain alone."""
-    if len(domains) < 2 or not all(domain.user_names for domain in domains):
+    """Items by raw user name, of the users that every domain trains on; none where there is one domain alone."""
+    if len(domains) < 2:
         return [{} for _ in domains]
-    common = set(domains[0].user_names).intersection(*(domain.user_names for domain in domains)) - {"", "[PAD]"}
-    found = []
-    for domain in domains:
-        items_of: dict[str, list[int]] = {}
+    found: list[dict[str, list[int]]] = [{} for _ in domains]
+    for items_of, domain in zip(found, domains, strict=True):
         for user, item in zip(domain.users.tolist(), domain.items.tolist(), strict=True):
-            if domain.user_names[user] in common:
-                items_of.setdefault(domain.user_names[user], []).append(item)
-        found.append(items_of)
-    return found
+            name = domain.user_names[user] if domain.user_names else ""
+            if name:
+                items_of.setdefault(name, []).append(item)
+    common = set(found[0]).intersection(*found)
+    return [{name: items for name, items in items_of.items() if name in common} for items_of in found]
 
 
-def _cluster_labels(domains: list[Domain], clusters: int, seed: int) -> list[list[str]]:
+def _cluster_labels(features: list[np.ndarray], clusters: int, seed: int) -> list[list[str]]:
     """The cluster of each item [N] of each domain, "" without text; columns are standardised in each domain first.
 
     Raises:
-        ConfigError: fewer items than clusters, or features of different sizes.
+        ConfigError: fewer items than clusters.
     """
-    sizes = {domain.features.shape[1] for domain in domains}
-    if len(sizes) > 1:
-        raise ConfigError(f"clusters need features of one size for all domains, found {sorted(sizes)}")
-    present = [domain.features.any(axis=1) for domain in domains]
-    parts = [domain.features[rows] for domain, rows in zip(domains, present, strict=True)]
+    present = [table.any(axis=1) for table in features]
+    parts = [table[rows] for table, rows in zip(features, present, strict=True)]
     standard = [(part - part.mean(axis=0)) / np.maximum(part.std(axis=0), 1e-6) for part in parts]
     count = sum(map(len, parts))
     if count < clusters:
-        raise ConfigError(f"ccdr_clusters is {clusters}, but only {count} items have text")
+        raise ConfigError(
+            f"ccdr_clusters is {clusters}, but only {count} items have text: lower it, or leave cluster out of "
+            "ccdr_align"
+        )
     fitted = MiniBatchKMeans(clusters, random_state=seed, batch_size=4096, n_init=3)
     labels = np.split(fitted.fit_predict(np.concatenate(standard)), np.cumsum(list(map(len, parts)))[:-1])
     named = []

@@ -30,13 +30,16 @@ class Neighbours(nn.Module):
 
     Args:
         starts: [V + 1] where each node's neighbours begin.
-        neighbours, weights: [nnz].
+        neighbours, weights: [nnz], a node's neighbours in ascending order.
     """
 
     def __init__(self, starts: Tensor, neighbours: Tensor, weights: Tensor):
         super().__init__()
         cumulative = torch.cat([weights.new_zeros(1, dtype=torch.float64), weights.double().cumsum(0)])
         tables = {"starts": starts.long(), "neighbours": neighbours.long(), "cumulative": cumulative}
+        rows = torch.repeat_interleave(tables["starts"].diff())
+        # In order, as those of a CSR matrix are: a pair is found by bisection.
+        tables["pairs"] = rows * (len(starts) - 1) + tables["neighbours"]
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
@@ -45,8 +48,17 @@ class Neighbours(nn.Module):
         """How many neighbours each node has [V]."""
         return self.starts.diff()
 
+    def contains(self, nodes: Tensor, others: Tensor) -> Tensor:
+        """Whether they are neighbours, pair by pair."""
+        if len(self.pairs) == 0:
+            return torch.zeros_like(nodes, dtype=torch.bool)
+        wanted = nodes * (len(self.starts) - 1) + others
+        return self.pairs[torch.searchsorted(self.pairs, wanted).clamp(max=len(self.pairs) - 1)] == wanted
+
     def sample(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """``count`` neighbours of each node by weight, with replacement, [M, K]; and 1, or 0 where there are none."""
+        if len(self.neighbours) == 0:
+            return nodes_M.new_zeros(len(nodes_M), count), torch.zeros(len(nodes_M), count, device=nodes_M.device)
         starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
         begin, total = self.cumulative[starts], self.cumulative[ends] - self.cumulative[starts]
         drawn = begin + total * torch.rand(len(nodes_M), count, dtype=torch.float64, device=nodes_M.device)
@@ -61,6 +73,8 @@ class Neighbours(nn.Module):
         """All neighbours [M, K], K the most; each is worth its share of ``count`` draws, padding nothing."""
         starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
         column = torch.arange(int((ends - starts).max()), device=nodes_M.device)
+        if len(column) == 0:
+            return nodes_M.new_zeros(len(nodes_M), 0), torch.zeros(len(nodes_M), 0, device=nodes_M.device)
         inside = column < ends - starts
         entry = torch.where(inside, starts + column, 0)
         total = self.cumulative[ends] - self.cumulative[starts]
@@ -69,7 +83,7 @@ class Neighbours(nn.Module):
 
 
 class GraphAttention(nn.Module):
-    """Attention of a node over its neighbours and itself (Veličković et al., ICLR 2018, eq. 1-6).
+    """Attention of a node over its neighbours and itself (Veličković et al., ICLR 2018, eq. 1-5).
 
     A neighbour that is worth w counts as w neighbours.
     """
@@ -86,10 +100,14 @@ class GraphAttention(nn.Module):
         for weight in (self.project.weight, self.own, self.other):
             nn.init.xavier_uniform_(weight)
 
-    def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
-        """States [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
+    def prepare(self, states_UD: Tensor) -> tuple[Tensor, ...]:
+        """What is computed once of all nodes' states, however many parts of them are asked for."""
         projected_UHd = self.project(states_UD).unflatten(-1, (self.heads, -1))
-        own_UH, other_UH = (projected_UHd * self.own).sum(dim=-1), (projected_UHd * self.other).sum(dim=-1)
+        return projected_UHd, (projected_UHd * self.own).sum(dim=-1), (projected_UHd * self.other).sum(dim=-1)
+
+    def forward(self, prepared, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
+        """States [M, D] of some of the nodes; nodes and neighbours are rows of what was prepared."""
+        projected_UHd, own_UH, other_UH = prepared
         # Column 0 is the node itself, worth one neighbour.
         seen_MK = torch.cat([nodes_M.unsqueeze(1), neighbours_MK], dim=1)
         log_worth_MK = F.pad(worth_MK, (1, 0), value=1.0).log().unsqueeze(-1)
@@ -115,6 +133,10 @@ class FactorisedAttention(nn.Module):
         self.pairwise = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(2))
         for layer in (*self.linear, *self.pairwise):
             nn.init.xavier_uniform_(layer.weight)
+
+    def prepare(self, states_UD: Tensor) -> Tensor:
+        """Nothing."""
+        return states_UD
 
     def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
         """States [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
@@ -160,7 +182,8 @@ class GraphEncoder(nn.Module):
         needed, where = torch.unique(torch.cat([nodes_M, neighbours.flatten()]), return_inverse=True)
         states_UD = self(inputs, graph, needed, depth - 1)
         own, others = where.split([len(nodes_M), neighbours.numel()])
-        return self._layer(depth, states_UD, own, others.view_as(neighbours), worth)
+        layer = self.layers[depth - 1]
+        return self._activated(depth, layer(layer.prepare(states_UD), own, others.view_as(neighbours), worth))
 
     def whole(self, inputs_VD: Tensor, graph: Neighbours, wanted: int) -> Tensor:
         """States of the first ``wanted`` nodes with all neighbours, from the vectors of all nodes."""
@@ -168,18 +191,20 @@ class GraphEncoder(nn.Module):
         for depth in range(1, len(self.layers) + 1):
             count = wanted if depth == len(self.layers) else len(inputs_VD)
             order = graph.degrees[:count].argsort(stable=True)
+            layer = self.layers[depth - 1]
+            prepared = layer.prepare(states_VD)
             parts = [
-                self._layer(depth, states_VD, nodes, *graph.all(nodes, self._count(depth)))
+                layer(prepared, nodes, *graph.all(nodes, self._count(depth)))
                 for nodes in _of_similar_degree(order, graph.degrees[order])
             ]
             states_VD = torch.empty_like(states_VD[:count]).index_copy(0, order, torch.cat(parts))
+            states_VD = self._activated(depth, states_VD)
         return states_VD[:wanted]
 
     def _count(self, depth: int) -> int:
         return self.fan_out[len(self.layers) - depth]
 
-    def _layer(self, depth: int, *arguments) -> Tensor:
-        states = self.layers[depth - 1](*arguments)
+    def _activated(self, depth: int, states: Tensor) -> Tensor:
         return states if depth == len(self.layers) else F.relu(states)
 
 
@@ -213,13 +238,13 @@ def contrast(
 
 
 def neighbour_loss(
-    states_PD: Tensor, positives_PD: Tensor, negatives_KD: Tensor, is_positive_PK: Tensor, offset: Tensor
+    states_PD: Tensor, positives_PD: Tensor, negatives_KD: Tensor, is_none_PK: Tensor, offset: Tensor
 ) -> Tensor:
     """Mean over pairs of ``-log s(i . k + b) - sum_j log(1 - s(i . j + b))``, s the sigmoid and b the offset.
 
-    ``is_positive_PK`` marks negatives that are the pair's own. Inner products of vectors of one table cannot all be
-    negative; without b, many negatives to a positive would hold them all at 0.
+    ``is_none_PK`` marks draws that are no negatives of a pair: the node itself and its neighbours. Inner products of
+    vectors of one table cannot all be negative; without b, many negatives to a positive would hold them all at 0.
     """
     own_P = F.softplus(-(states_PD * positives_PD).sum(dim=1) - offset)
-    others_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(is_positive_PK, 0.0)
+    others_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(is_none_PK, 0.0)
     return (own_P + others_PK.sum(dim=1)).mean()

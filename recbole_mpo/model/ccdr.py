@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mpo.config import as_list
 from recbole_mpo.data.counts import counts_hash
-from recbole_mpo.data.domain import source_domain, target_domain
-from recbole_mpo.data.graph import LEVELS, build_graphs
+from recbole_mpo.data.domain import domain_features, source_domain, target_domain
+from recbole_mpo.data.graph import LEVELS, TEXT_LEVELS, DomainGraphs, build_graphs
 from recbole_mpo.data.loader import PackedBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.graph import (
@@ -43,33 +44,37 @@ class DomainNodes(nn.Module):
 
     Args:
         adjacency: [N + S, N + S].
-        item_num: N.
         levels: [S] the kind of each shared node.
+        size: D.
+        features: [N, F], where they are part of item vectors.
     """
 
-    def __init__(self, adjacency, item_num: int, levels: np.ndarray, size: int, features: Tensor | None):
+    def __init__(self, adjacency, levels: np.ndarray, size: int, features: np.ndarray | None):
         super().__init__()
-        self.item_num = item_num
-        self.item_embedding = nn.Embedding(item_num, size)
-        self.shared_embedding = nn.Embedding(len(levels), size)
+        self.item_num = adjacency.shape[0] - len(levels)
+        self.embedding = nn.Embedding(adjacency.shape[0], size)
         self.neighbours = Neighbours(*map(torch.from_numpy, (adjacency.indptr, adjacency.indices, adjacency.data)))
         # Kind 0 are items.
-        kinds = np.concatenate([np.zeros(item_num, dtype=np.int64), 1 + levels])
+        kinds = np.concatenate([np.zeros(self.item_num, dtype=np.int64), 1 + levels])
         self.register_buffer("kinds", torch.from_numpy(kinds), persistent=False)
-        self.register_buffer("item_features", features, persistent=False)
+        table = None if features is None else torch.from_numpy(features)
+        self.register_buffer("item_features", table, persistent=False)
         self._build_draws(adjacency)
 
     def _build_draws(self, adjacency):
         rows = np.repeat(np.arange(adjacency.shape[0]), np.diff(adjacency.indptr))
         is_item = np.arange(adjacency.shape[0]) < self.item_num
-        frequency = np.diff(adjacency.indptr) ** NEGATIVE_POWER
         both_items = is_item[rows] & is_item[adjacency.indices]
         for name, chosen in (("item", both_items), ("shared", ~is_item[rows])):
             pairs = np.stack([rows[chosen], adjacency.indices[chosen]])
             self.register_buffer(f"{name}_pairs", torch.from_numpy(pairs.astype(np.int64)), persistent=False)
             setattr(self, f"{name}_pair_draw", WeightedDraw(torch.from_numpy(adjacency.data[chosen])))
-        self.item_draw = WeightedDraw(torch.from_numpy(frequency * is_item))
-        self.shared_draw = WeightedDraw(torch.from_numpy(frequency * ~is_item))
+        degrees = np.diff(adjacency.indptr)
+        # Every item can be a negative, as in a softmax; PAD cannot.
+        item_weights = np.maximum(degrees, 1) ** NEGATIVE_POWER * is_item
+        item_weights[0] = 0
+        self.item_draw = WeightedDraw(torch.from_numpy(item_weights))
+        self.shared_draw = WeightedDraw(torch.from_numpy(degrees**NEGATIVE_POWER * ~is_item))
 
     def draw_pairs(self, count: int, kind: str) -> Tensor:
         """Neighbours [2, P] by weight: two items (``item``), or a shared node and its item (``shared``)."""
@@ -87,28 +92,31 @@ class CCDR(ItemVectorRecommender):
 
     needs_packed = True
     item_inputs = ("id", "text+id")
+    # Nodes of other data sets are other nodes, whatever their numbers.
+    fresh_weights = ("domains.",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self._read_settings(config)
         size = config["hidden_size"]
         graphs, features = self._build_graphs(config, dataset)
+        parts = zip(("target", "source"), graphs.adjacency, features, strict=False)
         self.domains = nn.ModuleDict(
-            {
-                name: DomainNodes(adjacency, adjacency.shape[0] - len(graphs.names), graphs.levels, size, table)
-                for name, adjacency, table in zip(("target", "source"), graphs.adjacency, features, strict=False)
-            }
+            {name: DomainNodes(adjacency, graphs.levels, size, table) for name, adjacency, table in parts}
         )
-        self.register_buffer("aligned", torch.from_numpy(graphs.aligned()), persistent=False)
+        aligned = graphs.aligned() if "source" in self.domains else np.empty(0, dtype=np.int64)
+        is_user = graphs.levels[aligned] == LEVELS.index("user")
+        self.register_buffer("aligned_users", torch.from_numpy(aligned[is_user]), persistent=False)
+        self.register_buffer("aligned_taxonomy", torch.from_numpy(aligned[~is_user]), persistent=False)
         self.kind_embedding = nn.Embedding(1 + len(LEVELS), size)
-        self.feature_projection = nn.Linear(features[0].shape[1], size) if features[0] is not None else None
-        layers = [AGGREGATORS[config["ccdr_aggregator"]](size, config["n_heads"]) for _ in config["ccdr_fan_out"]]
-        self.encoder = GraphEncoder(layers, config["ccdr_fan_out"])
+        self.feature_projection = None if features[0] is None else nn.Linear(features[0].shape[1], size)
+        layers = [AGGREGATORS[config["ccdr_aggregator"]](size, config["n_heads"]) for _ in self.fan_out]
+        self.encoder = GraphEncoder(layers, self.fan_out)
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
-        decay = torch.tensor(config["ccdr_trigger_decay"]).logit()
         # What the sigmoids start from where one pair of 1 + K is a true one.
         self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives)))
         # Only the softmax over triggers can teach it.
+        decay = torch.tensor(config["ccdr_trigger_decay"]).logit()
         self.trigger_decay = nn.Parameter(decay, requires_grad=self.match_loss == "ce")
         for table in (module for module in self.modules() if isinstance(module, nn.Embedding)):
             nn.init.normal_(table.weight, std=config["initializer_range"])
@@ -117,11 +125,14 @@ class CCDR(ItemVectorRecommender):
         for key, choices in (("ccdr_match_loss", MATCH_LOSSES), ("ccdr_aggregator", tuple(AGGREGATORS))):
             if config[key] not in choices:
                 raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
-        unknown = [level for level in config["ccdr_align"] if level not in LEVELS]
+        self.align = as_list(config["ccdr_align"])
+        unknown = [level for level in self.align if level not in LEVELS]
         if unknown:
             raise ConfigError(f"ccdr_align names {unknown[0]!r}; choose from {', '.join(LEVELS)}")
-        if not all(type(count) is int and count > 0 for count in config["ccdr_fan_out"]):
-            raise ConfigError(f"ccdr_fan_out must be a list of whole numbers from 1 on, not {config['ccdr_fan_out']}")
+        fan_out = config["ccdr_fan_out"]
+        self.fan_out = fan_out if isinstance(fan_out, list) else [fan_out]
+        if not all(type(count) is int and count > 0 for count in self.fan_out):
+            raise ConfigError(f"ccdr_fan_out must be a list of whole numbers from 1 on, not {fan_out!r}")
         if not 0 < config["ccdr_trigger_decay"] < 1:
             raise ConfigError(f"ccdr_trigger_decay must be between 0 and 1, not {config['ccdr_trigger_decay']}")
         self.match_loss = config["ccdr_match_loss"]
@@ -131,43 +142,37 @@ class CCDR(ItemVectorRecommender):
         self.inter_nodes = config["ccdr_inter_nodes"]
         self.triggers = config["ccdr_triggers"]
 
-    def _build_graphs(self, config, dataset):
+    def _build_graphs(self, config, dataset) -> tuple[DomainGraphs, list]:
         """The graphs, and the features of each domain's items where they are part of item vectors."""
-        uses_text = config["item_input"] == "text+id"
-        with_features = uses_text or "cluster" in config["ccdr_align"]
-        domains = [target_domain(config, dataset, with_features)]
+        reads_text = not TEXT_LEVELS.isdisjoint(self.align)
+        domains = [target_domain(config, dataset, reads_text)]
         if config["ccdr_source"]:
-            domains.append(
-                source_domain(config, config["ccdr_source"], config["ccdr_source_feature_file"], with_features)
-            )
-        if len({domain.features.shape[1] for domain in domains if with_features}) > 1:
-            raise ConfigError("features of the two domains differ in size; set ccdr_source_feature_file to fit")
-        graphs = build_graphs(
-            domains, config["ccdr_align"], config["ccdr_words"], config["ccdr_clusters"], config["seed"]
-        )
+            domains.append(source_domain(config, config["ccdr_source"], reads_text))
+        is_input = config["item_input"] == "text+id"
+        features = domain_features(config, dataset, domains) if is_input or "cluster" in self.align else None
+        sizes = config["ccdr_words"], config["ccdr_clusters"], config["seed"]
+        graphs = build_graphs(domains, self.align, *sizes, features)
         self.counts_hash = counts_hash(*graphs.adjacency)
-        _log(graphs, config)
-        if with_features:
-            self.feature_hash = dataset.feature_hash
-        return graphs, [torch.from_numpy(domain.features) if uses_text else None for domain in domains]
+        self.feature_hash = None if features is None else dataset.feature_hash
+        _log(graphs, [domain.name for domain in domains])
+        return graphs, features if is_input else [None] * len(domains)
 
     def vectors(self, domain: str, nodes_M: Tensor) -> Tensor:
         """Vectors [M, D] of nodes before the first layer."""
         own = self.domains[domain]
-        is_item = nodes_M < own.item_num
-        table = torch.cat([own.item_embedding.weight, own.shared_embedding.weight])
-        vectors = F.embedding(nodes_M, table) + self.kind_embedding(own.kinds[nodes_M])
+        vectors_MD = F.embedding(nodes_M, own.embedding.weight) + self.kind_embedding(own.kinds[nodes_M])
         if self.feature_projection is not None:
+            is_item = nodes_M < own.item_num
             rows = torch.where(is_item, nodes_M, 0)
-            vectors = vectors + self.feature_projection(own.item_features[rows]) * is_item.unsqueeze(1)
-        return self.dropout(vectors)
+            vectors_MD = vectors_MD + self.feature_projection(own.item_features[rows]) * is_item.unsqueeze(1)
+        return self.dropout(vectors_MD)
 
     def encode_nodes(self, domain: str, *groups: Tensor) -> list[Tensor]:
         """States of groups of nodes with drawn neighbours; a node has the same state in all groups."""
-        nodes, where = torch.unique(torch.cat([group.flatten() for group in groups]), return_inverse=True)
+        nodes, where = torch.unique(torch.cat(groups), return_inverse=True)
         own = self.domains[domain]
         states = self.encoder(lambda some: self.vectors(domain, some), own.neighbours, nodes)
-        return list(F.embedding(where, states).split([group.numel() for group in groups]))
+        return list(F.embedding(where, states).split(list(map(len, groups))))
 
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
         """Vectors [N, D] of the target's items, from all neighbours."""
@@ -210,11 +215,13 @@ class CCDR(ItemVectorRecommender):
         """The loss of neighbours (the paper's L_N) and, in the target, that between two views of the same items."""
         triples = self._draw_triples(domain, batch)
         items = self._contrasted(batch) if domain == "target" and self.intra_weight > 0 else None
-        groups = [group for triple in triples for group in triple]
-        states = self.encode_nodes(domain, *groups, *([] if items is None else [items]))
+        groups = [group for triple in triples for group in triple] + ([] if items is None else [items])
+        if not groups:
+            return []
+        states = self.encode_nodes(domain, *groups)
         found = [
-            neighbour_loss(*states[3 * place : 3 * place + 3], positives.unsqueeze(1) == negatives, self.offset)
-            for place, (_, positives, negatives) in enumerate(triples)
+            neighbour_loss(*states[3 * place : 3 * place + 3], self._is_none(domain, nodes, drawn), self.offset)
+            for place, (nodes, _, drawn) in enumerate(triples)
         ]
         losses = [torch.stack(found).mean()] if found else []
         if items is not None:
@@ -222,6 +229,11 @@ class CCDR(ItemVectorRecommender):
             kinds = torch.zeros_like(items)
             losses.append(self.intra_weight * contrast(states[-1], other_view, items, kinds, self.temperature))
         return losses
+
+    def _is_none(self, domain: str, nodes_P: Tensor, drawn_K: Tensor) -> Tensor:
+        """Which of the drawn nodes are no negatives [P, K]: the node itself and its neighbours."""
+        nodes_PK, drawn_PK = torch.broadcast_tensors(nodes_P.unsqueeze(1), drawn_K)
+        return self.domains[domain].neighbours.contains(nodes_PK, drawn_PK) | (nodes_PK == drawn_PK)
 
     def _draw_triples(self, domain: str, batch: PackedBatch) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Nodes, a neighbour of each, and negatives [K] of the neighbours' kind.
@@ -247,32 +259,38 @@ class CCDR(ItemVectorRecommender):
         return items[torch.randperm(len(items), device=items.device)[:MOST_CONTRASTED]]
 
     def inter_losses(self) -> dict[str, Tensor]:
-        """Between the domains: ``user`` and ``taxonomy`` nodes with themselves, ``neighbour`` with target items."""
-        drawn = torch.randperm(len(self.aligned), device=self.aligned.device)[: self.inter_nodes]
-        shared_P = self.aligned[drawn]
-        if len(shared_P) == 0:
+        """Between the domains: aligned users and taxonomy nodes with themselves, and all with target items beside them.
+
+        Which losses there are depends on what is aligned, never on what was drawn.
+        """
+        kinds = {"user": self.aligned_users, "taxonomy": self.aligned_taxonomy}
+        drawn = {name: self._some(nodes) for name, nodes in kinds.items() if len(nodes)}
+        if not drawn:
             return {}
+        shared_P = torch.cat(list(drawn.values()))
         source_P, target_P = (shared_P + self.domains[name].item_num for name in ("source", "target"))
         near_P = self.domains["target"].neighbours.sample(target_P, 1)[0].squeeze(1)
         (anchors_PD,) = self.encode_nodes("source", source_P)
         positives_PD, near_PD = self.encode_nodes("target", target_P, near_P)
         kinds_P = self.domains["target"].kinds[target_P]
-        is_user = kinds_P == 1 + LEVELS.index("user")
-        losses = {}
-        for name, some in (("user", is_user), ("taxonomy", ~is_user)):
-            if some.any():
-                pair = anchors_PD[some], positives_PD[some]
-                losses[name] = contrast(*pair, shared_P[some], kinds_P[some], self.temperature)
+        columns = (anchors_PD, positives_PD, shared_P, kinds_P)
+        by_kind = zip(*(column.split(list(map(len, drawn.values()))) for column in columns), strict=True)
+        losses = {name: contrast(*part, self.temperature) for name, part in zip(drawn, by_kind, strict=True)}
         losses["neighbour"] = contrast(anchors_PD, near_PD, near_P, torch.zeros_like(near_P), self.temperature)
         return losses
 
+    def _some(self, nodes: Tensor) -> Tensor:
+        return nodes[torch.randperm(len(nodes), device=nodes.device)[: self.inter_nodes]]
 
-def _log(graphs, config):
-    if not config["ccdr_source"]:
+
+def _log(graphs: DomainGraphs, names: list[str]):
+    if len(names) == 1:
         getLogger().info("CCDR without ccdr_source: the target's graph alone, %d shared nodes", len(graphs.names))
         return
     aligned = graphs.aligned_counts()
-    counts = ", ".join(f"aligned {level}: {count}" for level, count in aligned.items())
-    getLogger().info("CCDR between %s and %s: %s", config["dataset"], config["ccdr_source"], counts)
-    if "user" in config["ccdr_align"] and not aligned["user"]:
+    counts = ", ".join(f"{level} {count}" for level, count in aligned.items())
+    getLogger().info("CCDR between %s and %s; aligned: %s", *names, counts)
+    if not aligned["user"]:
         getLogger().info("aligned users: 0, so the loss between users is off")
+    if not any(aligned.values()):
+        getLogger().warning("nothing is aligned between %s and %s: all losses between them are off", *names)

@@ -3,6 +3,7 @@
 Shapes: N items, F attributes.
 """
 
+import html
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def item_metadata(texts: list[str]) -> Metadata:
 
     A title may hold full stops itself; so a set counts as titles alone unless most of its texts have three sentences.
     """
-    split = [[part.strip(" .").lower() for part in _SENTENCE_END.split(text.strip())] for text in texts]
+    plain = (html.unescape(text).strip().lower() for text in texts)
+    split = [[part.strip(" .") for part in _SENTENCE_END.split(text)] for text in plain]
     has_text = [parts for parts in split if any(parts)]
     if 2 * sum(len(parts) >= 3 for parts in has_text) <= len(has_text):
         nothing = [""] * len(texts)

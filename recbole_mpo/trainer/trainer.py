@@ -20,6 +20,8 @@ from recbole_mpo.trainer.trimming import can_trim, trimmed_loss, trimmed_scores
 
 # What torch updates in one pass over a parameter instead of one pass per operation.
 FUSED_LEARNERS = ("adam", "adamw")
+# Settings that scale the learning rate of a group: of cores, of the memory's weight.
+MULTIPLIERS = ("mpo_lr_multiplier", "memory_lr_multiplier")
 
 
 class RunTrainerMixin:
@@ -228,7 +230,17 @@ class CountingTrainer(RunTrainer):
 
 
 class ItemVectorTrainer(RunTrainer):
-    """For models whose item vectors are computed once per evaluation."""
+    """For models whose item vectors are computed once per evaluation; trains what is not frozen, by groups."""
+
+    def _build_optimizer(self, **kwargs):
+        groups = optimizer_groups(
+            self.model,
+            self.learning_rate,
+            *(1.0 if self.config[key] is None else self.config[key] for key in MULTIPLIERS),
+        )
+        if self.learner.lower() in FUSED_LEARNERS:
+            groups = [{**group, "fused": True} for group in groups]
+        return super()._build_optimizer(params=groups, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
@@ -259,19 +271,7 @@ class ItemVectorTrainer(RunTrainer):
 
 
 class MPOTrainer(ItemVectorTrainer):
-    """Trainer of the text models: trainable parameters only, by groups; evaluation of the merged model."""
-
-    def _build_optimizer(self, **kwargs):
-        multiplier = self.config["mpo_lr_multiplier"]
-        groups = optimizer_groups(
-            self.model,
-            self.learning_rate,
-            1.0 if multiplier is None else multiplier,
-            self.config["memory_lr_multiplier"],
-        )
-        if self.learner.lower() in FUSED_LEARNERS:
-            groups = [{**group, "fused": True} for group in groups]
-        return super()._build_optimizer(params=groups, **kwargs)
+    """Trainer of the text models, which may hold MPO layers: evaluates the merged model."""
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):

@@ -47,21 +47,70 @@ def test_drawing_many_neighbours_comes_to_all_of_them(name):
     layer, states, nodes = AGGREGATORS[name](8, 2).double(), torch.randn(4, 8).double(), torch.arange(4)
     drawn, worth = table.sample(nodes, 40_000)
     # A node's own place is worth one neighbour, however many are drawn.
-    sampled = layer(states, nodes, drawn, worth.double() * 5 / 40_000)
+    prepared = layer.prepare(states)
+    sampled = layer(prepared, nodes, drawn, worth.double() * 5 / 40_000)
     found, worth = table.all(nodes, 5)
-    torch.testing.assert_close(layer(states, nodes, found, worth.double()), sampled, atol=0.02, rtol=0)
+    torch.testing.assert_close(layer(prepared, nodes, found, worth.double()), sampled, atol=0.02, rtol=0)
 
 
 def test_attention_is_the_papers():
     torch.manual_seed(0)
     layer, states = graph.GraphAttention(6, 2).double(), torch.randn(3, 6).double()
-    out = layer(states, torch.tensor([1]), torch.tensor([[0, 2]]), torch.ones(1, 2).double())
+    out = layer(layer.prepare(states), torch.tensor([1]), torch.tensor([[0, 2]]), torch.ones(1, 2).double())
     for head in range(2):
         rows = slice(3 * head, 3 * head + 3)
         projected = states @ layer.project.weight[rows].t()
         own, others = layer.own[head] @ projected[1], projected @ layer.other[head]
         expected = F.leaky_relu(own + others[[1, 0, 2]], 0.2).softmax(dim=0) @ projected[[1, 0, 2]]
         torch.testing.assert_close(out[0, rows], expected)
+
+
+def test_the_published_aggregator_is_the_sum_of_its_five_terms():
+    torch.manual_seed(0)
+    layer, states = graph.FactorisedAttention(6, 2).double(), torch.randn(3, 6).double()
+    worth = torch.tensor([[2.0, 1.0]]).double()
+    out = layer(layer.prepare(states), torch.tensor([1]), torch.tensor([[0, 2]]), worth)[0]
+    own, seen, share = states[1], states[[1, 0, 2]], torch.tensor([1.0, 2.0, 1.0]).double()
+    attended = []
+    for head in (slice(0, 3), slice(3, 6)):
+        weights = share * (seen[:, head] @ own[head]).exp()
+        attended.append((weights / weights.sum()) @ seen[:, head])
+    attended, mean = torch.cat(attended), (share / 4) @ seen
+    first, second, third = (part.weight for part in layer.linear)
+    expected = first @ own + second @ attended + third @ mean
+    for part, x in zip(layer.pairwise, (mean, attended), strict=True):
+        # All products of two different coordinates, each pair once.
+        weighted = part.weight * x
+        expected += torch.stack([sum(row[i] * row[j] for i in range(6) for j in range(i)) for row in weighted])
+    torch.testing.assert_close(out, expected)
+
+
+def test_layers_but_the_last_are_rectified():
+    torch.manual_seed(0)
+    ring = torch.roll(torch.eye(4), 1, 0).numpy()
+    encoder, vectors = GraphEncoder([AGGREGATORS["gat"](8, 2) for _ in range(2)], [1, 1]), torch.randn(4, 8)
+    first, second = encoder.layers
+    nodes, others = torch.arange(4), torch.tensor([3, 0, 1, 2]).unsqueeze(1)
+    inner = first(first.prepare(vectors), nodes, others, torch.ones(4, 1)).relu()
+    expected = second(second.prepare(inner), nodes, others, torch.ones(4, 1))
+    assert (expected < 0).any()
+    torch.testing.assert_close(encoder.whole(vectors, neighbours_of(ring), 4), expected)
+
+
+def test_neighbours_are_found_by_pair():
+    table = neighbours_of(STAR)
+    nodes, others = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    assert torch.equal(table.contains(nodes, others), torch.tensor(STAR) > 0)
+
+
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_a_graph_without_edges_leaves_nodes_to_themselves(name):
+    torch.manual_seed(0)
+    table, vectors = neighbours_of(torch.zeros(3, 3).numpy()), torch.randn(3, 8)
+    encoder = GraphEncoder([AGGREGATORS[name](8, 2)], [4])
+    drawn = encoder(lambda nodes: vectors[nodes], table, torch.arange(3))
+    torch.testing.assert_close(drawn, encoder.whole(vectors, table, 3))
+    assert drawn.isfinite().all() and not table.contains(torch.arange(3), torch.arange(3)).any()
 
 
 @pytest.mark.parametrize("name", AGGREGATORS)
@@ -98,7 +147,7 @@ def test_contrast_asks_for_the_own_positive_among_its_kind():
     assert same == pytest.approx((each + math.log(1 + 2 * math.exp(-1 / 0.5)) + math.log(2)) / 3)
 
 
-def test_neighbour_loss_leaves_out_negatives_that_are_the_positive():
+def test_neighbour_loss_leaves_out_draws_that_are_no_negatives():
     states, positives, negatives = torch.randn(2, 4), torch.randn(2, 4), torch.randn(3, 4)
     own = torch.tensor([[False, True, False], [False, False, False]])
     offset = torch.tensor(-0.7)

@@ -10,6 +10,7 @@ from recbole_mpo.errors import ConfigError, DataError
 from recbole_mpo.experiment import Experiment
 from recbole_mpo.model import ccdr
 from recbole_mpo.quick_start import run
+from recbole_mpo.recommend import Recommender
 from recbole_mpo.trainer import checkpoint
 
 KEYS = ("data_path", "checkpoint_dir", "cache_dir", "text_encoder", "show_progress", "use_gpu", "seed", "hidden_size")
@@ -60,8 +61,8 @@ def test_a_run_with_a_source_counts_what_is_aligned(settings, capsys):
     record = run("CCDR", "few", (), settings)
     assert record["status"] == "completed" and record["test"]["hit@10"] > 0
     said = capsys.readouterr().out
-    assert "CCDR between few and many: aligned user: 0, aligned brand: 0, aligned category: 0" in said
-    assert "aligned word: 9, aligned cluster: 6" in said and "aligned users: 0" in said
+    assert "CCDR between few and many; aligned: user 0, brand 0, category 0, word 9, cluster " in said
+    assert "aligned users: 0, so the loss between users is off" in said
 
 
 def test_each_loss_falls(settings):
@@ -80,16 +81,71 @@ def test_each_loss_falls(settings):
     assert len(before) == 5 and before.isfinite().all() and (after < before).all()
 
 
-def test_losses_between_domains_teach_the_tables_they_should(settings):
+def taught_rows(model, loss) -> dict[str, set[str]]:
+    """Of each domain's table which kinds of rows a loss teaches."""
+    names = taught(model, loss) - {"kind_embedding.weight"}
+    found = {}
+    for domain, own in model.domains.items():
+        rows = own.embedding.weight.grad
+        if f"domains.{domain}.embedding.weight" in names:
+            parts = {"items": rows[: own.item_num], "shared": rows[own.item_num :]}
+            found[domain] = {kind for kind, part in parts.items() if part.any()}
+            names.remove(f"domains.{domain}.embedding.weight")
+    assert not names
+    return found
+
+
+def test_losses_between_domains_teach_the_rows_they_should(settings):
     torch.manual_seed(0)
     model = experiment(settings, ccdr_fan_out=[], hidden_dropout_prob=0.0).model.train()
     losses = model.inter_losses()
     assert losses.keys() == {"taxonomy", "neighbour"}
-    shared = {"domains.target.shared_embedding.weight", "domains.source.shared_embedding.weight"}
-    kinds = {"kind_embedding.weight"}
-    assert taught(model, losses["taxonomy"]) == shared | kinds
-    items, source = "domains.target.item_embedding.weight", "domains.source.shared_embedding.weight"
-    assert taught(model, model.inter_losses()["neighbour"]) == {items, source} | kinds
+    assert taught_rows(model, losses["taxonomy"]) == {"target": {"shared"}, "source": {"shared"}}
+    assert taught_rows(model, model.inter_losses()["neighbour"]) == {"target": {"items"}, "source": {"shared"}}
+
+
+def test_draws_are_of_the_neighbours_kind(settings):
+    torch.manual_seed(0)
+    parts = experiment(settings)
+    model, batch = parts.model, batch_of(parts)
+    for domain, own in model.domains.items():
+        (items, nexts, others), (anchors, nodes, strangers) = model._draw_triples(domain, batch)
+        assert max(group.max() for group in (items, nexts, others, anchors)) < own.item_num
+        assert min(nodes.min(), strangers.min()) >= own.item_num and others.min() > 0
+        assert own.neighbours.contains(anchors, nodes).all()
+        assert (domain == "target") == torch.equal(nexts, batch.targets)
+
+
+def test_neighbours_and_the_node_itself_are_no_negatives(settings):
+    model = experiment(settings).model
+    own = model.domains["target"]
+    every = torch.arange(len(own.kinds))
+    none = model._is_none("target", every, every)
+    assert none.diagonal().all() and none.sum() == len(own.neighbours.neighbours) + len(every)
+
+
+def test_frequent_nodes_are_drawn_more_often_by_three_quarters_of_their_degree(settings):
+    own = experiment(settings).model.domains["source"]
+    weights = own.item_draw.cumulative.diff(prepend=torch.zeros(1))[: own.item_num]
+    expected = own.neighbours.degrees[: own.item_num].clamp(min=1).double() ** 0.75
+    torch.testing.assert_close(weights[1:], expected[1:])
+    assert weights[0] == 0
+
+
+def test_views_of_the_same_items_differ_and_teach_them(settings):
+    torch.manual_seed(0)
+    parts = experiment(settings, hidden_dropout_prob=0.0)
+    model, batch = parts.model.train(), batch_of(parts)
+    items = model._contrasted(batch)
+    first, second = (model.encode_nodes("target", items)[0] for _ in range(2))
+    assert not torch.allclose(first, second)
+    assert "items" in taught_rows_of_all(model, model._domain_losses("target", batch)[1])
+
+
+def taught_rows_of_all(model, loss) -> set[str]:
+    taught(model, loss)
+    own = model.domains["target"]
+    return {"items"} if own.embedding.weight.grad[: own.item_num].any() else set()
 
 
 def test_weights_of_zero_leave_their_losses_out(settings):
@@ -101,14 +157,15 @@ def test_weights_of_zero_leave_their_losses_out(settings):
 
 def test_users_of_the_same_name_are_aligned_and_contrasted(settings, tmp_path):
     write_domain(tmp_path / "data", "same", 40, 2, "u")
-    model = experiment(settings, ccdr_source="same").model
-    assert "user" in model.inter_losses()
+    model = experiment(settings, ccdr_source="same", ccdr_inter_nodes=2).model
+    torch.manual_seed(0)
+    assert [list(model.inter_losses()) for _ in range(5)] == [["user", "taxonomy", "neighbour"]] * 5
 
 
 def aligned_margin(model) -> float:
     """Mean cosine of a word in one domain with itself in the other, less that with other words."""
     model.eval()
-    own = {name: model.aligned + model.domains[name].item_num for name in ("source", "target")}
+    own = {name: model.aligned_taxonomy + model.domains[name].item_num for name in ("source", "target")}
     source, target = (F.normalize(model.encode_nodes(name, nodes)[0], dim=1) for name, nodes in own.items())
     cosines = source @ target.t()
     others = ~torch.eye(len(cosines), dtype=torch.bool)
@@ -121,8 +178,14 @@ def test_aligned_nodes_come_together_unless_others_are_aligned(settings, monkeyp
     parts = experiment(settings, ccdr_align=["word"])
     model, batch = parts.model.train(), batch_of(parts)
     if permuted:
-        right = ccdr.contrast
-        monkeypatch.setattr(ccdr, "contrast", lambda anchors, others, *rest: right(anchors, others.roll(1, 0), *rest))
+        inter, right = model.inter_losses, ccdr.contrast
+
+        def wrong():
+            with monkeypatch.context() as patch:
+                patch.setattr(ccdr, "contrast", lambda first, second, *rest: right(first, second.roll(1, 0), *rest))
+                return inter()
+
+        monkeypatch.setattr(model, "inter_losses", wrong)
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(60):
         optimizer.zero_grad()
@@ -146,10 +209,13 @@ def test_rows_of_valid_and_test_change_nothing_in_the_graph(settings, tmp_path):
     # Items are numbered by first appearance anywhere, so edges are compared by token.
     edges = [edges_by_token(one.model, tokens) for one, tokens in zip((before, after), names, strict=True)]
     assert edges[0] == edges[1]
+    # The source's items are numbered by the reader of categories, in order of name.
+    source = [edges_by_token(one.model, list(map(str, range(51))), "source") for one in (before, after)]
+    assert source[0] == source[1]
 
 
-def edges_by_token(model, tokens):
-    own = model.domains["target"]
+def edges_by_token(model, tokens, domain="target"):
+    own = model.domains[domain]
     table, names = own.neighbours, [*tokens, *(f"shared {node}" for node in range(len(own.kinds) - len(tokens)))]
     rows = torch.repeat_interleave(table.degrees).tolist()
     weights = table.cumulative.diff().round(decimals=6).tolist()
@@ -175,6 +241,56 @@ def test_older_items_count_less(settings):
     assert state[5].item() == pytest.approx(1 / 1.7) and state[3].item() == pytest.approx(0.7 / 1.7)
 
 
+def test_without_anything_shared_there_is_still_the_target(settings, tmp_path):
+    """Also with a source too small to have training pairs, and without texts, which nothing needs."""
+    (tmp_path / "data" / "short").mkdir()
+    rows = "".join(f"w{user}\t{item}\t{item}\n" for user in range(3) for item in (1, 2))
+    header = "user_id:token\titem_id:token\ttimestamp:float\n"
+    (tmp_path / "data" / "short" / "short.inter").write_text(header + rows, encoding="utf-8")
+    for changes in ({"ccdr_align": []}, {"ccdr_align": ["user"]}, {"ccdr_align": "user"},
+                    {"ccdr_align": [], "ccdr_intra_weight": 0, "ccdr_match_loss": "ce"}):  # fmt: skip
+        for source in ("short", None):
+            parts = experiment(settings, ccdr_source=source, **changes)
+            losses = parts.model.calculate_loss(batch_of(parts))
+            assert 1 <= len(losses) <= 2 and all(loss.isfinite() for loss in losses)
+
+
+def test_frozen_nodes_stay(settings):
+    before = experiment(settings).model.domains["target"].embedding.weight.clone()
+    record = run("CCDR", "few", (), {**settings, "freeze": "nodes"})
+    state = checkpoint.load_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/last.pth")["state_dict"]
+    assert torch.equal(state["domains.target.embedding.weight"], before)
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        run("CCDR", "few", (), {**settings, "freeze": ["nodes", "aggregator", "other"]})
+
+
+def test_another_data_sets_nodes_are_not_taken_over(settings, tmp_path):
+    write_domain(tmp_path / "data", "else", 40, 3)
+    first = run("CCDR", "few", (), settings)
+    path = f"{settings['checkpoint_dir']}/{first['run_id']}/best.pth"
+    start = Experiment.of("CCDR", "else", (), settings).model
+    model = Experiment.of("CCDR", "else", (), {**settings, "init_from": path}).model
+    weights = checkpoint.load_checkpoint(path)["state_dict"]
+    assert torch.equal(model.domains["target"].embedding.weight, start.domains["target"].embedding.weight)
+    name = "encoder.layers.0.project.weight"
+    assert torch.equal(model.state_dict()[name], weights[name])
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(settings):
+    whole = run("CCDR", "few", (), {**settings, "epochs": 3})
+    half = run("CCDR", "few", (), {**settings, "epochs": 1})
+    folder = f"{settings['checkpoint_dir']}/{half['run_id']}"
+    resumed = run("CCDR", "few", (), {**settings, "epochs": 3}, resume=folder)
+    assert (resumed["valid"], resumed["test"]) == (whole["valid"], whole["test"])
+
+
+def test_a_checkpoint_recommends(settings):
+    record = run("CCDR", "few", (), settings)
+    recommender = Recommender.from_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth")
+    (found,) = recommender.recommend([["3", "4"]], topk=5)
+    assert len(found) == 5 and not {"3", "4"} & {item.token for item in found}
+
+
 @pytest.mark.parametrize("changes", [{"ccdr_match_loss": "ce"}, {"ccdr_aggregator": "fm_gat"},
                                      {"item_input": "text+id"}, {"ccdr_source": None}, {"ccdr_align": []}])  # fmt: skip
 def test_every_form_trains_and_its_checkpoint_ranks_the_same(settings, changes):
@@ -195,6 +311,7 @@ def test_the_softmax_over_triggers_teaches_the_decay(settings):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"ccdr_align": ["word", "colour"]}, "ccdr_align names 'colour'; choose from user, brand"),
     ({"ccdr_fan_out": [10, 0]}, "ccdr_fan_out must be a list of whole numbers from 1 on"),
+    ({"ccdr_fan_out": None}, "ccdr_fan_out must be a list of whole numbers from 1 on, not None"),
     ({"ccdr_trigger_decay": 1.0}, "ccdr_trigger_decay must be between 0 and 1"),
     ({"ccdr_aggregator": "mean"}, "ccdr_aggregator is 'mean'; choose one of gat, fm_gat"),
     ({"ccdr_match_loss": "bpr"}, "ccdr_match_loss is 'bpr'; choose one of neighbor, ce"),
