@@ -1,5 +1,6 @@
 """What every model of the package has in common."""
 
+import numpy as np
 import pytest
 
 from recbole_mpo.experiment import Experiment
@@ -49,3 +50,18 @@ def test_all_rank_the_same_candidates_for_the_same_targets(settings, name):
         for part in reference.splits[1:]
     ]
     assert experiment.dataset.item_num == reference.dataset.item_num and found == expected
+
+
+def test_a_dense_model_of_hidden_size_198_trains_as_many_parameters_as_mporec_light(tiny_settings, tiny_path):
+    """The dense control of docs/results/baselines.md, for features of 384 columns as MiniLM's."""
+    features = np.random.default_rng(0).normal(size=(30, 384)).astype(np.float32)
+    np.save(tiny_path / "features.npy", features)
+    kept = {key: tiny_settings[key] for key in KEYS} | {"feature_file": str(tiny_path / "features.npy")}
+
+    def trained(name, **changes):
+        model = Experiment.of(name, "tiny", (), {**kept, **changes}).model
+        return sum(value.numel() for value in model.parameters() if value.requires_grad)
+
+    light = trained("MPORecLight")
+    assert abs(trained("UniSRec", hidden_size=198) / light - 1) < 0.01
+    assert abs(trained("LoRA") / light - 1) < 0.01
