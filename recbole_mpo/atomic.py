@@ -9,15 +9,18 @@ from pathlib import Path
 
 @contextmanager
 def replacing_path(path: str | Path):
-    """The path of a file beside ``path`` that takes its place once the block ends without an error."""
-    path = Path(path)
+    """The path of a file beside ``path`` that takes its place once the block ends without an error.
+
+    A link stays a link: what it points to is replaced.
+    """
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp makes it private, and so does safetensors
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private, and so does safetensors
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -29,6 +32,13 @@ def replacing(path: str | Path):
     """A binary file that takes the place of ``path`` once it is written without an error."""
     with replacing_path(path) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+def _umask() -> int:
+    """The process's, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def write_lines(path: str | Path, lines: Iterable[str]):

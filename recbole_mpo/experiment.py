@@ -59,6 +59,8 @@ def _check_model_takes(spec: ModelSpec, config: MPOConfig):
     item_inputs = getattr(spec.model_class, "item_inputs", None)
     if item_inputs and config["item_input"] not in item_inputs:
         raise ConfigError(f"{spec.name} takes item_input={' or '.join(item_inputs)}, not {config['item_input']!r}")
+    if config["loss_type"] is not None and hasattr(spec.model_class, "trains_packed"):
+        raise ConfigError(f"{spec.name} has its own loss; leave loss_type out")
     if getattr(spec.model_class, "needs_packed", False) and config["train_mode"] != "packed":
         raise ConfigError(f"{spec.name} reads whole histories: leave train_mode=packed")
 
@@ -86,7 +88,10 @@ class Experiment:
         """The experiment that wrote a checkpoint, its model holding the weights; and the checkpoint."""
         state = checkpoint.load_checkpoint(path)
         if "config" not in state or "model" not in state:
-            raise CheckpointError(f"checkpoint {path} holds weights but no settings; give it as --init_from")
+            raise CheckpointError(
+                f"checkpoint {path} holds weights but no settings; a run can start from it (init_from, or for S3Rec "
+                "pre_model_path)"
+            )
         # The checkpoint holds every weight; where its run once started from is no longer needed.
         settings = {**state["config"], "init_from": None, **(overrides or {})}
         parts = make_config(state["model"], state["config"]["dataset"], (), settings)
@@ -155,10 +160,8 @@ class Experiment:
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
             raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
         model.item_hash = self.item_hash
-        if self.config["init_from"]:
-            self._start_from(model, self.config["init_from"])
-        elif not self.is_restored and hasattr(model, "check_fresh_start"):
-            model.check_fresh_start()
+        if not self.is_restored:
+            self._start(model)
         freeze(model, self.config["freeze"])
         return model.to(self.config["device"])
 
@@ -174,6 +177,12 @@ class Experiment:
             return self.spec.trainer_class(self.config, self.model, run_dir)
         except (TypeError, ValueError) as problem:
             raise ConfigError(f"the training settings do not fit together: {problem}") from problem
+
+    def _start(self, model):
+        if self.config["init_from"]:
+            self._start_from(model, self.config["init_from"])
+        elif hasattr(model, "check_fresh_start"):
+            model.check_fresh_start()
 
     def _start_from(self, model, path):
         """Weights of a checkpoint, dense or MPO; what belongs to one data set or stage stays as initialised.

@@ -181,6 +181,8 @@ def _find_resume(experiment: Experiment, resume: str) -> Path | None:
     if known_files is not None and known_files != files:
         changed = sorted(name for name, digest in files.items() if known_files.get(name) != digest)
         raise CheckpointError(f"{path} was trained on other data: {', '.join(changed)} changed since")
+    # It holds every weight; where the run once started from may be gone.
+    experiment.is_restored = True
     checkpoint.check_identity(state, experiment.model, path)
     checkpoint.load_weights(experiment.model, state["state_dict"], path)
     return path

@@ -10,6 +10,10 @@ from recbole_mpo.record import read_record
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
 FORMATS = ("markdown", "csv")
+# Settings name them in any capitals, tables in these.
+PETERREC_MODES = {
+    mode.lower(): mode for mode in ("peterrec", "FineCLS", "FineLast1", "FineLast2", "FineAll", "PeterZero")
+}
 
 
 def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, published: bool = False) -> str:
@@ -85,9 +89,12 @@ def _peterrec(item_input: str, config: dict) -> str:
     """The stage or what is trained; and the input, where text is read, which the published model does not."""
     details = ["pretrain"]
     if config["train_stage"].lower() == "finetune":
-        mode = config["finetune_mode"]
-        details = [config["patch_form"] if mode.lower() == "peterrec" else mode]
+        mode = PETERREC_MODES.get(config["finetune_mode"].lower(), config["finetune_mode"])
+        is_patched = mode in ("peterrec", "PeterZero")
+        details = [] if mode == "peterrec" else [mode]
+        details += [config["patch_form"].lower()] if is_patched else []
         details += [] if config["cls_token"] else ["last item"]
+        details += [] if config["init_from"] or mode == "PeterZero" else ["from scratch"]
     return f"PeterRec{'-text' if item_input == 'text' else ''} ({', '.join(details)})"
 
 

@@ -37,7 +37,9 @@ PETERREC = {
     "config__finetune_mode": "peterrec",
     "config__patch_form": "serial",
     "config__cls_token": True,
+    "config__init_from": "other/best.pth",
 }
+ANEW = {"model": "PeterRec", **PETERREC, "config__init_from": None}
 
 
 @pytest.fixture
@@ -106,6 +108,11 @@ def test_metrics_are_chosen_in_any_capitalisation_and_missing_ones_left_blank(wr
         ({"model": "PeterRec", **PETERREC, "config__finetune_mode": "FineCLS"}, "PeterRec-text (FineCLS)"),
         ({"model": "PeterRec", **PETERREC, "config__cls_token": False}, "PeterRec-text (serial, last item)"),
         ({"model": "PeterRec", **PETERREC, "item_input": "id"}, "PeterRec (serial)"),
+        ({**ANEW, "config__finetune_mode": "fineall"}, "PeterRec-text (FineAll, from scratch)"),
+        (
+            {**ANEW, "config__finetune_mode": "peterzero", "config__patch_form": "parallel"},
+            "PeterRec-text (PeterZero, parallel)",
+        ),
         ({"config__run_label": "mine"}, "mine"),
         ({"config__run_label": 2024}, "2024"),
         ({"model": "MPORecExpand", "config__run_label": "mine"}, "mine"),

@@ -12,7 +12,7 @@ from scipy import sparse
 from recbole_mpo.data.counts import training_interactions, training_transitions
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.item_features import load_item_features
-from recbole_mpo.data.item_text import read_index, text_file, texts_of
+from recbole_mpo.data.item_text import raw_names, text_file, texts_of
 from recbole_mpo.data.sequences import positions_within
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.text.encoders import build_encoder
@@ -61,7 +61,7 @@ def target_domain(config, dataset, reads_text: bool) -> Domain:
         config["dataset"],
         *training_interactions(dataset),
         training_transitions(dataset),
-        _user_names(config.data_root, config["dataset"], users.tolist()),
+        raw_names(_user_index(config, config["dataset"]), users),
         tokens,
         texts_of(text_file(config.data_root, config["dataset"]), tokens) if reads_text else [""] * len(tokens),
     )
@@ -85,10 +85,14 @@ def source_domain(config, name: str, reads_text: bool) -> Domain:
         users,
         items,
         sparse.coo_matrix(counts, shape=(len(tokens), len(tokens))).tocsr(),
-        _user_names(config.data_root, name, histories.user_tokens.tolist()),
+        raw_names(_user_index(config, name), histories.user_tokens),
         tokens,
         texts_of(text_file(config.data_root, name), tokens) if reads_text else [""] * len(tokens),
     )
+
+
+def _user_index(config, name: str) -> Path:
+    return Path(config.data_root) / name / f"{name}.user2index"
 
 
 def _source_settings(config, name: str) -> dict:
@@ -96,15 +100,6 @@ def _source_settings(config, name: str) -> dict:
     settings = {key: config[key] for key in FEATURE_KEYS}
     place = {"dataset": name, "data_path": str(Path(config.data_root) / name)}
     return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
-
-
-def _user_names(data_root, name: str, tokens: list[str]) -> list[str]:
-    """Raw names: those of ``.user2index``, or the tokens where they are no mere numbers."""
-    index_file = Path(data_root) / name / f"{name}.user2index"
-    if index_file.is_file():
-        name_of = {number: raw for raw, number in read_index(index_file).items()}
-        return [name_of.get(token, "") for token in tokens]
-    return [] if all(token.isdecimal() for token in tokens if token != "[PAD]") else tokens
 
 
 def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:

@@ -39,6 +39,18 @@ def texts_of(path: Path, item_tokens) -> list[str]:
     return ["", *(text_of.get(token, "") for token in item_tokens[1:])]
 
 
+def raw_names(index_file: Path, tokens) -> list[str]:
+    """Names that mean the same in other data sets: those of an index file, or the tokens.
+
+    Empty where these are mere numbers: a set's own say nothing of another set's.
+    """
+    if index_file.is_file():
+        name_of = {number: raw for raw, number in read_index(index_file).items()}
+        return [name_of.get(token, "") for token in tokens]
+    tokens = [str(token) for token in tokens]
+    return [] if all(token.isdecimal() for token in tokens if token != "[PAD]") else tokens
+
+
 def read_index(path: Path) -> dict[str, str]:
     """Number by raw name from an ``.item2index`` or ``.user2index`` file.
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mpo.data.item_features import text_path
+from recbole_mpo.data.item_text import raw_names
 from recbole_mpo.errors import CheckpointError, ConfigError
 from recbole_mpo.layers.convolution import PATCH_FORMS, CausalConvolution, DilatedConvolutions, Patch, Predecessors
 from recbole_mpo.model.base import TextSequentialRecommender, take
@@ -23,6 +25,8 @@ PATCHED = ("peterrec", "PeterZero")
 FRESH = ("patches.", "cls_vector", "head.")
 # A checkpoint of other sizes would fail name by name; of another input it would not even fail.
 SAME_AS_SOURCE = ("item_input", "hidden_size", "kernel_size", "dilations")
+# What makes features comparable, of an encoder and of files.
+FEATURES = ("feature_center", "feature_scale")
 ENCODER = ("text_encoder", "text_pooling")
 
 
@@ -42,13 +46,15 @@ class PeterRec(TextSequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.item_tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
-        if self.item_input == "id" and self.stage == "pretrain":
-            # Checkpoints keep them: other data number the same items otherwise.
-            self.other_parameter_name = ["item_tokens"]
+        if self.item_input == "id":
+            index_file = text_path(config).with_suffix(".item2index")
+            self.item_names = raw_names(index_file, dataset.field2id_token[dataset.iid_field])
+            if self.stage == "pretrain":
+                # Checkpoints keep them: other data number the same items otherwise.
+                self.other_parameter_name = ["item_names"]
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name.startswith(self.trained_prefixes()))
-        self._log_share()
+        self._log_stage()
 
     def _read_settings(self, config):
         self.stage = _choice(config, "train_stage", STAGES)
@@ -59,8 +65,9 @@ class PeterRec(TextSequentialRecommender):
         self.has_token = self.stage == "finetune" and config["cls_token"]
         self.head_text = self.uses_text and config["head_text"]
         self.patch_width = self.hidden_size // config["patch_reduction"]
-        encodes = self.uses_text and not config["feature_file"]
-        self.source_settings = {key: config[key] for key in SAME_AS_SOURCE + ENCODER * encodes}
+        self.has_feature_file = bool(config["feature_file"])
+        features = FEATURES + ENCODER * (not self.has_feature_file) if self.uses_text else ()
+        self.source_settings = {key: config[key] for key in SAME_AS_SOURCE + features}
         self.dataset_name = config["dataset"]
         if self.patch_width < 1:
             raise ConfigError(
@@ -125,7 +132,9 @@ class PeterRec(TextSequentialRecommender):
         count = len(self.convolutions.blocks) if self.trains_layer_norm else 0
         return [f"convolutions.blocks.{number}.ln2." for number in range(count)]
 
-    def _log_share(self):
+    def _log_stage(self):
+        what = "pre-training the network" if self.stage == "pretrain" else f"fine-tuning, {self.mode}"
+        getLogger().info("PeterRec: %s", what)
         if self.is_patched:
             patches = _size(self.patches)
             convolved = sum(_size(module) for module in self.modules() if isinstance(module, CausalConvolution))
@@ -163,6 +172,13 @@ class PeterRec(TextSequentialRecommender):
             states_SD = states_SD if wanted is None else states_SD.index_select(0, wanted)
         return states_SD.view(*items.shape, -1) if wanted is None else states_SD
 
+    def encode_sequences(self, item_vectors, item_seq, lengths, every_position=False) -> Tensor:
+        """As in the base class; a token is made behind each history, not behind all of its prefixes."""
+        rows, length = item_seq.shape
+        positions = torch.arange(length, device=item_seq.device).expand(rows, length)
+        last = torch.arange(rows, device=item_seq.device) * length + lengths - 1
+        return self._encode_positions(item_vectors, item_seq, positions, wanted=None if every_position else last)
+
     def queries(self, states: Tensor) -> Tensor:
         """States as they are: scores are inner products."""
         return states
@@ -195,25 +211,32 @@ class PeterRec(TextSequentialRecommender):
 
         Raises:
             ConfigError: PeterZero, or no item in common.
-            CheckpointError: of a fine-tuned network, of another input or size, or without item tokens.
+            CheckpointError: of a fine-tuned network, of another input or size, or without item names.
         """
         self._check_source(state, path)
         if self.item_input == "text":
             return {}
-        tokens = (state.get("other_parameter") or {}).get("item_tokens")
-        if tokens is None:
-            raise CheckpointError(f"checkpoint {path} holds no item tokens, by which its item vectors could be found")
-        row_of = {token: row for row, token in enumerate(tokens) if row}
-        pairs = [(own, row_of[token]) for own, token in enumerate(self.item_tokens) if own and token in row_of]
+        table, theirs = self.item_embedding.weight.detach(), state["state_dict"].get("item_embedding.weight")
+        if theirs is None or theirs.shape[1] != table.shape[1]:
+            raise CheckpointError(f"checkpoint {path} has no item vectors of size {table.shape[1]}")
+        if state.get("item_hash") == self.item_hash:
+            return {"item_embedding.weight": theirs}
+        own, there = self._shared_rows((state.get("other_parameter") or {}).get("item_names") or [], path)
+        getLogger().info("init_from: %d of %d items have a vector there", len(own), self.n_items - 1)
+        return {"item_embedding.weight": table.index_copy(0, own, theirs[there])}
+
+    def _shared_rows(self, names: list[str], path) -> tuple[Tensor, Tensor]:
+        """Rows of items here and there that have the same name."""
+        row_of = {name: row for row, name in enumerate(names) if row and name}
+        pairs = [(own, row_of[name]) for own, name in enumerate(self.item_names) if own and name in row_of]
         if not pairs:
             raise ConfigError(
-                f"not one item of this data set is among the {len(tokens) - 1} of {path}: vectors of ids go from one "
-                "data set to another by item token alone. Pre-train and fine-tune with item_input=text instead"
+                f"not one item of this data set is known to be among those of {path}: vectors of ids go from one data "
+                "set to another by item name, and bare numbers are none (.item2index names them). Pre-train and "
+                "fine-tune with item_input=text instead"
             )
-        getLogger().info("init_from: %d of %d items have a vector there", len(pairs), self.n_items - 1)
         own, there = torch.tensor(pairs).t()
-        table = self.item_embedding.weight.detach().clone()
-        return {"item_embedding.weight": table.index_copy(0, own, state["state_dict"]["item_embedding.weight"][there])}
+        return own, there
 
     def _check_source(self, state: dict, path):
         if self.stage == "finetune" and self.mode == "PeterZero":
@@ -227,6 +250,11 @@ class PeterRec(TextSequentialRecommender):
                     f"checkpoint {path} was trained with {key}={source[key]}, and this run has {wanted}: "
                     "both need the same"
                 )
+        if self.uses_text and "feature_file" in source and bool(source["feature_file"]) != self.has_feature_file:
+            raise CheckpointError(
+                f"checkpoint {path} and this run read features of different kinds: one has a feature_file, the other "
+                "an encoder; both need the same"
+            )
         has_own_axes = self.source_settings.get("text_encoder") == "tfidf-svd"
         if has_own_axes and source.get("dataset") != self.dataset_name:
             getLogger().warning(
@@ -239,9 +267,10 @@ class PeterRec(TextSequentialRecommender):
 def _choice(config, key: str, choices: tuple[str, ...]) -> str:
     """The choice that a setting names, in any capitalisation."""
     by_lower = {choice.lower(): choice for choice in choices}
-    if config[key].lower() not in by_lower:
+    name = str(config[key]).lower()
+    if name not in by_lower:
         raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
-    return by_lower[config[key].lower()]
+    return by_lower[name]
 
 
 def _size(module: nn.Module) -> int:

@@ -17,6 +17,8 @@ from recbole_mpo.model.bert4rec import draw_masks
 from recbole_mpo.model.sasrec import SASRecCE
 
 OBJECTIVES = ("aap", "mip", "map", "sp")
+# Of negatives, before one is taken as it is.
+MOST_DRAWS = 100
 
 
 class S3RecFixed(SASRecCE):
@@ -125,13 +127,14 @@ def _ranking_loss(right: Tensor, wrong: Tensor) -> Tensor:
 
 
 def items_not_in(items_BL: Tensor, rows_P: Tensor, item_num: int) -> Tensor:
-    """A random item [P] for each of the rows, that the row does not hold."""
+    """A random item [P] for each of the rows, that the row does not hold (unless it holds nearly all there are)."""
     drawn = torch.randint(1, item_num, rows_P.shape, device=items_BL.device)
-    while True:
+    for _ in range(MOST_DRAWS):
         taken = (items_BL[rows_P] == drawn.unsqueeze(1)).any(dim=1)
         if not taken.any():
-            return drawn
+            break
         drawn = torch.where(taken, torch.randint_like(drawn, 1, item_num), drawn)
+    return drawn
 
 
 def draw_segments(items_BL: Tensor, lengths_B1: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ def start(settings, tmp_path):
         path = tmp_path / f"start-{dataset}.pth"
         model = source.model
         content = {"state_dict": model.state_dict(), "other_parameter": model.other_parameter()}
+        content["item_hash"] = source.item_hash
         checkpoint.save_checkpoint({**content, "config": source.config.plain()}, path)
         return {**settings, **changes, "train_stage": "finetune", "init_from": str(path)}
 
@@ -244,6 +245,10 @@ class TestText:
         (found,) = Recommender.of(of(text, head_text=head_text)).recommend([["i3"]], topk=100)
         assert ("new" in {item.token for item in found}) == head_text
 
+    def test_an_item_of_text_alone_has_the_vectors_of_one_without_a_row_in_the_head(self, text):
+        model = stir(of(text).model)
+        model.head.weight.data.zero_()
+        torch.testing.assert_close(model.encode_features(model.item_features), model.encode_items())
 
 class TestFromOneDataSetToAnother:
     @pytest.fixture
@@ -286,6 +291,9 @@ class TestFromOneDataSetToAnother:
         short = run("PeterRec", other, (), {**tuned, "epochs": 1})
         resumed = run("PeterRec", other, (), tuned, resume=saved / short["run_id"])
         assert resumed["test"] == whole["test"]
+        (saved / first["run_id"] / "best.pth").unlink()
+        again = run("PeterRec", other, (), {**tuned, "epochs": 3}, resume=saved / short["run_id"])
+        assert again["epochs_run"] == 3
         best = saved / whole["run_id"] / "best.pth"
         assert evaluate_checkpoint(best)["test"] == whole["test"]
         assert len(Recommender.from_checkpoint(best).recommend([["i3", "i4"]], topk=5)[0]) == 5
@@ -294,6 +302,51 @@ class TestFromOneDataSetToAnother:
         rename_items(make_dataset(Path(settings["data_path"]), "strange"), 0)
         with pytest.raises(ConfigError, match="not one item .* item_input=text"):
             of(start(), "strange").model  # noqa: B018
+
+    def test_bare_numbers_name_no_items(self, start, settings, make_dataset):
+        """Items of any two sets are called 0, 1, 2, ...; what they are their index files say."""
+        for name, seed in (("first", 1), ("second", 2)):
+            folder = make_dataset(Path(settings["data_path"]), name, seed=seed)
+            for path in (folder / f"{name}.inter", folder / f"{name}.text"):
+                lines = path.read_text(encoding="utf-8").splitlines()
+                numbers = [lines[0], *(re.sub(r"(^|\t)i(\d)", r"\1\2", line) for line in lines[1:])]
+                path.write_text("\n".join(numbers) + "\n", encoding="utf-8")
+        tuned = start("first")
+        with pytest.raises(ConfigError, match=r"bare numbers are none \(\.item2index names them\)"):
+            of(tuned, "second").model  # noqa: B018
+        of(tuned, "first").model  # noqa: B018 - the same items in the same order
+        for name, shift in (("first", 0), ("second", 10)):
+            names = "".join(f"B{number + shift}\t{number}\n" for number in range(30))
+            (Path(settings["data_path"]) / name / f"{name}.item2index").write_text(names, encoding="utf-8")
+        experiments = of({**start("first"), "train_stage": "pretrain", "init_from": None}, "first"), of(tuned, "second")
+        here, there = (parts.dataset.field2token_id["item_id"] for parts in experiments)
+        start("first")
+        source, target = (parts.model.item_embedding.weight for parts in experiments)
+        # Number 3 of the second set is number 13 of the first.
+        torch.testing.assert_close(target[there["3"]], source[here["13"]])
+
+    def test_tables_of_another_size_are_refused(self, settings, start):
+        tuned = start()
+        state = checkpoint.load_checkpoint(tuned["init_from"])
+        del state["config"]
+        state["state_dict"]["item_embedding.weight"] = torch.zeros(31, 8)
+        checkpoint.save_checkpoint(state, tuned["init_from"])
+        with pytest.raises(CheckpointError, match="has no item vectors of size 16"):
+            of(tuned).model  # noqa: B018
+
+    @pytest.mark.parametrize(
+        ("source", "changes", "message"),
+        [
+            ({}, {"text_pooling": "cls"}, "text_pooling=mean, and this run has cls"),
+            ({}, {"feature_center": False}, "feature_center=True, and this run has False"),
+            ({"feature_file": "f.npy"}, {"feature_file": None}, "one has a feature_file, the other an encoder"),
+        ],
+    )
+    def test_features_of_another_kind_are_refused(self, settings, start, source, changes, message):
+        np.save("f.npy", np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32))
+        tuned = start(item_input="text", text_encoder="tfidf-svd", **source)
+        with pytest.raises(CheckpointError, match=message):
+            of({**tuned, **changes}).model  # noqa: B018
 
     @pytest.mark.parametrize(
         ("source", "changes", "error", "message"),
@@ -349,6 +402,8 @@ def rename_items(folder, first):
         ({"kernel_size": 1}, "kernel_size must be at least 2"),
         ({"item_input": "text+id"}, "PeterRec takes item_input=id or text"),
         ({"train_mode": "pairwise"}, "leave train_mode=packed"),
+        ({"train_stage": None}, "train_stage is None; choose one of pretrain, finetune"),
+        ({"loss_type": "BPR"}, "PeterRec has its own loss; leave loss_type out"),
         ({"train_stage": "finetune"}, "finetune_mode=peterrec freezes a network .* PeterZero .* FineAll"),
         ({"train_stage": "finetune", "finetune_mode": "finelast1"}, "finetune_mode=FineLast1 freezes"),
     ],

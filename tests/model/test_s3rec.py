@@ -8,6 +8,7 @@ import torch
 from recbole_mpo.data.loader import HistoryBatch
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.experiment import Experiment
+from recbole_mpo.model import s3rec
 from recbole_mpo.model.s3rec import OBJECTIVES, draw_segments, foreign_items, items_not_in
 from recbole_mpo.quick_start import run
 from recbole_mpo.trainer import checkpoint
@@ -65,6 +66,50 @@ def test_attributes_are_those_of_the_item_at_the_position(settings, model):
     for item, row in zip(items[seen].tolist(), table, strict=True):
         has = {name for name, value in zip(model.attribute_names, row.tolist(), strict=True) if value}
         assert has and has <= set(words[tokens[item]].rstrip(".").split())
+
+
+def test_the_objectives_are_means_over_the_positions_they_predict(settings, monkeypatch):
+    """Against loops over rows and positions; a target taken from a neighbouring position would show."""
+    torch.manual_seed(0)
+    changes = {"sp_weight": 0.0, "aap_weight": 0.3, "mip_weight": 0.5, "map_weight": 0.7}
+    model = Experiment.of("S3RecFixed", "tiny", (), {**settings, **changes}).model.double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    items = ragged([3, 8, 5], 8)
+    masked = torch.zeros_like(items, dtype=torch.bool)
+    masked[0, 1] = masked[1, 4] = True
+    others = torch.tensor([9, 8, 7, 6, 5])
+    monkeypatch.setattr(s3rec, "draw_masks", lambda *_: masked)
+    monkeypatch.setattr(s3rec, "items_not_in", lambda *_: others)
+    last = torch.arange(8) == (items != 0).sum(dim=1, keepdim=True) - 1
+    states = model.encode_both_ways(items, masked | last)
+    share = model.attributes[1:].double().mean(dim=0)
+    losses = {"aap": [], "map": [], "mip": []}
+    strangers = iter(others.tolist())
+    for row in range(3):
+        for place in range(8):
+            item, state = int(items[row, place]), states[row, place]
+            if not item:
+                continue
+            hidden = bool(masked[row, place] or last[row, place])
+            head = "map" if hidden else "aap"
+            logits = model.heads[head](state) @ model.attribute_embedding.weight.t() + (share / (1 - share)).log()
+            chance = torch.where(model.attributes[item], logits.sigmoid(), 1 - logits.sigmoid())
+            losses[head].append(-chance.log().sum())
+            if hidden:
+                right, wrong = (
+                    torch.sigmoid(model.heads["mip"](state) @ model.item_embedding.weight[other])
+                    for other in (item, next(strangers))
+                )
+                losses["mip"].append(-torch.sigmoid(right - wrong).log())
+    assert [len(losses[name]) for name in ("aap", "map", "mip")] == [11, 5, 5]
+    expected = sum(changes[f"{name}_weight"] * torch.stack(parts).mean() for name, parts in losses.items())
+    torch.testing.assert_close(model.pretraining_loss(HistoryBatch((items,))), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_row_that_holds_every_item_does_not_wait_for_another(model):
+    every = torch.arange(1, 31).unsqueeze(0)
+    assert items_not_in(every, torch.zeros(4, dtype=torch.long), 31).shape == (4,)
 
 
 def test_both_stages_use_the_same_positions(model):

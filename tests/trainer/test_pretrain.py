@@ -83,6 +83,28 @@ def test_weights_without_our_names_around_them_are_taken(settings, tmp_path):
     assert numbers(run("S3Rec", "tiny", (), {**settings, **stage})) == numbers(whole)
 
 
+@MODELS
+def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(settings, model, monkeypatch):
+    settings = {**settings, "pretrain_epochs": 3}
+    whole = run(model, "tiny", (), settings)
+    trainer, epochs = find_model(model).trainer_class, []
+    train = trainer._train_epoch
+
+    def interrupted(self, loader, epoch, *rest):
+        epochs.append(epoch)
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train(self, loader, epoch, *rest)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trainer, "_train_epoch", interrupted)
+        run(model, "tiny", (), settings)
+    assert epochs == [0, 1, 2]
+    resumed = run(model, "tiny", (), settings, resume="auto")
+    losses = [[epoch["train_loss"] for epoch in record["pretraining"]] for record in (whole, resumed)]
+    assert losses[0] == losses[1] and numbers(resumed) == numbers(whole)
+
+
 @pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (3, 1), (4, 2), (300, 100), (0, 0)])
 def test_pretraining_takes_a_third_of_the_epochs(settings, tmp_path, epochs, expected):
     del settings["pretrain_epochs"]
