@@ -132,6 +132,16 @@ def parse_assignments(arguments: list[str]) -> dict:
     return settings
 
 
+def check_choice(key: str, value, choices):
+    """Refuses a setting's value that is none of its choices.
+
+    Raises:
+        ConfigError: it is not; names them all.
+    """
+    if value not in choices:
+        raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
+
+
 def as_list(value) -> list[str]:
     """The texts of a setting that takes one or several; none where it is empty."""
     if value is None:

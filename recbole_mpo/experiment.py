@@ -9,7 +9,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_mpo import runtime
-from recbole_mpo.config import MPOConfig
+from recbole_mpo.config import MPOConfig, check_choice
 from recbole_mpo.data.files import SPLITS, find_layout
 from recbole_mpo.data.item_features import text_path
 from recbole_mpo.data.loader import HistoryLoader, PackedLoader
@@ -40,8 +40,8 @@ def make_config(
     spec = find_model(model)
     config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides)
     for key, choices in CHOICES.items():
-        if config[key] is not None and config[key] not in choices:
-            raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
+        if config[key] is not None:
+            check_choice(key, config[key], choices)
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")

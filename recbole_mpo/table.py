@@ -3,17 +3,14 @@
 import csv
 import io
 
-from recbole_mpo.config import read_yaml
-from recbole_mpo.errors import ConfigError, RecordError
+from recbole_mpo.config import check_choice, read_yaml
+from recbole_mpo.errors import RecordError
+from recbole_mpo.model.peterrec import MODES, PATCHED
 from recbole_mpo.property_files import find_property
 from recbole_mpo.record import read_record
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
 FORMATS = ("markdown", "csv")
-# Settings name them in any capitals, tables in these.
-PETERREC_MODES = {
-    mode.lower(): mode for mode in ("peterrec", "FineCLS", "FineLast1", "FineLast2", "FineAll", "PeterZero")
-}
 
 
 def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, published: bool = False) -> str:
@@ -29,8 +26,7 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, p
     Raises:
         RecordError: no record, or records of different data sets, candidate sets, targets or item inputs.
     """
-    if form not in FORMATS:
-        raise ConfigError(f"format is {form!r}; choose one of {', '.join(FORMATS)}")
+    check_choice("format", form, FORMATS)
     if not paths:
         raise RecordError("table needs at least one record: recbole-mpo table saved/*/record.json")
     records = [read_record(path) for path in paths]
@@ -39,7 +35,8 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, p
     metrics = [metric.lower() for metric in metrics or METRICS]
     rows = [_row(record, metrics, exact=form == "csv") for record in records]
     if published:
-        rows = [{**row, **_published(record, metrics)} for row, record in zip(rows, records, strict=True)]
+        known = read_yaml(find_property("published"))
+        rows = [{**row, **_published(record, metrics, known)} for row, record in zip(rows, records, strict=True)]
     return _csv(rows) if form == "csv" else _markdown(rows)
 
 
@@ -89,10 +86,10 @@ def _peterrec(item_input: str, config: dict) -> str:
     """The stage or what is trained; and the input, where text is read, which the published model does not."""
     details = ["pretrain"]
     if config["train_stage"].lower() == "finetune":
-        mode = PETERREC_MODES.get(config["finetune_mode"].lower(), config["finetune_mode"])
-        is_patched = mode in ("peterrec", "PeterZero")
+        # Settings name modes in any capitals.
+        mode = next(mode for mode in MODES if mode.lower() == config["finetune_mode"].lower())
         details = [] if mode == "peterrec" else [mode]
-        details += [config["patch_form"].lower()] if is_patched else []
+        details += [config["patch_form"].lower()] if mode in PATCHED else []
         details += [] if config["cls_token"] else ["last item"]
         details += [] if config["init_from"] or mode == "PeterZero" else ["from scratch"]
     return f"PeterRec{'-text' if item_input == 'text' else ''} ({', '.join(details)})"
@@ -117,9 +114,8 @@ def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
     return row
 
 
-def _published(record: dict, metrics) -> dict[str, str]:
+def _published(record: dict, metrics, known: dict) -> dict[str, str]:
     """Columns of the paper's figures; empty for what the paper does not have, such as a memory."""
-    known = read_yaml(find_property("published"))
     name = known["stands_for"].get(record["model"], record["model"])
     is_papers = record["config"].get("memory", "none") == "none"
     figures = known["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []

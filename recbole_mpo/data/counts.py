@@ -26,32 +26,38 @@ def training_popularity(train) -> np.ndarray:
 
 
 def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items [I] of training histories; each place of a history comes once."""
+    """Users and items [I] of training histories; each place of a history comes once.
+
+    Training rows of a packed data set are views into flat histories: a row that ends at e with l items before it shows
+    the places e - l, ..., e.
+    """
     rows = train.rows()
     order = np.argsort(rows.ends)
     ends = rows.ends[order]
-    change = np.zeros(len(train.flat_items) + 1, dtype=np.int64)
-    np.add.at(change, ends - rows.lengths[order], 1)
-    np.add.at(change, ends + 1, -1)
-    places = np.flatnonzero(np.cumsum(change)[:-1] > 0)
+    places = _covered(len(train.flat_items), ends - rows.lengths[order], ends + 1)
     # A place belongs to the user of the first row that ends there or later.
     return rows.users[order][np.searchsorted(ends, places)], train.flat_items[places]
 
 
 def training_transitions(train) -> sparse.csr_matrix:
-    """How often item j follows item i in training histories, [N, N]; each place of a history counts once.
-
-    Training rows of a packed data set are views into flat histories: a row that ends at e with l items before it shows
-    the pairs that begin at e - l, ..., e - 1.
-    """
+    """How often item j follows item i in training histories, [N, N]; each place of a history counts once."""
     rows = train.rows()
-    change = np.zeros(len(train.flat_items) + 1, dtype=np.int64)
-    np.add.at(change, rows.ends - rows.lengths, 1)
-    np.add.at(change, rows.ends, -1)
-    begins = np.flatnonzero(np.cumsum(change)[:-1] > 0)
-    before, after = train.flat_items[begins], train.flat_items[begins + 1]
-    shape = (train.item_num, train.item_num)
-    return sparse.coo_matrix((np.ones(len(begins)), (before, after)), shape=shape).tocsr()
+    # All places but the last of a row begin a pair.
+    begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
+    return pair_counts(train.flat_items[begins], train.flat_items[begins + 1], train.item_num)
+
+
+def _covered(size: int, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which of ``size`` places stand in one of the ranges or in several, ascending; ranges end before ``ends``."""
+    change = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(change, begins, 1)
+    np.add.at(change, ends, -1)
+    return np.flatnonzero(np.cumsum(change)[:-1] > 0)
+
+
+def pair_counts(before: np.ndarray, after: np.ndarray, item_num: int) -> sparse.csr_matrix:
+    """How often each pair of items comes, [N, N]."""
+    return sparse.coo_matrix((np.ones(len(before)), (before, after)), shape=(item_num, item_num)).tocsr()
 
 
 def counts_hash(*tables) -> str:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from recbole_mpo.data.counts import training_interactions, training_transitions
+from recbole_mpo.data.counts import pair_counts, training_interactions, training_transitions
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.item_features import load_item_features
+from recbole_mpo.data.item_features import center_and_scale, encoder_of, load_item_features
 from recbole_mpo.data.item_text import raw_names, text_file, texts_of
 from recbole_mpo.data.sequences import positions_within
 from recbole_mpo.errors import ConfigError
-from recbole_mpo.text.encoders import build_encoder
-from recbole_mpo.text.features import center_features, encode_items, present_rows, scale_features
+from recbole_mpo.text.features import encode_items
 from recbole_mpo.text.itemtext import ItemText
 
 FEATURE_KEYS = (
@@ -79,12 +78,11 @@ def source_domain(config, name: str, reads_text: bool) -> Domain:
     users, items = histories.users[trained], histories.items[trained] + 1
     tokens = np.array(["[PAD]", *histories.item_tokens])
     follows = np.flatnonzero(users[1:] == users[:-1])
-    counts = np.ones(len(follows)), (items[follows], items[follows + 1])
     return Domain(
         name,
         users,
         items,
-        sparse.coo_matrix(counts, shape=(len(tokens), len(tokens))).tocsr(),
+        pair_counts(items[follows], items[follows + 1], len(tokens)),
         raw_names(_user_index(config, name), histories.user_tokens),
         tokens,
         texts_of(text_file(config.data_root, name), tokens) if reads_text else [""] * len(tokens),
@@ -113,7 +111,7 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
         raise ConfigError(
             "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or none"
         )
-    if len(domains) > 1 and files[0] is None and _encoder(config).needs_whole_corpus:
+    if len(domains) > 1 and files[0] is None and encoder_of(config).needs_whole_corpus:
         return _encoded_together(config, domains)
     others = (load_item_features(_source_settings(config, one.name), one.item_tokens) for one in domains[1:])
     found = [dataset.item_features().numpy(), *(features.table for features in others)]
@@ -124,21 +122,13 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
     return found
 
 
-def _encoder(config):
-    return build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
-
-
 def _encoded_together(config, domains: list[Domain]) -> list[np.ndarray]:
     """By an encoder whose vectors can only be compared within one call."""
     tokens = [f"{number}-{token}" for number, one in enumerate(domains) for token in one.item_tokens]
     texts = [text for one in domains for text in texts_of(text_file(config.data_root, one.name), one.item_tokens)]
     name = "+".join(one.name for one in domains)
     item_text = ItemText(tokens, texts, text_file(config.data_root, domains[0].name))
-    features = encode_items(item_text, _encoder(config), config["cache_dir"], name, bool(config["show_progress"]))
-    present = present_rows(features)
-    if config["feature_center"]:
-        center_features(features, present)
-    if config["feature_scale"]:
-        scale_features(features, present)
+    features = encode_items(item_text, encoder_of(config), config["cache_dir"], name, bool(config["show_progress"]))
+    center_and_scale(features, config)
     return np.split(features, np.cumsum([one.item_num for one in domains])[:-1])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from recbole_mpo.data.item_text import read_dataset_text
 from recbole_mpo.errors import FeatureError
-from recbole_mpo.text.encoders import build_encoder
+from recbole_mpo.text.encoders import TextEncoder, build_encoder
 from recbole_mpo.text.features import (
     AlignmentReport,
     align_features,
@@ -59,11 +59,7 @@ def load_item_features(config, item_tokens) -> ItemFeatures:
         FeatureError: the matrix does not fit, or not one of the items has a row.
     """
     item_text, source, features = _raw_features(config, len(item_tokens) - 1)
-    present = present_rows(features)
-    if config["feature_center"]:
-        center_features(features, present)
-    if config["feature_scale"]:
-        scale_features(features, present)
+    present = center_and_scale(features, config)
     table, report = align_features(features, item_text.tokens, item_tokens, item_text.texts)
     _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
@@ -73,6 +69,21 @@ def load_item_features(config, item_tokens) -> ItemFeatures:
     return ItemFeatures(
         table, feature_hash(table), report, source, item_text, text_only, features[text_only]
     )
+
+
+def center_and_scale(features_NF: np.ndarray, config) -> np.ndarray:
+    """Centres and scales features in place as the settings say; returns which rows have any, [N]."""
+    present = present_rows(features_NF)
+    if config["feature_center"]:
+        center_features(features_NF, present)
+    if config["feature_scale"]:
+        scale_features(features_NF, present)
+    return present
+
+
+def encoder_of(config) -> TextEncoder:
+    """The text encoder that the settings name."""
+    return build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
 
 
 def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
@@ -85,7 +96,7 @@ def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
         raw = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
         return item_text, file.name, raw
     item_text = read_dataset_text(path)
-    encoder = build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
+    encoder = encoder_of(config)
     raw = encode_items(
         item_text, encoder, config["cache_dir"], config["dataset"], bool(config["show_progress"])
     )

@@ -25,6 +25,24 @@ class WeightedDraw(nn.Module):
         return torch.searchsorted(self.cumulative, drawn, right=True).clamp(max=len(self.cumulative) - 1)
 
 
+class PairDraw(nn.Module):
+    """Draws pairs of nodes in proportion to their weights.
+
+    Args:
+        pairs: [2, P].
+        weights: [P].
+    """
+
+    def __init__(self, pairs: Tensor, weights: Tensor):
+        super().__init__()
+        self.register_buffer("pairs", pairs, persistent=False)
+        self.draw = WeightedDraw(weights)
+
+    def forward(self, count: int) -> Tensor:
+        """``count`` pairs [2, count], none where there are none."""
+        return self.pairs[:, self.draw(count)] if self.pairs.shape[1] else self.pairs
+
+
 class Neighbours(nn.Module):
     """Weighted neighbours of V nodes, as a CSR matrix holds them.
 

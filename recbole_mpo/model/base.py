@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mpo.config import check_choice
 from recbole_mpo.data.counts import counts_hash, recent_weights, training_transitions
 from recbole_mpo.data.loader import PackedBatch, pack_histories
 from recbole_mpo.errors import ConfigError
@@ -46,8 +47,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.item_input = config["item_input"]
-        if self.item_input not in ITEM_INPUTS:
-            raise ConfigError(f"item_input is {self.item_input!r}; choose one of {', '.join(ITEM_INPUTS)}")
+        check_choice("item_input", self.item_input, ITEM_INPUTS)
         self.hidden_size = config["hidden_size"]
         self.temperature = config["temperature"]
         self.mask_pad = config["mask_pad"]
@@ -61,8 +61,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
 
     def _choose_loss(self, config, dataset):
         self.loss = config["loss"]
-        if self.loss not in LOSSES:
-            raise ConfigError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
+        check_choice("loss", self.loss, LOSSES)
         if self.loss == "full" and self.n_items * config["train_batch_size"] > MANY_LOGITS:
             getLogger().warning(
                 "loss=full holds %d x %d logits at once; loss=chunked gives the same loss in less memory, "
@@ -77,8 +76,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
             self.train_targets = len(dataset.inter_feat)
 
     def _build_memory(self, config, dataset) -> ItemMemory | None:
-        if config["memory"] not in MEMORIES:
-            raise ConfigError(f"memory is {config['memory']!r}; choose one of {', '.join(MEMORIES)}")
+        check_choice("memory", config["memory"], MEMORIES)
         if config["memory"] == "none":
             return None
         if self.loss == "sampled" or config["train_mode"] != "packed":

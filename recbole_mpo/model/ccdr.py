@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mpo.config import as_list
+from recbole_mpo.config import as_list, check_choice
 from recbole_mpo.data.counts import counts_hash
 from recbole_mpo.data.domain import domain_features, source_domain, target_domain
 from recbole_mpo.data.graph import LEVELS, TEXT_LEVELS, DomainGraphs, build_graphs
@@ -24,6 +24,7 @@ from recbole_mpo.layers.graph import (
     AGGREGATORS,
     GraphEncoder,
     Neighbours,
+    PairDraw,
     WeightedDraw,
     contrast,
     neighbour_loss,
@@ -65,23 +66,18 @@ class DomainNodes(nn.Module):
         rows = np.repeat(np.arange(adjacency.shape[0]), np.diff(adjacency.indptr))
         is_item = np.arange(adjacency.shape[0]) < self.item_num
         both_items = is_item[rows] & is_item[adjacency.indices]
-        for name, chosen in (("item", both_items), ("shared", ~is_item[rows])):
-            pairs = np.stack([rows[chosen], adjacency.indices[chosen]])
-            self.register_buffer(f"{name}_pairs", torch.from_numpy(pairs.astype(np.int64)), persistent=False)
-            setattr(self, f"{name}_pair_draw", WeightedDraw(torch.from_numpy(adjacency.data[chosen])))
+        pairs = np.stack([rows, adjacency.indices]).astype(np.int64)
+        # Two items, or a shared node and its item.
+        self.item_pairs, self.shared_pairs = (
+            PairDraw(torch.from_numpy(pairs[:, chosen]), torch.from_numpy(adjacency.data[chosen]))
+            for chosen in (both_items, ~is_item[rows])
+        )
         degrees = np.diff(adjacency.indptr)
         # Every item can be a negative, as in a softmax; PAD cannot.
         item_weights = np.maximum(degrees, 1) ** NEGATIVE_POWER * is_item
         item_weights[0] = 0
         self.item_draw = WeightedDraw(torch.from_numpy(item_weights))
         self.shared_draw = WeightedDraw(torch.from_numpy(degrees**NEGATIVE_POWER * ~is_item))
-
-    def draw_pairs(self, count: int, kind: str) -> Tensor:
-        """Neighbours [2, P] by weight: two items (``item``), or a shared node and its item (``shared``)."""
-        pairs = getattr(self, f"{kind}_pairs")
-        if pairs.shape[1] == 0:
-            return pairs
-        return pairs[:, getattr(self, f"{kind}_pair_draw")(count)]
 
 
 class CCDR(ItemVectorRecommender):
@@ -123,8 +119,7 @@ class CCDR(ItemVectorRecommender):
 
     def _read_settings(self, config):
         for key, choices in (("ccdr_match_loss", MATCH_LOSSES), ("ccdr_aggregator", tuple(AGGREGATORS))):
-            if config[key] not in choices:
-                raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
+            check_choice(key, config[key], choices)
         self.align = as_list(config["ccdr_align"])
         unknown = [level for level in self.align if level not in LEVELS]
         if unknown:
@@ -241,10 +236,10 @@ class CCDR(ItemVectorRecommender):
         Pairs of items are the batch's own in the target. The others are drawn, as many as the batch has targets.
         """
         own = self.domains[domain]
-        items = own.draw_pairs(len(batch), "item")
+        items = own.item_pairs(len(batch))
         if domain == "target":
             items = torch.stack([self._last_items(batch), batch.targets])
-        shared = own.draw_pairs(len(batch), "shared").flip(0)
+        shared = own.shared_pairs(len(batch)).flip(0)
         if domain == "target" and self.match_loss == "ce":
             items = items[:, :0]
         kinds = ((items, own.item_draw), (shared, own.shared_draw))

@@ -4,6 +4,7 @@ Liu, Yao, Gao, Zhao, "Matrix product operator based sequential recommendation mo
 in which cores are trained or inserted (``mpo_strategy`` in their property files): three names over one class.
 """
 
+from recbole_mpo.config import check_choice
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.layers.convert import convert_to_mpo
 from recbole_mpo.model.base import TextSequentialRecommender
@@ -21,8 +22,7 @@ class MPORec(TextSequentialRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.mpo_strategy = config["mpo_strategy"]
-        if self.mpo_strategy not in STRATEGIES:
-            raise ConfigError(f"mpo_strategy is {self.mpo_strategy!r}; choose one of {', '.join(STRATEGIES)}")
+        check_choice("mpo_strategy", self.mpo_strategy, STRATEGIES)
         if config["mpo_expand"] is not None and self.mpo_strategy != "expand":
             raise ConfigError(
                 f"mpo_expand is set to {config['mpo_expand']}, but mpo_strategy is '{self.mpo_strategy}': "

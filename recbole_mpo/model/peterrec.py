@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mpo.config import check_choice
 from recbole_mpo.data.item_features import text_path
 from recbole_mpo.data.item_text import raw_names
 from recbole_mpo.errors import CheckpointError, ConfigError
@@ -267,10 +268,9 @@ class PeterRec(TextSequentialRecommender):
 def _choice(config, key: str, choices: tuple[str, ...]) -> str:
     """The choice that a setting names, in any capitalisation."""
     by_lower = {choice.lower(): choice for choice in choices}
-    name = str(config[key]).lower()
-    if name not in by_lower:
-        raise ConfigError(f"{key} is {config[key]!r}; choose one of {', '.join(choices)}")
-    return by_lower[name]
+    chosen = by_lower.get(str(config[key]).lower(), config[key])
+    check_choice(key, chosen, choices)
+    return chosen
 
 
 def _size(module: nn.Module) -> int:

@@ -8,6 +8,7 @@ has the same parameters in both: what differs is ``train_stage`` and ``loss_fct`
 from recbole.model.loss import BPRLoss
 from torch import nn
 
+from recbole_mpo.config import check_choice
 from recbole_mpo.errors import ConfigError
 from recbole_mpo.recbole_globals import sequential_models
 
@@ -27,8 +28,7 @@ def build_s3rec(config, dataset):
 
 def _check_stages(config):
     stage, weights = config["train_stage"], config["pre_model_path"]
-    if stage not in (PRETRAINING, FINE_TUNING):
-        raise ConfigError(f"train_stage is {stage!r}; choose one of {PRETRAINING}, {FINE_TUNING}")
+    check_choice("train_stage", stage, (PRETRAINING, FINE_TUNING))
     if stage == FINE_TUNING and not weights:
         raise ConfigError(
             "train_stage=finetune starts from pre-trained weights: name their file in pre_model_path (a run keeps "
