@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_mpo.cli import main
+from recbole_mpo.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["run", *sys.argv[1:]]))

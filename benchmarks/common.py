@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_mpo import runtime
-from recbole_mpo.config import parse_assignments
-from recbole_mpo.data.loader import PackedBatch
-from recbole_mpo.experiment import Experiment
+from recbole_mpo.common import machine as runtime
+from recbole_mpo.common.values import parse_assignments
+from recbole_mpo.data.batches import PackedBatch
+from recbole_mpo.quick_start.experiment import Experiment
 
 SETTINGS = {"data_path": "../shared/data", "show_progress": False, "use_gpu": False}
 MATMUL = 4096

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from itertools import islice
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 

@@ -10,7 +10,7 @@ a batch of the published form is run that is not counted.
 import sys
 import tempfile
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 

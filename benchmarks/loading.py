@@ -14,15 +14,15 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
 from common import CPU, main  # noqa: E402 - the process is prepared first
 from interactions import write_interactions  # noqa: E402
 
-from recbole_mpo.experiment import Experiment  # noqa: E402
-from recbole_mpo.runtime import peak_memory_mb  # noqa: E402
+from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
+from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 
 
 def load(data_path: str, name: str) -> dict:

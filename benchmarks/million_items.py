@@ -14,14 +14,14 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
 from common import CPU, Stepper, build, main, seconds  # noqa: E402 - the process is prepared first
 from interactions import write_features, write_interactions, write_texts  # noqa: E402
 
-from recbole_mpo.runtime import peak_memory_mb  # noqa: E402
+from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
 
 TASKS = ("chunked", "sampled", "evaluate")
 

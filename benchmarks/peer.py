@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
@@ -23,10 +23,10 @@ import numpy as np  # noqa: E402 - the process is prepared first
 from common import CPU, main  # noqa: E402
 from interactions import WORDS  # noqa: E402
 
+from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
 from recbole_mpo.data.prepare.amazon import file_names  # noqa: E402
+from recbole_mpo.data.prepare.prepare import Request, prepare  # noqa: E402
 from recbole_mpo.data.prepare.sources import find_source  # noqa: E402
-from recbole_mpo.data.prepare.tasks import Request, prepare  # noqa: E402
-from recbole_mpo.runtime import peak_memory_mb  # noqa: E402
 
 NAMES = ("Games", "Games-2023")
 BLOCK = 200_000

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
 import torch  # noqa: E402 - the process is prepared before PyTorch is loaded
 from common import Stepper, build, main, median, seconds  # noqa: E402
 
-from recbole_mpo.experiment import Experiment  # noqa: E402
-from recbole_mpo.trainer.trimming import TRIMMED_MODELS, trimmed_loss, trimmed_scores  # noqa: E402
+from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
+from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS, trimmed_loss, trimmed_scores  # noqa: E402
 
 
 @torch.no_grad()

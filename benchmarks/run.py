@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recbole_mpo.config import parse_assignments
+from recbole_mpo.common.values import parse_assignments
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"

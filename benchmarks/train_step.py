@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
@@ -28,7 +28,7 @@ import torch  # noqa: E402
 from common import Stepper, build, main, matmul_rate, median, useful_flops  # noqa: E402
 from published import PublishedForm  # noqa: E402
 
-from recbole_mpo.data.loader import pack  # noqa: E402
+from recbole_mpo.data.batches import pack  # noqa: E402
 from recbole_mpo.data.sequences import Rows, training_windows  # noqa: E402
 
 # prepare_process leaves alone what the environment has set; these are the defaults of glibc and OpenMP.

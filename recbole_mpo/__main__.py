@@ -2,6 +2,6 @@
 
 import sys
 
-from recbole_mpo.cli import main
+from recbole_mpo.cli.main import main
 
 sys.exit(main())

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import run
-from recbole_mpo.recommend import Recommender
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.recommend import Recommender
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_mpo.commands import COMMANDS
-from recbole_mpo.config import UNLISTED_KEYS, parse_value, read_yaml
+from recbole_mpo.cli.commands import COMMANDS
+from recbole_mpo.common.config import UNLISTED_KEYS
+from recbole_mpo.common.values import parse_value, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

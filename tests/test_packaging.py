@@ -12,10 +12,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from recbole_mpo import property_files
-from recbole_mpo.doctor import declared_requirements
-from recbole_mpo.errors import ConfigError
-from recbole_mpo.property_files import find_property, property_root
+from recbole_mpo.cli.doctor import declared_requirements
+from recbole_mpo.common import properties as property_files
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.properties import find_property, property_root
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("setup.cfg", "setup.py", "pyproject.toml", "LICENSE", "README.md", "recbole_mpo", "properties")

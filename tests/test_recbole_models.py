@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mpo.errors import CheckpointError
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import evaluate_checkpoint, run
-from recbole_mpo.record import read_record
-from recbole_mpo.trainer.trimming import TRIMMED_MODELS
+from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.record import read_record
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
 SMALL = {
     "SASRec": {"hidden_size": 16, "inner_size": 16},
@@ -127,7 +128,7 @@ def test_pairwise_losses_train_with_sampled_negatives(settings, name, changes):
 def test_a_checkpoint_of_another_model_is_refused(settings):
     record = run("GRU4Rec", "tiny", (), settings("GRU4Rec"))
     with pytest.raises(CheckpointError, match="of another architecture: .*gru_layers"):
-        run("SASRec", "tiny", (), settings("SASRec", init_from=str(folder_of(record) / "best.pth")))
+        run("SASRec", "tiny", (), settings("SASRec", pretrained=str(folder_of(record) / "best.pth")))
 
 
 @TRIMMED

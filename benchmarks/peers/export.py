@@ -8,15 +8,15 @@ Runs in this package's environment. Shapes: I interactions, W windows, N items w
 import sys
 from pathlib import Path
 
-from recbole_mpo.process import prepare_process
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
 
-from recbole_mpo.config import parse_assignments  # noqa: E402
+from recbole_mpo.common.values import parse_assignments  # noqa: E402
 from recbole_mpo.data.sequences import training_windows  # noqa: E402
-from recbole_mpo.experiment import Experiment  # noqa: E402
+from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 
 
 def export(dataset: str, settings: dict, folder: str | Path) -> tuple[Path, Path]:

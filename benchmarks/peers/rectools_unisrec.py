@@ -32,7 +32,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # recbole_mpo is not installed beside the peer
 
-from recbole_mpo.process import prepare_process  # noqa: E402 - needs the standard library only
+from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 

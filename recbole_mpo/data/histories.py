@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_mpo.data.files import find_layout, read_atomic
+from recbole_mpo.data.atomic_files import find_layout, read_atomic
 from recbole_mpo.data.sequences import flatten_rows, positions_within
 
 USER, ITEM, TIME = "user_id", "item_id", "timestamp"

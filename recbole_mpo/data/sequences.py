@@ -8,10 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-# Of a group of rows of similar length. Six or seven groups of a batch of Scientific; a step of RecBole's models takes
-# as long with 0.1 (ten groups) and longer from 0.3 on.
-MAX_PADDING = 0.2
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -69,32 +65,6 @@ def positions_within(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For runs of these lengths, one after another: each element's run and its position in it, both [sum]."""
     run = np.repeat(np.arange(len(lengths)), lengths)
     return run, np.arange(len(run)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def first_fit(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places runs in rows of ``width`` by first-fit decreasing: the longest first, each in the first row with room.
-
-    Returns:
-        The row and the column [W] at which each run begins.
-
-    Source: Johnson, "Near-optimal bin packing algorithms", MIT 1973 (at most 11/9 of the fewest rows).
-    """
-    row, column = np.empty_like(lengths), np.empty_like(lengths)
-    free = np.empty(0, dtype=lengths.dtype)
-    for length in np.unique(lengths)[::-1]:
-        runs = np.flatnonzero(lengths == length)
-        slots = free // length
-        missing = max(0, len(runs) - int(slots.sum()))
-        added = -(-missing // (width // length))
-        free = np.append(free, np.full(added, width))
-        slots = free // length
-        filled = np.cumsum(slots)
-        number = np.arange(len(runs))
-        chosen = np.searchsorted(filled, number, side="right")
-        before = number - (filled - slots)[chosen]
-        row[runs], column[runs] = chosen, width - free[chosen] + before * length
-        free -= np.bincount(chosen, minlength=len(free)) * length
-    return row, column
 
 
 def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,13 +145,6 @@ def flatten_rows(
     return order, *join_rows(users[order], values, lengths)
 
 
-def similar_rows(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Groups of ``rows`` of which at most ``MAX_PADDING`` is padding, each cut to the longest of its ``lengths``."""
-    edges = bucket_edges(lengths[rows], MAX_PADDING)
-    group = np.searchsorted(edges, lengths[rows])
-    return [rows[group == number] for number in range(len(edges))]
-
-
 def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
     """Numbers of the rows in each of ``held_out`` + 1 parts: the last parts get one row of every group.
 
@@ -233,30 +196,3 @@ def _cut(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_lengt
     predicts = end - np.maximum(predicted_before, start)
     kept = predicts > 0
     return Windows((starts[run] + start)[kept], (end - start)[kept], predicts[kept])
-
-
-def bucket_edges(lengths: np.ndarray, max_padding: float = 0.1) -> np.ndarray:
-    """Fewest bucket sizes such that padding every length up to its bucket wastes at most ``max_padding``.
-
-    Exact, by dynamic programming over the distinct lengths.
-
-    Returns:
-        Ascending sizes; the last is the largest length.
-    """
-    sizes, counts = np.unique(lengths, return_counts=True)
-    total = int((sizes * counts).sum())
-    ahead = np.concatenate(([0], np.cumsum(counts)))
-    # cost[j] = positions after padding sizes[:j] with the buckets so far; the choice rebuilds the edges
-    cost = np.full(len(sizes) + 1, np.inf)
-    cost[0] = 0
-    choices: list[np.ndarray] = []
-    while cost[-1] * (1 - max_padding) > total:
-        steps = cost[:-1, None] + (ahead[None, 1:] - ahead[:-1, None]) * sizes[None, :]
-        steps = np.where(np.arange(len(sizes))[:, None] <= np.arange(len(sizes))[None, :], steps, np.inf)
-        choices.append(steps.argmin(axis=0))
-        cost = np.concatenate(([np.inf], steps.min(axis=0)))
-    edges, end = [], len(sizes)
-    for choice in reversed(choices):
-        edges.append(sizes[end - 1])
-        end = int(choice[end - 1])
-    return np.array(edges[::-1], dtype=np.int64)

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from recbole_mpo.layers.alignment import pad_rows
-from recbole_mpo.layers.dropout import Dropout, dropout
-from recbole_mpo.layers.mpo import merge_stacked
+from recbole_mpo.layers.cpu_kernels import Dropout, dropout, pad_rows
+from recbole_mpo.layers.stacked import merge_stacked
 
 
 class WhiteningExpert(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mpo.layers.convert import matching_linears, place
-from recbole_mpo.layers.mpo import MPOLinear
+from recbole_mpo.layers.mpo.linear import MPOLinear
+from recbole_mpo.layers.replace import matching_linears, place
 
 
 class LoRALinear(nn.Linear):
@@ -63,7 +63,7 @@ def convert_to_lora(
     """Replaces the model's matching ``nn.Linear`` layers by :class:`LoRALinear`, in place; returns it.
 
     Args:
-        target_modules: as :func:`~recbole_mpo.layers.convert.convert_to_mpo` takes them.
+        target_modules: as :func:`~recbole_mpo.layers.mpo.linear.convert.convert_to_mpo` takes them.
         rank: of each layer; when left out the one whose parameters come nearest to those that MPORecLight trains
             (all cores but the central one, of ``num_cores``).
         alpha: scale of the product, times the rank.

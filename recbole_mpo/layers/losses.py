@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recbole_mpo.layers.alignment import pad_rows
+from recbole_mpo.layers.cpu_kernels import pad_rows
 
 # Logits held at once where a loss goes through the items in chunks: 64 MB, and their softmax as much again.
 CHUNK_LOGITS = 1 << 24

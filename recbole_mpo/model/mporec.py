@@ -4,10 +4,10 @@ Liu, Yao, Gao, Zhao, "Matrix product operator based sequential recommendation mo
 in which cores are trained or inserted (``mpo_strategy`` in their property files): three names over one class.
 """
 
-from recbole_mpo.config import check_choice
-from recbole_mpo.errors import ConfigError
-from recbole_mpo.layers.convert import convert_to_mpo
-from recbole_mpo.model.base import TextSequentialRecommender
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import check_choice
+from recbole_mpo.layers.mpo.convert import convert_to_mpo
+from recbole_mpo.model.sequential import TextSequentialRecommender
 
 STRATEGIES = ("full", "light", "expand")
 

@@ -16,9 +16,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from recbole_mpo import __version__
-from recbole_mpo.atomic import replacing_path
-from recbole_mpo.errors import FeatureError
-from recbole_mpo.text.matrix import MATRIX_KEY, feature_hash, read_safetensors
+from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.files import replacing_path
+from recbole_mpo.text.feature_files import MATRIX_KEY, feature_hash, read_safetensors
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from recbole_mpo.errors import ConfigError, DependencyError
+from recbole_mpo.common.errors import ConfigError, DependencyError
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,13 @@ pickle runs code. Here a checkpoint is a dict of tensors, numbers, strings and l
 """
 
 import pickle
-import random
 import zipfile
-from logging import getLogger
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from recbole_mpo.atomic import replacing
-from recbole_mpo.errors import CheckpointError
+from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.common.files import replacing
 
 FORMAT_VERSION = 1
 OTHERS = "use another one, such as last.pth or best.pth of the same run"
@@ -103,14 +100,14 @@ def check_identity(state: dict, model, path: str | Path):
     if state.get("item_hash") != model.item_hash:
         raise CheckpointError(
             f"checkpoint {path} was trained on other items, or on the same in another order (ids follow the order "
-            "of appearance): restore its interaction files, or start a new run from its weights with --init_from"
+            "of appearance): restore its interaction files, or start a new run from its weights with --pretrained"
         )
     feature_hash = getattr(model, "feature_hash", None)
     if state.get("feature_hash") != feature_hash:
         raise CheckpointError(
             f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, the model has "
             f"{_short(feature_hash)}: restore the item text, encoder or feature_file it was trained with (encoding "
-            "on another device may differ in rounding: copy cache_dir), or start a new run with --init_from"
+            "on another device may differ in rounding: copy cache_dir), or start a new run with --pretrained"
         )
     if state.get("counts_hash") != getattr(model, "counts_hash", None):
         raise CheckpointError(
@@ -121,39 +118,3 @@ def check_identity(state: dict, model, path: str | Path):
 
 def _short(feature_hash: str | None) -> str:
     return feature_hash[:12] if feature_hash else "none"
-
-
-def rng_state(device: torch.device) -> dict:
-    """The global random generators, and that of ``device``, as plain data."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": {
-            "kind": kind,
-            "keys": torch.from_numpy(keys.astype(np.int64)),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "gauss": float(gauss),
-        },
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def restore_rng_state(state: dict, device: torch.device):
-    """Puts the global random generators back; warns where the thread count, and so rounding, differs."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    saved = state["numpy"]
-    keys = saved["keys"].numpy().astype(np.uint32)
-    np.random.set_state((saved["kind"], keys, saved["position"], saved["has_gauss"], saved["gauss"]))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)
-    if state["threads"] != torch.get_num_threads():
-        getLogger().warning(
-            "the checkpoint was written with %d threads, this run has %d: it resumes, but rounding may differ",
-            state["threads"],
-            torch.get_num_threads(),
-        )

@@ -12,11 +12,11 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from tqdm import tqdm
 
-from recbole_mpo.errors import RecboleMPOError
-from recbole_mpo.layers.convert import merged
+from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.trainer import checkpoint, ranking
-from recbole_mpo.trainer.strategies import optimizer_groups
-from recbole_mpo.trainer.trimming import can_trim, trimmed_loss, trimmed_scores
+from recbole_mpo.trainer.optimizer import optimizer_groups
+from recbole_mpo.trainer.trimmed_batches import can_trim, trimmed_loss, trimmed_scores
 
 # What torch updates in one pass over a parameter instead of one pass per operation.
 FUSED_LEARNERS = ("adam", "adamw")

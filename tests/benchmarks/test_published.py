@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start.experiment import Experiment
 
 SOURCE = Path(__file__).resolve().parents[2] / "benchmarks" / "published.py"
 

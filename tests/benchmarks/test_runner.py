@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_mpo.data.loader import PackedBatch
+from recbole_mpo.data.batches import PackedBatch
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 MACHINE = {"device": {"name": "CPU", "threads": 2}, "git": {"commit": "0123456789abcdef", "dirty": False}}

@@ -13,9 +13,9 @@ import recbole.config.configurator as recbole_configurator
 import torch
 from recbole.data.dataset import SequentialDataset
 
-from recbole_mpo.errors import ConfigError, DataError
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.recbole_globals import sequential_models
+from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.common.recbole_globals import sequential_models
+from recbole_mpo.quick_start.experiment import Experiment
 
 SINGLE_HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 SPLIT_HEADER = "user_id:token\titem_id_list:token_seq\titem_id:token"

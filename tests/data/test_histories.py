@@ -3,8 +3,8 @@
 import numpy as np
 
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.prepare.interactions import Interactions
 from recbole_mpo.data.prepare.prepared import Form, Prepared
+from recbole_mpo.data.prepare.recipe import Interactions
 
 
 def by_user(found):

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_mpo.data.loader import PackedLoader, pack, pack_histories
+from recbole_mpo.data.batches import pack, pack_histories
+from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.data.sequences import Rows, Windows, rows_of_groups, training_windows
-from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start.experiment import Experiment
 
 
 def flat_histories(lengths, seed=0):

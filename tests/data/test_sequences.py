@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recbole.data.dataset import Dataset
 
+from recbole_mpo.data.packing import bucket_edges, first_fit
 from recbole_mpo.data.sequences import (
     Rows,
     Windows,
-    bucket_edges,
     cut,
-    first_fit,
     gather_padded,
     join_rows,
     leave_one_out,

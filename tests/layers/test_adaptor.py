@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_mpo.layers.adaptor import MoEAdaptor
-from recbole_mpo.layers.convert import convert_to_mpo
+from recbole_mpo.layers.mpo.convert import convert_to_mpo
 
 ITEMS, FEATURES, HIDDEN, EXPERTS = 11, 12, 8, 3
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolutions, Patch, Predecessors
-from recbole_mpo.recbole_globals import sequential_models
 
 LENGTHS = [5, 1, 9, 2, 7, 3]
 DILATIONS = [1, 4, 1, 4]

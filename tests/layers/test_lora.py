@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_mpo.experiment import Experiment
 from recbole_mpo.layers.lora import LoRALinear, convert_to_lora, matched_rank
-from recbole_mpo.layers.mpo import MPOLinear, merge_stacked
-from recbole_mpo.quick_start import run
+from recbole_mpo.layers.mpo.linear import MPOLinear
+from recbole_mpo.layers.stacked import merge_stacked
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
 
 
@@ -81,7 +82,7 @@ def test_a_run_leaves_the_frozen_matrices_as_they_were(tiny_settings):
 def test_a_dense_checkpoint_starts_a_run(tiny_settings):
     dense = run("UniSRec", "tiny", (), tiny_settings)
     path = f"{tiny_settings['checkpoint_dir']}/{dense['run_id']}/best.pth"
-    model = Experiment.of("LoRA", "tiny", (), {**tiny_settings, "lora_rank": 2, "init_from": path}).model
+    model = Experiment.of("LoRA", "tiny", (), {**tiny_settings, "lora_rank": 2, "pretrained": path}).model
     weights = checkpoint.load_checkpoint(path)["state_dict"]
     for name, value in model.state_dict().items():
         assert "lora" in name or torch.equal(value, weights[name]), name

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import run
-from recbole_mpo.registry import OWN_MODELS, find_model
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.registry import OWN_MODELS, find_model
 
 KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "seed")
 NAMES = pytest.mark.parametrize("name", [*OWN_MODELS, "S3Rec", "BERT4Rec", "SASRec", "GRU4Rec"])
@@ -53,7 +53,7 @@ def test_all_rank_the_same_candidates_for_the_same_targets(settings, name):
 
 
 def test_a_dense_model_of_hidden_size_198_trains_as_many_parameters_as_mporec_light(tiny_settings, tiny_path):
-    """The dense control of docs/results/baselines.md, for features of 384 columns as MiniLM's."""
+    """The dense control of results/baselines.md, for features of 384 columns as MiniLM's."""
     features = np.random.default_rng(0).normal(size=(30, 384)).astype(np.float32)
     np.save(tiny_path / "features.npy", features)
     kept = {key: tiny_settings[key] for key in KEYS} | {"feature_file": str(tiny_path / "features.npy")}

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_mpo.quick_start import run
-from recbole_mpo.registry import OWN_MODELS, find_model
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.registry import OWN_MODELS, find_model
 from recbole_mpo.trainer import checkpoint
 
 KEYS = ("data_path", "checkpoint_dir", "cache_dir", "text_encoder", "show_progress", "use_gpu", "seed")

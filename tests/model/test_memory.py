@@ -7,11 +7,12 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_mpo.errors import ConfigError
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import evaluate_checkpoint, run
-from recbole_mpo.recbole_globals import sequential_models
-from recbole_mpo.recommend import Recommender
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.recbole_globals import sequential_models
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.recommend import Recommender
 
 
 def with_weight(settings, value, name="MPORec", **changes):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_mpo.errors import ConfigError, DependencyError
+from recbole_mpo.common.errors import ConfigError, DependencyError
 from recbole_mpo.text import encoders
 from recbole_mpo.text.encoders import MINILM_MODULE, MINILM_WEIGHTS_SHA256, build_encoder
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mpo.errors import CheckpointError
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import evaluate_checkpoint, merge_checkpoint, run
+from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.merge import merge_checkpoint
 from recbole_mpo.trainer import checkpoint
 
 CPU = torch.device("cpu")
@@ -148,16 +150,16 @@ def test_merged_mporec_is_a_unisrec_with_the_same_metrics(trained, tmp_path):
         assert results[split] == pytest.approx(record[split], abs=1e-9)
 
 
-def test_init_from_takes_dense_or_mpo_weights(trained, tiny_settings, tmp_path):
+def test_pretrained_takes_dense_or_mpo_weights(trained, tiny_settings, tmp_path):
     _, _, folder = trained
     merge_checkpoint(folder / "best.pth", tmp_path / "dense.pth")
     source, _ = Experiment.from_checkpoint(folder / "best.pth")
     rows = next(iter(source.loaders[1]))[0]
     expected = source.model.eval().full_sort_predict(rows)
     for name in ("UniSRec", "MPORec", "MPORecExpand", "MPORecLight"):
-        started = Experiment.of(name, "tiny", (), {**tiny_settings, "init_from": str(tmp_path / "dense.pth")})
+        started = Experiment.of(name, "tiny", (), {**tiny_settings, "pretrained": str(tmp_path / "dense.pth")})
         assert (started.model.eval().full_sort_predict(rows) - expected).abs().max() < 1e-4
-    expanded = Experiment.of("MPORecExpand", "tiny", (), {**tiny_settings, "init_from": str(folder / "best.pth")})
+    expanded = Experiment.of("MPORecExpand", "tiny", (), {**tiny_settings, "pretrained": str(folder / "best.pth")})
     assert (expanded.model.eval().full_sort_predict(rows) - expected).abs().max() < 1e-4
 
 
@@ -165,7 +167,7 @@ def test_a_run_started_from_a_checkpoint_does_not_need_it_later(trained, tiny_se
     _, _, folder = trained
     start = tmp_path / "start.pth"
     merge_checkpoint(folder / "best.pth", start)
-    record = run("UniSRec", "tiny", (), {**tiny_settings, "init_from": str(start)})
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "pretrained": str(start)})
     start.unlink()
     results = evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
     assert results["test"] == pytest.approx(record["test"], abs=1e-12)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recbole_mpo.experiment import Experiment
+from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.trainer.ranking import can_rank, metrics_from_ranks, ranks_of_targets, rows_per_batch
 
 

@@ -12,9 +12,10 @@ import psutil
 import pytest
 import torch
 
+from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
-from recbole_mpo.errors import CheckpointError, ConfigError
-from recbole_mpo.quick_start import merge_checkpoint, run
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.merge import merge_checkpoint
 
 
 def comparable(record):
@@ -157,7 +158,7 @@ def test_a_refused_resume_leaves_the_record_as_it_was(tiny_settings, tiny_path, 
 def test_weights_alone_cannot_be_resumed(tiny_settings, tmp_path):
     first = run("MPORec", "tiny", (), tiny_settings)
     merge_checkpoint(tmp_path / "saved" / first["run_id"] / "best.pth", tmp_path / "dense.pth")
-    with pytest.raises(CheckpointError, match="holds weights alone; start a new run from them with --init_from"):
+    with pytest.raises(CheckpointError, match="holds weights alone; start a new run from them with --pretrained"):
         run("UniSRec", "tiny", (), tiny_settings, resume=str(tmp_path / "dense.pth"))
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recbole_mpo.errors import RecboleMPOError
-from recbole_mpo.experiment import Experiment
-from recbole_mpo.quick_start import run
+from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
 
 
 def steps(experiment, tmp_path):

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from recbole_mpo.data.prepare.interactions import Interactions, Recipe
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.prepared import Prepared
-from recbole_mpo.data.prepare.raw import Columns, TextSpool, read_interactions
+from recbole_mpo.data.prepare.raw_rows import Columns, TextSpool, read_interactions
+from recbole_mpo.data.prepare.recipe import Interactions, Recipe
 from recbole_mpo.data.prepare.sources import Source
-from recbole_mpo.data.prepare.tables import Table, json_lines
-from recbole_mpo.errors import DataError
-from recbole_mpo.text.cleaning import item_sentence
+from recbole_mpo.data.prepare.table_files import Table, json_lines
+from recbole_mpo.text.sentences import item_sentence
 
 NOTES = (
     "Reviews are a set of (user, item, rating, time): exact repetitions count once.",

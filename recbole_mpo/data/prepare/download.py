@@ -17,9 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recbole_mpo.atomic import replacing
-from recbole_mpo.errors import DataError
-from recbole_mpo.runtime import file_hash
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.files import file_hash, replacing
 
 TIMEOUT_SECONDS = 30
 # How often in a row nothing may be gained, and the pause after that, which grows.

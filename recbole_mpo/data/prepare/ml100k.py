@@ -7,9 +7,9 @@ import importlib.util
 import re
 from pathlib import Path
 
-from recbole_mpo.atomic import replacing
-from recbole_mpo.errors import DataError, DependencyError
-from recbole_mpo.text.itemtext import HEADER
+from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.common.files import replacing
+from recbole_mpo.text.item_text import HEADER
 
 NAME = "ml-100k"
 _ITEM_HEADER = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"

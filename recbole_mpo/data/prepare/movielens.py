@@ -6,12 +6,12 @@ Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM T
 import re
 from pathlib import Path
 
-from recbole_mpo.data.prepare.interactions import Recipe
 from recbole_mpo.data.prepare.ml100k import sentence
 from recbole_mpo.data.prepare.prepared import Prepared
-from recbole_mpo.data.prepare.raw import Columns, read_interactions
+from recbole_mpo.data.prepare.raw_rows import Columns, read_interactions
+from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import Source
-from recbole_mpo.data.prepare.tables import Table
+from recbole_mpo.data.prepare.table_files import Table
 
 RATING_NAMES = ("userId", "movieId", "rating", "timestamp")
 MOVIE_NAMES = ("movieId", "title", "genres")

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_mpo.data.prepare.interactions import Interactions, Recipe, Step, TokenNumbers
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.prepared import Prepared
-from recbole_mpo.data.prepare.raw import check_tokens
+from recbole_mpo.data.prepare.raw_rows import check_tokens
+from recbole_mpo.data.prepare.recipe import Interactions, Recipe, Step, TokenNumbers
 from recbole_mpo.data.prepare.sources import Source
-from recbole_mpo.data.prepare.tables import Table, open_text
-from recbole_mpo.errors import DataError
+from recbole_mpo.data.prepare.table_files import Table, open_text
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate")
 # As the file writes it, and as spreadsheets and data frames give it back.

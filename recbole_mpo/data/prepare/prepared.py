@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mpo import __version__
-from recbole_mpo.atomic import write_lines
-from recbole_mpo.data.prepare.files import CARD, new_files
-from recbole_mpo.data.prepare.interactions import Interactions
+from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.common.files import file_hash, write_lines
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
+from recbole_mpo.data.prepare.recipe import Interactions
 from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.data.prepare.whole_folder import CARD, new_files
 from recbole_mpo.data.sequences import cut
-from recbole_mpo.errors import ConfigError, DataError
-from recbole_mpo.runtime import file_hash
-from recbole_mpo.text.itemtext import HEADER, is_missing
+from recbole_mpo.data.statistics import Statistics, statistics
+from recbole_mpo.text.item_text import HEADER
 
 LAYOUTS = ("single", "presplit")
 SPLITS = ("leave-one-out", "temporal")
@@ -59,50 +59,6 @@ class Form:
     def is_numbered(self) -> bool:
         """Whether the interactions hold numbers, which ``.item2index`` explains."""
         return self.layout == "presplit"
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """A data set in the columns of the paper's table 1; text length in blank-separated words."""
-
-    users: int
-    items: int
-    interactions: int
-    mean_length: float
-    mean_words: float | None
-    without_text: int | None
-
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """Users, items, interactions."""
-        return self.users, self.items, self.interactions
-
-    def rows(self) -> list[tuple[str, str]]:
-        """What and how much, for a table."""
-        rows = [
-            ("users", f"{self.users:,}"),
-            ("items", f"{self.items:,}"),
-            ("interactions", f"{self.interactions:,}"),
-            ("interactions a user", f"{self.mean_length:.2f}"),
-        ]
-        if self.mean_words is not None:
-            rows += [("words a text", f"{self.mean_words:.2f}"), ("items without text", f"{self.without_text:,}")]
-        return rows
-
-
-def statistics(users: int, interactions: int, items: int, texts: list[str] | None) -> Statistics:
-    """Of counts and of the items' texts."""
-    if not interactions:
-        raise DataError("the data set holds no interactions")
-    words = [len(text.split()) for text in texts] if texts is not None else None
-    return Statistics(
-        users,
-        items,
-        interactions,
-        interactions / users,
-        float(np.mean(words)) if words else None,
-        sum(map(is_missing, texts)) if texts is not None else None,
-    )
 
 
 @dataclass(frozen=True)

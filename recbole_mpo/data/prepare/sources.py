@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mpo.config import read_yaml, suggestion
-from recbole_mpo.errors import ConfigError
-from recbole_mpo.property_files import find_property
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.properties import find_property
+from recbole_mpo.common.values import read_yaml, suggestion
 
 RELEASES = ("2018", "2023")
 ML100K = "ml-100k"

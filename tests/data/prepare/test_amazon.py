@@ -5,11 +5,11 @@ import json
 
 import pytest
 
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
-from recbole_mpo.data.prepare.interactions import Recipe
+from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import find_source
-from recbole_mpo.errors import DataError
-from recbole_mpo.text.cleaning import clean_field, item_sentence
+from recbole_mpo.text.sentences import clean_field, item_sentence
 
 OLD, NEW = find_source("Pantry"), find_source("Scientific", "2023")
 ITEMS = {
@@ -109,7 +109,7 @@ def test_a_damaged_metadata_file_is_named(tmp_path):
 
 def test_official_texts_could_come_of_this_cleaning(shared_data):
     """UniSRec's own Scientific.text ends every field with one full stop and holds no quote."""
-    from recbole_mpo.text.itemtext import read_item_text
+    from recbole_mpo.text.item_text import read_item_text
 
     texts = read_item_text(shared_data / "Scientific" / "Scientific.text").texts
     assert all(clean_field(text) == text for text in texts if len(text) < 1999 and "&" not in text)

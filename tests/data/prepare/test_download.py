@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare import download
 from recbole_mpo.data.prepare.download import Unreachable, fetch, note_of
-from recbole_mpo.errors import DataError
 
 CONTENT = bytes(range(256)) * 40
 

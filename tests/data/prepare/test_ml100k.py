@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.data.prepare.ml100k import natural_title, prepare_ml100k
-from recbole_mpo.errors import DataError, DependencyError
-from recbole_mpo.text.itemtext import is_missing, read_item_text
+from recbole_mpo.text.item_text import is_missing, read_item_text
 
 # The file in the recbole 1.2.1 wheel.
 INTER_SHA256 = "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff"

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.item_text import read_dataset_text
-from recbole_mpo.data.prepare.interactions import Recipe
 from recbole_mpo.data.prepare.online_retail import prepare_online_retail, table_in
+from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import find_source
-from recbole_mpo.errors import DataError
+from recbole_mpo.text.item_text import read_dataset_text
 
 OR = find_source("OR")
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"

@@ -5,14 +5,14 @@ import re
 import numpy as np
 import pytest
 
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.item_text import read_dataset_text
-from recbole_mpo.data.prepare.files import is_there
-from recbole_mpo.data.prepare.interactions import Interactions, Step
 from recbole_mpo.data.prepare.prepared import Form, Prepared, presplit_files
 from recbole_mpo.data.prepare.presplit import LONGEST
+from recbole_mpo.data.prepare.recipe import Interactions, Step
+from recbole_mpo.data.prepare.whole_folder import is_there
 from recbole_mpo.data.sequences import cut
-from recbole_mpo.errors import ConfigError, DataError
+from recbole_mpo.text.item_text import read_dataset_text
 
 
 def prepared(histories=((0, 1, 2, 3), (2, 0, 1)), times=((10, 20, 30, 40), (15, 25, 45)), **changes):

@@ -1,0 +1,72 @@
+"""Files that are there whole or not at all."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing_path(path: str | Path):
+    """The path of a file beside ``path`` that takes its place once the block ends without an error.
+
+    A link stays a link: what it points to is replaced.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private, and so does safetensors
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def replacing(path: str | Path):
+    """A binary file that takes the place of ``path`` once it is written without an error."""
+    with replacing_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+def _umask() -> int:
+    """The process's, which can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+def write_lines(path: str | Path, lines: Iterable[str]):
+    """Writes lines of UTF-8, each ended by a line feed; half a surrogate pair, which JSON can hold, becomes '?'."""
+    with replacing(path) as file:
+        block: list[str] = []
+        for line in lines:
+            block.append(line)
+            if len(block) == 10_000:
+                file.write(_encoded(block))
+                block.clear()
+        file.write(_encoded(block))
+
+
+def _encoded(lines: list[str]) -> bytes:
+    return "".join(line + "\n" for line in lines).encode("utf-8", errors="replace")
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
+
+
+def _digest(file) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Training batches: whole histories packed one after another into rows, nearly without padding.
+
+Shapes: R rows of a batch, L length of a row, M targets, W windows, B histories.
+"""
+
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_mpo.data.packing import first_fit
+from recbole_mpo.data.sequences import Windows, positions_within
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """One training step.
+
+    Attributes:
+        items: [R, L] item ids, 0 where nothing stands.
+        positions: [R, L] position within the history's window.
+        predicting: [M] indices into the R * L positions whose state predicts a target.
+        targets: [M] item ids.
+    """
+
+    items: Tensor
+    positions: Tensor
+    predicting: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def to(self, device) -> "PackedBatch":
+        """The same batch with its tensors on ``device``; the copy does not wait where memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "PackedBatch":
+        """The same batch in page-locked memory, from which a GPU copies by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def newest_items(self, count: int) -> tuple[Tensor, Tensor]:
+        """The newest ``count`` items [M, K] before each target, the last one first, and which of them there are."""
+        back_K = torch.arange(count, device=self.items.device)
+        place_MK = self.predicting.unsqueeze(1) - back_K
+        known_MK = self.positions.flatten().index_select(0, self.predicting).unsqueeze(1) >= back_K
+        return self.items.flatten()[place_MK.clamp(min=0)], known_MK
+
+    def _each(self, change) -> "PackedBatch":
+        return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class HistoryBatch:
+    """Whole histories, in groups of similar length.
+
+    Attributes:
+        groups: of each group the items [B, L], left-aligned and padded with 0.
+    """
+
+    groups: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups))
+
+    def to(self, device) -> "HistoryBatch":
+        """The same batch with its tensors on ``device``."""
+        return HistoryBatch(tuple(group.to(device, non_blocking=True) for group in self.groups))
+
+    def pin_memory(self) -> "HistoryBatch":
+        """The same batch in page-locked memory."""
+        return HistoryBatch(tuple(map(Tensor.pin_memory, self.groups)))
+
+
+def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
+    """Packs windows over ``values`` into rows as long as the longest of them."""
+    window, position = positions_within(windows.lengths)
+    source = windows.starts[window] + position
+    predicts = position >= (windows.lengths - windows.targets)[window]
+    targets = values[source[predicts] + 1].astype(np.int64, copy=False)
+    return _placed(values[source], windows.lengths, window, position, predicts, targets)
+
+
+def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
+    """Packs the histories of padded rows [B, L]; the last position of each predicts, in the order of the rows.
+
+    There are no targets: they are all 0.
+    """
+    window, position = positions_within(lengths)
+    is_last = position == lengths[window] - 1
+    return _placed(item_seq[window, position], lengths, window, position, is_last, np.zeros(len(lengths), np.int64))
+
+
+def _placed(items, lengths, window, position, predicts, targets) -> PackedBatch:
+    """Elements (``items``, each at ``position`` of its ``window``) in rows as long as the longest window."""
+    width = int(lengths.max())
+    row, column = first_fit(lengths, width)
+    place = (row * width + column)[window] + position
+    shape = (int(row.max()) + 1, width)
+    return PackedBatch(
+        items=_scattered(items, place, shape),
+        positions=_scattered(position, place, shape),
+        predicting=torch.from_numpy(place[predicts]),
+        targets=torch.from_numpy(targets),
+    )
+
+
+def _scattered(values: np.ndarray, place: np.ndarray, shape: tuple[int, int]) -> Tensor:
+    flat = np.zeros(shape[0] * shape[1], dtype=np.int64)
+    flat[place] = values
+    return torch.from_numpy(flat).view(shape)

@@ -1,0 +1,191 @@
+"""From a data set's name, or a user's tables, to its files: what to get, how to prepare it, what to say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from logging import getLogger
+from pathlib import Path
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.prepare import sources
+from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
+from recbole_mpo.data.prepare.download import Unreachable, fetch
+from recbole_mpo.data.prepare.joined_domains import prepare_domains
+from recbole_mpo.data.prepare.ml100k import prepare_ml100k
+from recbole_mpo.data.prepare.movielens import prepare_movielens
+from recbole_mpo.data.prepare.online_retail import prepare_online_retail
+from recbole_mpo.data.prepare.own_tables import OwnTables, prepare_own
+from recbole_mpo.data.prepare.prepared import Form, Prepared
+from recbole_mpo.data.prepare.recipe import Recipe
+from recbole_mpo.data.prepare.sources import Source
+from recbole_mpo.data.prepare.whole_folder import is_there
+from recbole_mpo.data.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a preparation.
+
+    Attributes:
+        data_path: where the data set's folder goes.
+        recipe, form: which interactions stay, and how they are written.
+        raw: folder or file with the raw data; downloaded where left out.
+        source_url: takes the place of the known addresses.
+        release: of the Amazon data.
+        own: a user's tables.
+        domains: prepared sets to join.
+        overwrite: make an existing data set anew.
+        show_progress: progress bars.
+    """
+
+    data_path: Path = Path("dataset")
+    recipe: Recipe = field(default_factory=Recipe)
+    form: Form = field(default_factory=Form)
+    raw: Path | None = None
+    source_url: str | None = None
+    release: str | None = None
+    own: OwnTables | None = None
+    domains: tuple[str, ...] = ()
+    overwrite: bool = False
+    show_progress: bool = True
+
+
+def prepare(name: str, request: Request) -> Path:
+    """Makes a data set's files and returns their folder.
+
+    Raises:
+        ConfigError: an unknown name.
+        DataError: raw data are missing or unusable, or the data set is there already.
+    """
+    try:
+        return _prepare(name, request)
+    except OSError as problem:
+        raise DataError(f"{problem.filename or name}: {problem.strerror or problem}") from problem
+
+
+def _prepare(name: str, request: Request) -> Path:
+    if request.own is not None:
+        return _make(name, request, lambda: prepare_own(name, request.own, request.recipe))
+    if request.domains:
+        return _join_domains(name, request)
+    source = sources.find_source(name, request.release)
+    if source is None:
+        sources.refuse_unknown(sources.name_of_release(name, request.release))
+    if source.kind == sources.ML100K:
+        return prepare_ml100k(request.data_path)
+    return _make(source.name, request, lambda: _PREPARERS[source.kind](source, request))
+
+
+def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
+    """Prepares a data set that is known and not there; leaves all others to who reads them."""
+    if is_there(data_path, name):
+        return
+    source = sources.find_source(name)
+    if source is None or source.name != name:
+        return
+    print(f"{name} is not in {data_path}/ and is prepared from its raw data first")
+    prepare(name, Request(Path(data_path), show_progress=show_progress))
+
+
+def _join_domains(name: str, request: Request) -> Path:
+    _refuse_existing(name, request)
+    for domain in request.domains:
+        prepare_if_absent(domain, request.data_path, request.show_progress)
+    folder, found = prepare_domains(name, list(request.domains), request.data_path)
+    _report(name, found, None)
+    return folder
+
+
+def _make(name: str, request: Request, build: Callable[[], Prepared]) -> Path:
+    _refuse_existing(name, request)
+    prepared = build()
+    folder = prepared.write(request.data_path, request.form)
+    for step in prepared.interactions.steps:
+        print(f"{step.interactions:>14,}  {step.what}" + (f" ({step.dropped:,} dropped)" if step.dropped else ""))
+    _report(name, prepared.statistics(), prepared.source)
+    if prepared.other_texts:
+        print(f"{len(prepared.other_texts):,} more items have text and no interactions; recommend knows them")
+    return folder
+
+
+def _refuse_existing(name: str, request: Request):
+    if not request.overwrite and is_there(request.data_path, name):
+        raise DataError(
+            f"{request.data_path / name} already holds a data set, which is left as it is; give --overwrite=true to "
+            "make it anew, or another --data_path"
+        )
+
+
+def _report(name: str, found: Statistics, source: Source | None):
+    print(f"{name}: " + ", ".join(f"{value} {what}" for what, value in found.rows()))
+    if source is not None and source.expected and found.counts != source.expected:
+        getLogger().warning(
+            "%s comes to %s users, items and interactions; published are %s. The raw data may be of another version, "
+            "or other settings were given",
+            name,
+            " / ".join(f"{count:,}" for count in found.counts),
+            " / ".join(f"{count:,}" for count in source.expected),
+        )
+
+
+def _amazon(source: Source, request: Request) -> Prepared:
+    reviews, metadata = _raw_files(source, request, file_names(source))
+    return prepare_amazon(source, reviews, metadata, request.recipe, request.show_progress)
+
+
+def _online_retail(source: Source, request: Request) -> Prepared:
+    if request.raw is not None and request.raw.is_file():
+        return prepare_online_retail(source, request.raw, request.recipe)
+    (table,) = _raw_files(source, request, (source.entry["table"],))
+    return prepare_online_retail(source, table, request.recipe)
+
+
+def _movielens(source: Source, request: Request) -> Prepared:
+    entry = source.entry["sets"][source.name]
+    folder = request.raw or sources.raw_folder(request.data_path, source.name)
+    files = [_below(folder, entry[kind]) for kind in ("ratings", "movies")]
+    if None in files:
+        raise DataError(
+            f"{source.name} is read from GroupLens' own files {entry['ratings']} and {entry['movies']}: download "
+            f"{source.addresses[0]}{entry['archive']}, unpack it into {folder}/ (or give --raw=FOLDER), and run the "
+            "same command again"
+        )
+    return prepare_movielens(source, *files, request.recipe)
+
+
+_PREPARERS = {
+    "amazon-2018": _amazon,
+    "amazon-2023": _amazon,
+    "online-retail": _online_retail,
+    "movielens": _movielens,
+}
+
+
+def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list[Path]:
+    """Local files by name, else downloaded ones."""
+    if request.raw is None:
+        addresses = [request.source_url] if request.source_url else source.addresses
+        folder = sources.raw_folder(request.data_path, source.name)
+        try:
+            return [
+                fetch(file, addresses, folder, source.sha256(Path(file).name), request.show_progress) for file in files
+            ]
+        except Unreachable as problem:
+            missing = [file for file in files if not (folder / Path(file).name).is_file()]
+            wanted = " and ".join(f"{addresses[0].rstrip('/')}/{file}" for file in missing)
+            raise DataError(
+                f"{problem}. Without a network: get {wanted} on another machine, put them into {folder}/ (or into any "
+                "folder, given as --raw=FOLDER), and run the same command again; --source_url=URL names another address"
+            ) from problem
+    return [_local(request.raw, Path(file).name, source.addresses[0] + file) for file in files]
+
+
+def _local(folder: Path, name: str, address: str) -> Path:
+    found = _below(folder, name) or _below(folder, name.removesuffix(".gz"))
+    if found is None:
+        raise DataError(f"--raw={folder} does not hold {name}, which is published at {address}")
+    return found
+
+
+def _below(folder: Path, name: str) -> Path | None:
+    """A file in a folder or in one of its folders, as unpacked archives have them."""
+    return next((path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()), None)

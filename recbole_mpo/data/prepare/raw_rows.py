@@ -1,0 +1,95 @@
+"""The raw rows of a source as interactions and item texts, before any of them is left out."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.prepare.recipe import Interactions, Step, TokenNumbers
+from recbole_mpo.data.prepare.table_files import Table, parse_times
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that make an interaction; ``others`` only tell rows apart."""
+
+    user: str
+    item: str
+    time: str
+    others: tuple[str, ...] = ()
+    time_format: str | None = None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (self.user, self.item, self.time, *self.others)
+
+
+def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, list[np.ndarray]]:
+    """Rows with user, item and time, and their other columns as codes [I] each.
+
+    Raises:
+        DataError: the file cannot be read, holds no usable row, or a token that cannot stand in an atomic file.
+    """
+    numbers = {name: TokenNumbers() for name in (columns.user, columns.item, *columns.others)}
+    parts: dict[str, list] = {name: [] for name in columns.all}
+    read = 0
+    for block in table.blocks(columns.all):
+        read += len(block)
+        block = block.dropna(subset=[columns.user, columns.item, columns.time])
+        where = f"{table.path}, column {columns.time!r}"
+        times = parse_times(block[columns.time].to_numpy(), where, columns.time_format)
+        parts[columns.time].append(times)
+        for name, number in numbers.items():
+            parts[name].append(number(block[name].to_numpy()))
+    if not any(map(len, parts[columns.time])):
+        raise DataError(f"{table.path} holds no row with {columns.user!r}, {columns.item!r} and {columns.time!r}")
+    whole = {name: np.concatenate(part) for name, part in parts.items()}
+    users, items = numbers[columns.user].tokens, numbers[columns.item].tokens
+    for name, tokens in ((columns.user, users), (columns.item, items)):
+        check_tokens(tokens, f"{table.path}, column {name!r}")
+    usable = len(whole[columns.time])
+    steps = [Step(f"rows of {table.path.name}", read, 0)]
+    if usable < read:
+        steps.append(Step("rows with user, item and time", usable, read - usable))
+    found = Interactions(whole[columns.user], whole[columns.item], whole[columns.time], users, items, tuple(steps))
+    return found, [whole[name] for name in columns.others]
+
+
+def check_tokens(tokens: np.ndarray, where: str):
+    """Raises DataError for a token that would break the lines or cells of an atomic file."""
+    broken = pd.Series(tokens, dtype=object).str.contains(r"[\t\r\n]").to_numpy(dtype=bool)
+    if broken.any():
+        raise DataError(f"{where}: {tokens[broken][0]!r} holds a tab or a line end, which no token may")
+
+
+class TextSpool:
+    """Texts of items in a temporary file, so that a catalogue of any size takes a few bytes of memory an item."""
+
+    def __init__(self, items: int):
+        self._file = tempfile.TemporaryFile()
+        self._begin = np.full(items, -1, dtype=np.int64)
+        self._length = np.zeros(items, dtype=np.int32)
+
+    def __contains__(self, item: int) -> bool:
+        return self._begin[item] >= 0
+
+    def add(self, item: int, text: str):
+        """Keeps an item's text."""
+        content = text.encode("utf-8", errors="replace")
+        self._begin[item] = self._file.tell()
+        self._length[item] = len(content)
+        self._file.write(content)
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which items have a text, [N]."""
+        return self._begin >= 0
+
+    def texts(self, items: Iterable[int]) -> Iterator[str]:
+        """Texts of items, "" for those without."""
+        for item in items:
+            self._file.seek(max(0, self._begin[item]))
+            yield self._file.read(self._length[item]).decode("utf-8")

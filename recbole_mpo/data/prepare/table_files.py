@@ -1,0 +1,265 @@
+"""Tables of any common format, read in blocks of rows as text: CSV, TSV, JSON lines, Parquet, Excel; also gzipped."""
+
+import codecs
+import csv
+import gzip
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
+from recbole_mpo.common.values import suggestion
+
+BLOCK_ROWS = 100_000
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+EXCEL = (".xlsx",)
+# Stands for cells beyond the last column.
+SURPLUS = "\0surplus"
+FORMATS = (*SEPARATORS, *JSON_LINES, ".parquet", *EXCEL)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file with named columns.
+
+    Attributes:
+        path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``; text formats also ``.gz``.
+        separator: of a text file, where it is not the suffix's; JSON, Parquet and Excel have none.
+        encoding: of a text file with separators; JSON is UTF-8.
+        names: column names of a file without a header.
+    """
+
+    path: Path
+    separator: str | None = None
+    encoding: str = "utf-8-sig"
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as problem:
+            raise ConfigError(f"encoding {self.encoding!r} is unknown; try utf-8, latin-1 or cp1252") from problem
+
+    @property
+    def suffix(self) -> str:
+        """What says the format."""
+        suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
+        return suffixes[-1] if suffixes else ""
+
+    def blocks(self, columns: Iterable[str], keep_lists=False) -> Iterator[pd.DataFrame]:
+        """Some columns, a block of rows at a time; cells are text, absent ones None.
+
+        Args:
+            columns: names.
+            keep_lists: lists of JSON lines and Parquet stay lists.
+
+        Raises:
+            DataError: no such file, format or column; a damaged or wrongly encoded file.
+            DependencyError: Parquet or Excel without the package that reads it.
+        """
+        columns = list(dict.fromkeys(columns))
+        if not self.path.is_file():
+            raise DataError(f"{self.path} does not exist")
+        try:
+            for block in self._raw_blocks(columns):
+                _require(columns, block.columns, self.path)
+                yield _as_text(block[columns], keep_lists)
+        except (UnicodeDecodeError, pd.errors.ParserError) as problem:
+            raise DataError(f"{self.path} cannot be read as {self.encoding} text: {problem}") from problem
+        except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+            raise DataError(f"{self.path} is damaged or cut short ({problem}); get it again") from problem
+
+    def _raw_blocks(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        if self.suffix in JSON_LINES:
+            return _blocks_of_records(json_lines(self.path), columns, self.path)
+        if self.suffix == ".parquet":
+            return self._parquet(columns)
+        if self.suffix in EXCEL:
+            return self._excel()
+        if self.separator or self.suffix in SEPARATORS:
+            return self._separated(columns)
+        found = self.suffix or "no suffix"
+        raise DataError(f"{self.path}: {found} is no format that is read; give one of {', '.join(FORMATS)}")
+
+    def _separated(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        separator = self.separator or SEPARATORS[self.suffix]
+        names = list(self.names or self._header(separator))
+        _require(columns, names, self.path)
+        is_simple = len(separator.encode()) == 1
+        with pd.read_csv(
+            self.path,
+            sep=separator if is_simple else re.escape(separator),
+            names=[*names, SURPLUS],
+            header=None,
+            skiprows=1 if self.names is None else 0,
+            dtype=str,
+            keep_default_na=False,
+            # Tab-separated files have no quotes; one that opens would swallow the rows up to the next.
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
+            encoding=self.encoding,
+            index_col=False,
+            chunksize=BLOCK_ROWS,
+            engine="c" if is_simple else "python",
+        ) as reader:
+            for block in reader:
+                self._refuse_wide_rows(block, len(names))
+                yield block
+
+    def _refuse_wide_rows(self, block: pd.DataFrame, width: int):
+        """A separator too many moves cells into the wrong columns, which pandas would not tell."""
+        surplus = block[SURPLUS].to_numpy()
+        wide = np.flatnonzero([isinstance(cell, str) and cell != "" for cell in surplus])
+        if len(wide):
+            row = block.iloc[wide[0]]
+            raise DataError(
+                f"{self.path}, row {row.name + 1:,} after the header has more than {width} cells: {row.to_list()!r}; "
+                "quote cells that hold the separator, or give another --separator"
+            )
+
+    def _header(self, separator: str) -> list[str]:
+        with open_text(self.path, self.encoding) as file:
+            line = file.readline().rstrip("\r\n")
+        return next(csv.reader([line], delimiter=separator), []) if len(separator) == 1 else line.split(separator)
+
+    def _parquet(self, columns: list[str]) -> Iterator[pd.DataFrame]:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as problem:
+            raise _missing_package(self.path, "pyarrow") from problem
+        try:
+            file = pyarrow.parquet.ParquetFile(self.path)
+            _require(columns, file.schema_arrow.names, self.path)
+            for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
+                yield pd.DataFrame({name: batch.column(name).to_pylist() for name in columns}, dtype=object)
+        except pyarrow.ArrowException as problem:
+            raise DataError(f"{self.path} cannot be read as Parquet: {problem}") from problem
+
+    def _excel(self) -> Iterator[pd.DataFrame]:
+        try:
+            import openpyxl
+        except ImportError as problem:
+            raise _missing_package(self.path, "openpyxl") from problem
+        try:
+            rows = openpyxl.load_workbook(self.path, read_only=True, data_only=True).worksheets[0].values
+            names = [str(name) for name in next(rows, ())]
+            while block := list(islice(rows, BLOCK_ROWS)):
+                yield pd.DataFrame(block, columns=names, dtype=object)
+        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as problem:
+            raise DataError(f"{self.path} cannot be read as an Excel workbook: {problem}") from problem
+
+
+def open_text(path: Path, encoding: str = "utf-8-sig"):
+    """A text file for reading, gunzipped where its name ends in .gz."""
+    return gzip.open(path, "rt", encoding=encoding) if path.suffix == ".gz" else open(path, encoding=encoding)
+
+
+def json_lines(path: Path) -> Iterator[dict]:
+    """The objects of a file with one JSON object in each line; blank lines are none.
+
+    Raises:
+        DataError: a line that is no object, an HTML page, a damaged gzip file.
+    """
+    number = 0
+    try:
+        with open_text(path) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _json_object(line, number, path)
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{path}, line {number + 1}: not UTF-8 ({problem})") from problem
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise DataError(
+            f"{path} is damaged or cut short after line {number:,} ({problem}); delete it and run again, or get it anew"
+        ) from problem
+
+
+def _json_object(line: str, number: int, path: Path) -> dict:
+    try:
+        record = json.loads(line)
+    except ValueError as problem:
+        if line.lstrip().startswith("<"):
+            raise DataError(f"{path} is an HTML page, not data; delete it and get the file itself") from problem
+        raise DataError(f"{path}, line {number}: no JSON ({problem})") from problem
+    if not isinstance(record, dict):
+        raise DataError(f"{path}, line {number}: expected an object with fields, found {line.strip()[:40]!r}")
+    return record
+
+
+def _blocks_of_records(records: Iterator[dict], columns: list[str], path: Path) -> Iterator[pd.DataFrame]:
+    """Columns of records; a field may be absent here and there, not everywhere."""
+    seen: set[str] = set()
+    while block := list(islice(records, BLOCK_ROWS // 2)):
+        seen.update(*block)
+        yield pd.DataFrame({name: [record.get(name) for record in block] for name in columns}, dtype=object)
+    _require(columns, seen, path)
+
+
+def _require(columns: list[str], found, path: Path):
+    missing = [name for name in columns if name not in found]
+    if missing:
+        names = list(found)
+        raise DataError(
+            f"{path} has no column {missing[0]!r}{suggestion(missing[0], names)}; its columns are "
+            f"{', '.join(map(str, names)) or 'none'}"
+        )
+
+
+def _missing_package(path: Path, package: str) -> DependencyError:
+    return DependencyError(f"{path}: reading it needs {package}; run: pip install 'recbole-mpo[data]'")
+
+
+def _as_text(block: pd.DataFrame, keep_lists: bool) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: [_cell(value, keep_lists) for value in block[name].to_numpy()] for name in block}, dtype=object
+    )
+
+
+def _cell(value, keep_lists: bool):
+    """Text as it is, None for nothing, a whole number without its '.0'."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, list | tuple):
+        return list(value) if keep_lists else " ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def parse_times(cells: np.ndarray, where: str, form: str | None = None) -> np.ndarray:
+    """Times as numbers that sort: int64 as given, float64 where there are fractions, dates as milliseconds.
+
+    Args:
+        cells: [I] text.
+        where: file and column, for messages.
+        form: of dates, as for strptime; ISO 8601 and what pandas recognises when left out.
+
+    Raises:
+        DataError: a cell that is neither a number nor a date.
+    """
+    if form is None:
+        numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
+        if numbers.notna().all() and np.isfinite(numbers.to_numpy(dtype=np.float64)).all():
+            return numbers.to_numpy()
+    try:
+        dates = pd.to_datetime(pd.Series(cells, dtype=object), errors="coerce", utc=True, format=form or "ISO8601")
+    except ValueError as problem:
+        raise ConfigError(f"time_format {form!r} is no format of dates: {problem}") from problem
+    bad = np.flatnonzero(dates.isna())
+    if len(bad):
+        raise DataError(
+            f"{where}: {cells[bad[0]]!r} is neither a number nor a date{'' if form is None else f' like {form}'}; "
+            "give --time_format=FORMAT, for example %d.%m.%Y"
+        )
+    return (dates.astype("int64") // 1_000_000).to_numpy()

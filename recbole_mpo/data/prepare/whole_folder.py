@@ -1,0 +1,51 @@
+"""The files of a prepared data set: all of them take their places together, or none."""
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from recbole_mpo.common.errors import DataError
+
+INTERACTIONS = (".train.inter", ".valid.inter", ".test.inter", ".inter")
+# Everything a preparation may write beside the card. Of another layout or an older preparation, a file would be
+# read together with the new ones.
+BESIDE = (".item2index", ".user2index", ".pt_datasets", ".text")
+CARD = "README.md"
+
+
+def is_there(data_path: str | Path, name: str) -> bool:
+    """Whether a data set has an interaction file."""
+    return any((Path(data_path) / name / f"{name}{suffix}").is_file() for suffix in INTERACTIONS)
+
+
+@contextmanager
+def new_files(data_path: str | Path, name: str):
+    """A folder to write a data set's files into, which replace those of ``<data_path>/<name>`` once all are written.
+
+    Other files there stay. Interactions go first and come last, so that a data set is whole where it has any.
+
+    Raises:
+        DataError: the disk refuses; what was there before stays.
+    """
+    folder = Path(data_path) / name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
+    except OSError as problem:
+        raise DataError(f"{folder}: cannot be written ({problem.strerror}); give another --data_path") from problem
+    try:
+        yield stage
+        folder.mkdir(exist_ok=True)
+        for suffix in INTERACTIONS:
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+        for file_name in (CARD, *(f"{name}{suffix}" for suffix in (*BESIDE, *INTERACTIONS))):
+            if (stage / file_name).is_file():
+                os.replace(stage / file_name, folder / file_name)
+            else:
+                (folder / file_name).unlink(missing_ok=True)
+    except OSError as problem:
+        raise DataError(f"{folder}: cannot be written ({problem.strerror or problem})") from problem
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""What is counted in training histories: items, and pairs of neighbours.
+
+Shapes: N items (0 is PAD).
+"""
+
+import hashlib
+import math
+
+import numpy as np
+from scipy import sparse
+
+from recbole_mpo.common.errors import ConfigError
+
+
+def training_popularity(train) -> np.ndarray:
+    """How often each item occurs in training histories, int32 [N]."""
+    users = train.inter_feat[train.uid_field].numpy()
+    targets = train.inter_feat[train.iid_field].numpy()
+    lengths = train.inter_feat[train.item_list_length_field].numpy()
+    # What a user's shortest history holds is no target of that user's rows.
+    order = np.lexsort((lengths, users))
+    shortest = order[np.flatnonzero(np.diff(users[order], prepend=-1))]
+    before = train[shortest][train.iid_field + train.config["LIST_SUFFIX"]].numpy()
+    counts = np.bincount(targets, minlength=train.item_num) + np.bincount(before[before > 0], minlength=train.item_num)
+    return counts.astype(np.int32)
+
+
+def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items [I] of training histories; each place of a history comes once.
+
+    Training rows of a packed data set are views into flat histories: a row that ends at e with l items before it shows
+    the places e - l, ..., e.
+    """
+    rows = train.rows()
+    order = np.argsort(rows.ends)
+    ends = rows.ends[order]
+    places = _covered(len(train.flat_items), ends - rows.lengths[order], ends + 1)
+    # A place belongs to the user of the first row that ends there or later.
+    return rows.users[order][np.searchsorted(ends, places)], train.flat_items[places]
+
+
+def training_transitions(train) -> sparse.csr_matrix:
+    """How often item j follows item i in training histories, [N, N]; each place of a history counts once."""
+    rows = train.rows()
+    # All places but the last of a row begin a pair.
+    begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
+    return pair_counts(train.flat_items[begins], train.flat_items[begins + 1], train.item_num)
+
+
+def _covered(size: int, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which of ``size`` places stand in one of the ranges or in several, ascending; ranges end before ``ends``."""
+    change = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(change, begins, 1)
+    np.add.at(change, ends, -1)
+    return np.flatnonzero(np.cumsum(change)[:-1] > 0)
+
+
+def pair_counts(before: np.ndarray, after: np.ndarray, item_num: int) -> sparse.csr_matrix:
+    """How often each pair of items comes, [N, N]."""
+    return sparse.coo_matrix((np.ones(len(before)), (before, after)), shape=(item_num, item_num)).tocsr()
+
+
+def counts_hash(*tables) -> str:
+    """Identifies what was counted: sha256 of arrays and sparse matrices."""
+    digest = hashlib.sha256()
+    for table in tables:
+        parts = (table.indptr, table.indices, table.data) if sparse.issparse(table) else (table,)
+        for part in parts:
+            digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def recent_weights(config) -> list[float]:
+    """The setting ``recent_weights``, checked.
+
+    Raises:
+        ConfigError: no list of finite numbers from 0 on.
+    """
+    weights = config["recent_weights"]
+    is_list = isinstance(weights, list) and weights
+    if not is_list or not all(type(weight) in (int, float) and 0 <= weight < math.inf for weight in weights):
+        raise ConfigError(f"recent_weights must be a list of numbers from 0 on, not {weights!r}")
+    return [float(weight) for weight in weights]

@@ -1,0 +1,200 @@
+"""Decompose a dense matrix into MPO cores, in float64 with fixed signs: gauges and truncation.
+
+Legend: n cores; core k is (r, i, o, s), r and s bond dimensions; i, o input and output factors;
+W (O, I) as `nn.Linear` stores it; `tensor` is W as (i_0, o_0, i_1, o_1, ...).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recbole_mpo.layers.mpo.contract import contract_cores
+from recbole_mpo.layers.mpo.factors import core_shapes, full_bond_dims, parameter_counts
+
+GAUGES = ("central", "symmetric", "identity")
+
+# Below this share of the largest singular value the symmetric gauge divides by the floor instead:
+# zero and padded weights have singular values of 0, whose inverse roots are infinite.
+SYMMETRIC_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class TruncationReport:
+    """What a truncation cost: error and its a-priori bound (relative Frobenius), new bonds, core entries."""
+
+    error: float
+    bound: float
+    bond_dims: tuple[int, ...]
+    params: int
+
+
+def check_gauge(
+    gauge: str, in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]
+) -> None:
+    """Raise ValueError for a gauge that does not exist, or that these bonds cannot hold."""
+    if gauge not in GAUGES:
+        raise ValueError(f"gauge must be one of {', '.join(GAUGES)}; got {gauge!r}")
+    full = full_bond_dims(in_factors, out_factors)
+    if gauge == "identity" and tuple(bond_dims) != full:
+        raise ValueError(f"gauge 'identity' needs the full bonds {full}, got {tuple(bond_dims)}")
+
+
+@torch.no_grad()
+def to_tensor(weight: Tensor, in_factors: Sequence[int], out_factors: Sequence[int]) -> Tensor:
+    """W (O, I) as a float64 CPU tensor (i_0, o_0, i_1, o_1, ...), zero-padded up to the products.
+
+    On the CPU because the cores must not depend on the device, and MPS lacks float64.
+    Raises ValueError for a weight that is not finite.
+    """
+    if not torch.isfinite(weight).all():
+        raise ValueError("cannot decompose a weight with NaN or infinite entries")
+    dense = weight.detach().cpu().double()
+    padding = (0, math.prod(in_factors) - dense.shape[1], 0, math.prod(out_factors) - dense.shape[0])
+    n = len(in_factors)
+    grid = torch.nn.functional.pad(dense, padding).t().reshape(*in_factors, *out_factors)
+    return grid.permute([axis for k in range(n) for axis in (k, n + k)]).contiguous()
+
+
+@torch.no_grad()
+def decompose(
+    weight: Tensor,
+    in_factors: Sequence[int],
+    out_factors: Sequence[int],
+    bond_dims: Sequence[int],
+    gauge: str = "central",
+    bond_error: float = 0.0,
+) -> list[Tensor]:
+    """Float64 cores (r, i, o, s) of W (O, I), eq. (1), with bonds of at most `bond_dims`.
+
+    `bond_error` is the Frobenius norm that each bond may discard on top. Gauges: `central` (all cores but
+    the central one orthogonal), `symmetric` (root of the singular values on both sides of each bond),
+    `identity` (one core holds W bit for bit; full bonds only, else ValueError).
+    """
+    check_gauge(gauge, in_factors, out_factors, bond_dims)
+    tensor = to_tensor(weight, in_factors, out_factors)
+    if gauge == "identity":
+        return _identity_cores(tensor, in_factors, out_factors, bond_dims)
+    n = len(in_factors)
+    stop = n // 2 if gauge == "central" else n - 1
+    bonds = list(bond_dims)
+    left, scales, rest = _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error)
+    right, rest = _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error)
+    last = rest.reshape(left[-1].shape[-1] if left else 1, in_factors[stop], out_factors[stop], -1)
+    cores = [*left, last, *right]
+    return cores if gauge == "central" else _spread(cores, scales)
+
+
+def _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error):
+    """Split cores 0..stop-1 off: orthogonal cores, the singular values of their bonds, and the rest."""
+    cores, scales, rest, r = [], [], tensor, 1
+    for k in range(stop):
+        i, o = in_factors[k], out_factors[k]
+        U, S, Vh = _split(rest.reshape(r * i * o, -1), bonds[k], bond_error)
+        cores.append(U.reshape(r, i, o, -1))
+        scales.append(S)
+        rest, r = S.unsqueeze(1) * Vh, len(S)
+    return cores, scales, rest
+
+
+def _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error):
+    """Split cores n-1..stop+1 off the right of what the left sweep left."""
+    cores, s = [], 1
+    for k in reversed(range(stop + 1, len(in_factors))):
+        i, o = in_factors[k], out_factors[k]
+        U, S, Vh = _split(rest.reshape(-1, i * o * s), bonds[k - 1], bond_error)
+        cores.insert(0, Vh.reshape(-1, i, o, s))
+        rest, s = U * S, len(S)
+    return cores, rest
+
+
+def _split(matrix: Tensor, cap: int, bond_error: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin SVD of at most `cap` terms, fewer while the discarded norm stays within `bond_error`."""
+    U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
+    tails = S.square().flip(0).cumsum(0).flip(0).sqrt()
+    needed = int((tails > bond_error).sum()) if bond_error > 0 else len(S)
+    rank = max(1, min(cap, needed))
+    U, S, Vh = U[:, :rank], S[:rank], Vh[:rank]
+    # SVD leaves each pair's sign open; the largest entry of each left vector is made positive.
+    largest = U.gather(0, U.abs().argmax(0, keepdim=True))
+    signs = torch.where(largest < 0, -1.0, 1.0).to(U)
+    return U * signs, S, Vh * signs.t()
+
+
+def _spread(cores: list[Tensor], scales: list[Tensor]) -> list[Tensor]:
+    """Move the root of each bond's singular values from the right of the bond to its left."""
+    spread = list(cores)
+    for k, S in enumerate(scales):
+        root = S.clamp_min(SYMMETRIC_FLOOR * float(S[0])).sqrt() if S[0] > 0 else torch.ones_like(S)
+        spread[k] = spread[k] * root
+        spread[k + 1] = spread[k + 1] / root.reshape(-1, 1, 1, 1)
+    return spread
+
+
+def _identity_cores(tensor, in_factors, out_factors, bond_dims) -> list[Tensor]:
+    shapes = core_shapes(in_factors, out_factors, bond_dims)
+    # With full bonds one core has as many entries as W: left of it bonds grow, right of it they shrink.
+    counts = parameter_counts(in_factors, out_factors, bond_dims)
+    holder = next(k for k, count in enumerate(counts) if count == tensor.numel())
+    cores = []
+    for k, (r, i, o, s) in enumerate(shapes):
+        if k == holder:
+            cores.append(tensor.reshape(r, i, o, s))
+        else:
+            side = r * i * o if k < holder else i * o * s
+            cores.append(torch.eye(side, dtype=tensor.dtype).reshape(r, i, o, s))
+    return cores
+
+
+@torch.no_grad()
+def discarded_norms(tensor: Tensor, bond_dims: Sequence[int]) -> list[float]:
+    """For each bond, the norm of the singular values of `tensor`'s unfolding beyond its dimension."""
+    norms = []
+    for k, bond in enumerate(bond_dims, start=1):
+        rows = math.prod(tensor.shape[: 2 * k])
+        values = torch.linalg.svdvals(tensor.reshape(rows, -1))
+        norms.append(float(values[bond:].norm()))
+    return norms
+
+
+@torch.no_grad()
+def truncated(
+    weight: Tensor,
+    in_factors: Sequence[int],
+    out_factors: Sequence[int],
+    bond_dims: Sequence[int],
+    gauge: str,
+    max_error: float,
+) -> tuple[list[Tensor], TruncationReport]:
+    """Cores of W (O, I) cut to `bond_dims` and to a relative error of `max_error`, and what that cost.
+
+    The largest of the bonds' discarded norms <= error <= the root of their summed squares (`bound`).
+    """
+    norm = float(weight.norm())
+    share = max_error * norm / math.sqrt(max(1, len(bond_dims)))
+    cores = decompose(weight, in_factors, out_factors, bond_dims, gauge, share)
+    kept = tuple(core.shape[3] for core in cores[:-1])
+    discarded = discarded_norms(to_tensor(weight, in_factors, out_factors), kept)
+    report = TruncationReport(
+        error=float((contract_cores(cores) - weight).norm()) / (norm or 1.0),
+        bound=math.hypot(*discarded) / (norm or 1.0),
+        bond_dims=kept,
+        params=sum(core.numel() for core in cores),
+    )
+    return cores, report
+
+
+def expansion_cores(t: int, size: int, init: str) -> list[Tensor]:
+    """t float64 cores (d, 1, 1, d), d = size, whose product is the identity; `orthogonal` draws rotations."""
+    eye = torch.eye(size, dtype=torch.float64)
+    if init == "identity" or t < 2:
+        matrices = [eye.clone() for _ in range(t)]
+    else:
+        matrices = [torch.linalg.qr(torch.randn_like(eye)).Q for _ in range(t - 1)]
+        together = eye
+        for rotation in matrices:
+            together = together @ rotation
+        matrices.append(together.t())
+    return [matrix.reshape(size, 1, 1, size) for matrix in matrices]

@@ -1,0 +1,76 @@
+"""Fit a checkpoint to an MPO layer before torch loads it: dense weights, truncated cores, new expansions.
+
+Legend: core k is (r, i, o, s); an expansion core is (d, 1, 1, d) with d the dimension of its bond.
+Each `_adopt` edits the state dict or resizes the layer, and returns what is wrong, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from recbole_mpo.layers.mpo.linear import MPOLinear
+
+
+def adopt_checkpoint(layer: MPOLinear, state_dict: dict, prefix: str) -> str | None:
+    """Make `state_dict` loadable into `layer`; returns the problem where that is not possible.
+
+    Without it `load_state_dict(strict=False)` would leave random cores where a dense weight was meant.
+    """
+    dense, cores = prefix + "weight", [f"{prefix}cores.{k}" for k in range(layer.num_cores)]
+    if dense in state_dict and cores[0] not in state_dict:
+        problem = _adopt_dense(layer, state_dict, state_dict.pop(dense), cores)
+    else:
+        problem = _adopt_shapes(layer, [state_dict[key].shape for key in cores if key in state_dict])
+    if problem is None and cores[0] in state_dict:
+        problem = _adopt_expansion(layer, state_dict, prefix + "expansion.", state_dict[cores[0]].device)
+    return problem
+
+
+def _adopt_dense(layer: MPOLinear, state_dict: dict, weight: Tensor, keys: Sequence[str]) -> str | None:
+    expected = (layer.out_features, layer.in_features)
+    if tuple(weight.shape) != expected:
+        return f"size mismatch for weight: the checkpoint has {tuple(weight.shape)}, the layer {expected}"
+    if not torch.isfinite(weight).all():
+        return "the checkpoint's weight has NaN or infinite entries"
+    for key, core in zip(keys, layer.decompose_dense(weight), strict=True):
+        state_dict[key] = core.to(device=weight.device, dtype=layer.cores[0].dtype)
+    return None
+
+
+def _adopt_shapes(layer: MPOLinear, shapes: Sequence[torch.Size]) -> str | None:
+    if len(shapes) < layer.num_cores or list(shapes) == [core.shape for core in layer.cores]:
+        return None
+    bonds = [(shape[0], shape[-1]) for shape in shapes]
+    chained = bonds[0][0] == bonds[-1][1] == 1 and all(
+        left[1] == right[0] for left, right in zip(bonds[:-1], bonds[1:], strict=True)
+    )
+    factors = list(zip(layer.in_factors, layer.out_factors, strict=True))
+    if not chained or [tuple(shape[1:-1]) for shape in shapes] != factors:
+        described = ", ".join(str(tuple(shape)) for shape in shapes)
+        return f"the checkpoint's cores {described} do not fit {layer.in_factors} x {layer.out_factors}"
+    layer.replace_cores([torch.empty(shape) for shape in shapes])
+    if layer.gauge == "identity":  # which only full bonds can hold
+        layer.gauge = "central"
+    return None
+
+
+def _adopt_expansion(layer: MPOLinear, state_dict: dict, prefix: str, device: torch.device) -> str | None:
+    saved, present = sum(key.startswith(prefix) for key in state_dict), len(layer.expansion)
+    if saved and saved != present:
+        return f"the checkpoint has {saved} expansion cores, the layer {present}: expand() to match"
+    if not present:
+        return None
+    size = layer.bond_dims[layer.expansion_bond - 1]
+    for k, core in enumerate(layer.expansion):
+        if core.shape[0] != size:
+            resized = core.new_empty(size, 1, 1, size)
+            layer.expansion[k] = nn.Parameter(resized, requires_grad=core.requires_grad)
+    if not saved:
+        for k, start in enumerate(layer.initial_expansion()):
+            state_dict[f"{prefix}{k}"] = start.to(device=device, dtype=layer.expansion[k].dtype)
+    return None

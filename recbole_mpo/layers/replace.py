@@ -1,0 +1,43 @@
+"""Finds and replaces linear layers of a model by their names."""
+
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+
+def matching_linears(
+    model: nn.Module, targets: str | Sequence[str], excluded: str | Sequence[str] | None = None
+) -> dict[str, nn.Linear]:
+    """The linear layers that ``targets`` name and ``excluded`` do not, by name; ValueError where there is none."""
+    # The model itself has no parent in which it could be replaced, hence `if name`.
+    linears = {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if name and isinstance(module, nn.Linear)
+    }
+    excluded = excluded or ()
+    matching = {
+        name: module
+        for name, module in linears.items()
+        if (targets == "all-linear" or _matches(name, targets)) and not _matches(name, excluded)
+    }
+    if not matching:
+        available = ", ".join(linears) or "none"
+        raise ValueError(
+            f"target_modules {targets!r} (exclude_modules {excluded!r}) match no linear layer; "
+            f"the model's linear layers: {available}"
+        )
+    return matching
+
+
+def _matches(name: str, patterns: str | Sequence[str]) -> bool:
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
+
+
+def place(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts ``module`` where the model has the one called ``name``."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)

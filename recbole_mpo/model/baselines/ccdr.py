@@ -1,0 +1,291 @@
+"""CCDR: contrastive learning between the graphs of two domains, for matching in the sparser one.
+
+Xie et al., "Contrastive Cross-Domain Recommendation in Matching", KDD 2022. What this takes from the paper, what from
+its published code and what from neither: docs/models.md.
+
+Shapes: B rows, L length, D hidden, N items of a domain (row 0 is PAD), S shared nodes, M targets, K negatives, P pairs.
+"""
+
+import math
+from logging import getLogger
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import as_list, check_choice
+from recbole_mpo.data.batches import PackedBatch
+from recbole_mpo.data.domain_graphs import LEVELS, TEXT_LEVELS, DomainGraphs, build_graphs
+from recbole_mpo.data.domains import domain_features, source_domain, target_domain
+from recbole_mpo.data.training_counts import counts_hash
+from recbole_mpo.layers.graph_attention import (
+    AGGREGATORS,
+    GraphEncoder,
+    Neighbours,
+    PairDraw,
+    WeightedDraw,
+    contrast,
+    neighbour_loss,
+)
+from recbole_mpo.layers.item_memory import newest_items
+from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
+from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
+
+MATCH_LOSSES = ("neighbor", "ce")
+# Negatives are drawn with probabilities in proportion to degree ** 0.75, as in the published code.
+NEGATIVE_POWER = 0.75
+# Items of a batch that tell themselves from one another in the loss within a domain.
+MOST_CONTRASTED = 2048
+
+
+class DomainNodes(nn.Module):
+    """Vectors and neighbours of one domain's nodes: its items, then the shared ones.
+
+    Args:
+        adjacency: [N + S, N + S].
+        levels: [S] the kind of each shared node.
+        size: D.
+        features: [N, F], where they are part of item vectors.
+    """
+
+    def __init__(self, adjacency, levels: np.ndarray, size: int, features: np.ndarray | None):
+        super().__init__()
+        self.item_num = adjacency.shape[0] - len(levels)
+        self.embedding = nn.Embedding(adjacency.shape[0], size)
+        self.neighbours = Neighbours(*map(torch.from_numpy, (adjacency.indptr, adjacency.indices, adjacency.data)))
+        # Kind 0 are items.
+        kinds = np.concatenate([np.zeros(self.item_num, dtype=np.int64), 1 + levels])
+        self.register_buffer("kinds", torch.from_numpy(kinds), persistent=False)
+        table = None if features is None else torch.from_numpy(features)
+        self.register_buffer("item_features", table, persistent=False)
+        self._build_draws(adjacency)
+
+    def _build_draws(self, adjacency):
+        rows = np.repeat(np.arange(adjacency.shape[0]), np.diff(adjacency.indptr))
+        is_item = np.arange(adjacency.shape[0]) < self.item_num
+        both_items = is_item[rows] & is_item[adjacency.indices]
+        pairs = np.stack([rows, adjacency.indices]).astype(np.int64)
+        # Two items, or a shared node and its item.
+        self.item_pairs, self.shared_pairs = (
+            PairDraw(torch.from_numpy(pairs[:, chosen]), torch.from_numpy(adjacency.data[chosen]))
+            for chosen in (both_items, ~is_item[rows])
+        )
+        degrees = np.diff(adjacency.indptr)
+        # Every item can be a negative, as in a softmax; PAD cannot.
+        item_weights = np.maximum(degrees, 1) ** NEGATIVE_POWER * is_item
+        item_weights[0] = 0
+        self.item_draw = WeightedDraw(torch.from_numpy(item_weights))
+        self.shared_draw = WeightedDraw(torch.from_numpy(degrees**NEGATIVE_POWER * ~is_item))
+
+
+class CCDR(ItemVectorRecommender):
+    """Items of both domains and what they share as nodes of two graphs; histories recommend as triggers.
+
+    Without ``ccdr_source`` it is the target's graph alone, with the loss between views of its own items.
+    """
+
+    needs_packed = True
+    item_inputs = ("id", "text+id")
+    # Nodes of other data sets are other nodes, whatever their numbers.
+    fresh_weights = ("domains.",)
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self._read_settings(config)
+        size = config["hidden_size"]
+        graphs, features = self._build_graphs(config, dataset)
+        parts = zip(("target", "source"), graphs.adjacency, features, strict=False)
+        self.domains = nn.ModuleDict(
+            {name: DomainNodes(adjacency, graphs.levels, size, table) for name, adjacency, table in parts}
+        )
+        aligned = graphs.aligned() if "source" in self.domains else np.empty(0, dtype=np.int64)
+        is_user = graphs.levels[aligned] == LEVELS.index("user")
+        self.register_buffer("aligned_users", torch.from_numpy(aligned[is_user]), persistent=False)
+        self.register_buffer("aligned_taxonomy", torch.from_numpy(aligned[~is_user]), persistent=False)
+        self.kind_embedding = nn.Embedding(1 + len(LEVELS), size)
+        self.feature_projection = None if features[0] is None else nn.Linear(features[0].shape[1], size)
+        layers = [AGGREGATORS[config["ccdr_aggregator"]](size, config["n_heads"]) for _ in self.fan_out]
+        self.encoder = GraphEncoder(layers, self.fan_out)
+        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        # What the sigmoids start from where one pair of 1 + K is a true one.
+        self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives)))
+        # Only the softmax over triggers can teach it.
+        decay = torch.tensor(config["ccdr_trigger_decay"]).logit()
+        self.trigger_decay = nn.Parameter(decay, requires_grad=self.match_loss == "ce")
+        for table in (module for module in self.modules() if isinstance(module, nn.Embedding)):
+            nn.init.normal_(table.weight, std=config["initializer_range"])
+
+    def _read_settings(self, config):
+        for key, choices in (("ccdr_match_loss", MATCH_LOSSES), ("ccdr_aggregator", tuple(AGGREGATORS))):
+            check_choice(key, config[key], choices)
+        self.align = as_list(config["ccdr_align"])
+        unknown = [level for level in self.align if level not in LEVELS]
+        if unknown:
+            raise ConfigError(f"ccdr_align names {unknown[0]!r}; choose from {', '.join(LEVELS)}")
+        fan_out = config["ccdr_fan_out"]
+        self.fan_out = fan_out if isinstance(fan_out, list) else [fan_out]
+        if not all(type(count) is int and count > 0 for count in self.fan_out):
+            raise ConfigError(f"ccdr_fan_out must be a list of whole numbers from 1 on, not {fan_out!r}")
+        if not 0 < config["ccdr_trigger_decay"] < 1:
+            raise ConfigError(f"ccdr_trigger_decay must be between 0 and 1, not {config['ccdr_trigger_decay']}")
+        self.match_loss = config["ccdr_match_loss"]
+        self.temperature = config["ccdr_temperature"]
+        self.negatives = config["ccdr_negatives"]
+        self.intra_weight, self.inter_weight = config["ccdr_intra_weight"], config["ccdr_inter_weight"]
+        self.inter_nodes = config["ccdr_inter_nodes"]
+        self.triggers = config["ccdr_triggers"]
+
+    def _build_graphs(self, config, dataset) -> tuple[DomainGraphs, list]:
+        """The graphs, and the features of each domain's items where they are part of item vectors."""
+        reads_text = not TEXT_LEVELS.isdisjoint(self.align)
+        domains = [target_domain(config, dataset, reads_text)]
+        if config["ccdr_source"]:
+            domains.append(source_domain(config, config["ccdr_source"], reads_text))
+        is_input = config["item_input"] == "text+id"
+        features = domain_features(config, dataset, domains) if is_input or "cluster" in self.align else None
+        sizes = config["ccdr_words"], config["ccdr_clusters"], config["seed"]
+        graphs = build_graphs(domains, self.align, *sizes, features)
+        self.counts_hash = counts_hash(*graphs.adjacency)
+        self.feature_hash = None if features is None else dataset.feature_hash
+        _log(graphs, [domain.name for domain in domains])
+        return graphs, features if is_input else [None] * len(domains)
+
+    def vectors(self, domain: str, nodes_M: Tensor) -> Tensor:
+        """Vectors [M, D] of nodes before the first layer."""
+        own = self.domains[domain]
+        vectors_MD = F.embedding(nodes_M, own.embedding.weight) + self.kind_embedding(own.kinds[nodes_M])
+        if self.feature_projection is not None:
+            is_item = nodes_M < own.item_num
+            rows = torch.where(is_item, nodes_M, 0)
+            vectors_MD = vectors_MD + self.feature_projection(own.item_features[rows]) * is_item.unsqueeze(1)
+        return self.dropout(vectors_MD)
+
+    def encode_nodes(self, domain: str, *groups: Tensor) -> list[Tensor]:
+        """States of groups of nodes with drawn neighbours; a node has the same state in all groups."""
+        nodes, where = torch.unique(torch.cat(groups), return_inverse=True)
+        own = self.domains[domain]
+        states = self.encoder(lambda some: self.vectors(domain, some), own.neighbours, nodes)
+        return list(F.embedding(where, states).split(list(map(len, groups))))
+
+    def encode_items(self, ids: Tensor | None = None) -> Tensor:
+        """Vectors [N, D] of the target's items, from all neighbours."""
+        own = self.domains["target"]
+        every = torch.arange(len(own.kinds), device=own.kinds.device)
+        vectors = self.encoder.whole(self.vectors("target", every), own.neighbours, own.item_num)
+        return vectors if ids is None else vectors.index_select(0, ids)
+
+    def encode_sequences(self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
+        """Mean [B, D] of the newest items' vectors, each older one by the decay less weight."""
+        return self._trigger_states(item_vectors, *newest_items(item_seq, lengths, self.triggers))
+
+    def _trigger_states(self, item_vectors: Tensor, items_MK: Tensor, known_MK: Tensor) -> Tensor:
+        age_K = torch.arange(items_MK.shape[1], device=items_MK.device)
+        weights_MK = torch.sigmoid(self.trigger_decay) ** age_K * known_MK
+        weights_MK = weights_MK / weights_MK.sum(dim=1, keepdim=True)
+        return torch.einsum("mk,mkd->md", weights_MK, F.embedding(items_MK, item_vectors))
+
+    def calculate_loss(self, batch: PackedBatch) -> tuple[Tensor, ...]:
+        """Its parts, weighted: neighbours in the target and in the source, within the target, between the two.
+
+        The source follows the target's batches: it may be far larger.
+        """
+        parts = [self._match_loss(batch)] if self.match_loss == "ce" else []
+        parts += self._domain_losses("target", batch)
+        if "source" in self.domains:
+            parts += self._domain_losses("source", batch)
+            if self.inter_weight > 0:
+                parts += [self.inter_weight * loss for loss in self.inter_losses().values()]
+        return tuple(parts)
+
+    def _match_loss(self, batch: PackedBatch) -> Tensor:
+        """Softmax over all items of what triggers recommend."""
+        own = self.domains["target"]
+        (item_vectors,) = self.encode_nodes("target", torch.arange(own.item_num, device=own.kinds.device))
+        states_MD = self._trigger_states(item_vectors, *batch.newest_items(self.triggers))
+        return catalogue_cross_entropy(states_MD, item_vectors, batch.targets, True, CHUNK_LOGITS)
+
+    def _domain_losses(self, domain: str, batch: PackedBatch) -> list[Tensor]:
+        """The loss of neighbours (the paper's L_N) and, in the target, that between two views of the same items."""
+        triples = self._draw_triples(domain, batch)
+        items = self._contrasted(batch) if domain == "target" and self.intra_weight > 0 else None
+        groups = [group for triple in triples for group in triple] + ([] if items is None else [items])
+        if not groups:
+            return []
+        states = self.encode_nodes(domain, *groups)
+        found = [
+            neighbour_loss(*states[3 * place : 3 * place + 3], self._is_none(domain, nodes, drawn), self.offset)
+            for place, (nodes, _, drawn) in enumerate(triples)
+        ]
+        losses = [torch.stack(found).mean()] if found else []
+        if items is not None:
+            (other_view,) = self.encode_nodes(domain, items)
+            kinds = torch.zeros_like(items)
+            losses.append(self.intra_weight * contrast(states[-1], other_view, items, kinds, self.temperature))
+        return losses
+
+    def _is_none(self, domain: str, nodes_P: Tensor, drawn_K: Tensor) -> Tensor:
+        """Which of the drawn nodes are no negatives [P, K]: the node itself and its neighbours."""
+        nodes_PK, drawn_PK = torch.broadcast_tensors(nodes_P.unsqueeze(1), drawn_K)
+        return self.domains[domain].neighbours.contains(nodes_PK, drawn_PK) | (nodes_PK == drawn_PK)
+
+    def _draw_triples(self, domain: str, batch: PackedBatch) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Nodes, a neighbour of each, and negatives [K] of the neighbours' kind.
+
+        Pairs of items are the batch's own in the target. The others are drawn, as many as the batch has targets.
+        """
+        own = self.domains[domain]
+        items = own.item_pairs(len(batch))
+        if domain == "target":
+            items = torch.stack([self._last_items(batch), batch.targets])
+        shared = own.shared_pairs(len(batch)).flip(0)
+        if domain == "target" and self.match_loss == "ce":
+            items = items[:, :0]
+        kinds = ((items, own.item_draw), (shared, own.shared_draw))
+        return [(*pairs, draw(self.negatives)) for pairs, draw in kinds if pairs.shape[1]]
+
+    @staticmethod
+    def _last_items(batch: PackedBatch) -> Tensor:
+        return batch.items.flatten().index_select(0, batch.predicting)
+
+    def _contrasted(self, batch: PackedBatch) -> Tensor:
+        items = self._last_items(batch).unique()
+        return items[torch.randperm(len(items), device=items.device)[:MOST_CONTRASTED]]
+
+    def inter_losses(self) -> dict[str, Tensor]:
+        """Between the domains: aligned users and taxonomy nodes with themselves, and all with target items beside them.
+
+        Which losses there are depends on what is aligned, never on what was drawn.
+        """
+        kinds = {"user": self.aligned_users, "taxonomy": self.aligned_taxonomy}
+        drawn = {name: self._some(nodes) for name, nodes in kinds.items() if len(nodes)}
+        if not drawn:
+            return {}
+        shared_P = torch.cat(list(drawn.values()))
+        source_P, target_P = (shared_P + self.domains[name].item_num for name in ("source", "target"))
+        near_P = self.domains["target"].neighbours.sample(target_P, 1)[0].squeeze(1)
+        (anchors_PD,) = self.encode_nodes("source", source_P)
+        positives_PD, near_PD = self.encode_nodes("target", target_P, near_P)
+        kinds_P = self.domains["target"].kinds[target_P]
+        columns = (anchors_PD, positives_PD, shared_P, kinds_P)
+        by_kind = zip(*(column.split(list(map(len, drawn.values()))) for column in columns), strict=True)
+        losses = {name: contrast(*part, self.temperature) for name, part in zip(drawn, by_kind, strict=True)}
+        losses["neighbour"] = contrast(anchors_PD, near_PD, near_P, torch.zeros_like(near_P), self.temperature)
+        return losses
+
+    def _some(self, nodes: Tensor) -> Tensor:
+        return nodes[torch.randperm(len(nodes), device=nodes.device)[: self.inter_nodes]]
+
+
+def _log(graphs: DomainGraphs, names: list[str]):
+    if len(names) == 1:
+        getLogger().info("CCDR without ccdr_source: the target's graph alone, %d shared nodes", len(graphs.names))
+        return
+    aligned = graphs.aligned_counts()
+    counts = ", ".join(f"{level} {count}" for level, count in aligned.items())
+    getLogger().info("CCDR between %s and %s; aligned: %s", *names, counts)
+    if not aligned["user"]:
+        getLogger().info("aligned users: 0, so the loss between users is off")
+    if not any(aligned.values()):
+        getLogger().warning("nothing is aligned between %s and %s: all losses between them are off", *names)

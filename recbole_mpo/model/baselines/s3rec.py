@@ -1,0 +1,153 @@
+"""S3-Rec: self-supervised pre-training on attributes, items and segments, then SASRec.
+
+Zhou et al., "S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information Maximization",
+CIKM 2020. How this differs from RecBole's class and from the published code: docs/models.md.
+
+Shapes: B rows, L length, D hidden, N items, F attributes, P positions.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.data.attribute_dataset import load_item_attributes
+from recbole_mpo.data.batches import HistoryBatch
+from recbole_mpo.model.baselines.masking import draw_masks
+from recbole_mpo.model.baselines.sasrec import SASRecCE
+
+OBJECTIVES = ("aap", "mip", "map", "sp")
+# Of negatives, before one is taken as it is.
+MOST_DRAWS = 100
+
+
+class S3RecFixed(SASRecCE):
+    """The four objectives on whole histories, at the positions that fine-tuning uses; then SASRec's loss.
+
+    The encoder is one: without its causal mask in pre-training, with it afterwards.
+    """
+
+    needs_packed = True
+    item_inputs = ("id",)
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.pretrain_epochs = config["pretrain_epochs"]
+        self.pretrain_batch_size = config["pretrain_batch_size"]
+        self.mask_ratio = config["mask_ratio"]
+        self.objective_weights = {name: config[f"{name}_weight"] for name in OBJECTIVES}
+        if not 0 < self.mask_ratio < 1 or min(self.objective_weights.values()) < 0:
+            raise ConfigError("mask_ratio must be between 0 and 1, and aap_, mip_, map_ and sp_weight from 0 on")
+        names, table = load_item_attributes(config, dataset.field2id_token[dataset.iid_field])
+        self.attribute_names = names
+        self.register_buffer("attributes", torch.from_numpy(table.toarray()), persistent=False)
+        # A head that starts from how common attributes are learns which items have them from the first epoch on; from
+        # nothing it first learns, for forty epochs on Scientific, that all are rare.
+        share_F = self.attributes[1:].float().mean(dim=0)
+        self.register_buffer("attribute_log_odds", share_F.logit(), persistent=False)
+        hidden = self.hidden_size
+        self.attribute_embedding = nn.Embedding(len(names), hidden)
+        self.mask_embedding = nn.Parameter(torch.empty(hidden).normal_(std=self.initializer_range))
+        self.heads = nn.ModuleDict({name: nn.Linear(hidden, hidden) for name in OBJECTIVES})
+        for module in (self.attribute_embedding, self.heads):
+            module.apply(self._init_weights)
+
+    def pretraining_loss(self, batch: HistoryBatch) -> Tensor:
+        """The weighted sum of the objectives, each a mean over what it predicts."""
+        losses: dict[str, list[tuple[Tensor, int]]] = {name: [] for name in OBJECTIVES}
+        for items_BL in batch.groups:
+            for name, loss, count in self._group_losses(items_BL):
+                losses[name].append((loss, count))
+        total = self.position_embedding.weight.new_zeros(())
+        for name, parts in losses.items():
+            count = sum(part for _, part in parts)
+            if count:
+                total = total + self.objective_weights[name] * sum(loss for loss, _ in parts) / count
+        return total
+
+    def _group_losses(self, items_BL: Tensor):
+        """(objective, sum of its losses, how many they are) of histories of one width."""
+        lengths_B1 = (items_BL != 0).sum(dim=1, keepdim=True)
+        is_last = torch.arange(items_BL.shape[1], device=items_BL.device) == lengths_B1 - 1
+        masked = draw_masks(items_BL, self.mask_ratio, 0.0) | is_last
+        states_BLD = self.encode_both_ways(items_BL, masked)
+        seen = (items_BL != 0) & ~masked
+        yield "aap", *self._attribute_loss("aap", states_BLD[seen], items_BL[seen])
+        yield "map", *self._attribute_loss("map", states_BLD[masked], items_BL[masked])
+        rows_P = masked.nonzero()[:, 0]
+        others_P = items_not_in(items_BL, rows_P, self.n_items)
+        yield "mip", *self._item_loss(states_BLD[masked], items_BL[masked], others_P)
+        if self.objective_weights["sp"] > 0:
+            yield "sp", *self._segment_loss(items_BL, lengths_B1)
+
+    def _attribute_loss(self, name: str, states_PD: Tensor, items_P: Tensor) -> tuple[Tensor, int]:
+        logits_PF = self.heads[name](states_PD) @ self.attribute_embedding.weight.t() + self.attribute_log_odds
+        wanted_PF = self.attributes[items_P].to(logits_PF.dtype)
+        # Summed over attributes as in the published code: the weights of the objectives are meant for that.
+        return F.binary_cross_entropy_with_logits(logits_PF, wanted_PF, reduction="sum"), len(items_P)
+
+    def _item_loss(self, states_PD: Tensor, items_P: Tensor, others_P: Tensor) -> tuple[Tensor, int]:
+        queries_PD = self.heads["mip"](states_PD)
+        table = self.item_embedding.weight
+        right, wrong = ((queries_PD * F.embedding(items, table)).sum(dim=1) for items in (items_P, others_P))
+        return _ranking_loss(right, wrong), len(items_P)
+
+    def _segment_loss(self, items_BL: Tensor, lengths_B1: Tensor) -> tuple[Tensor, int]:
+        long_enough = lengths_B1.squeeze(1) >= 2
+        if not long_enough.any():
+            return items_BL.new_zeros((), dtype=torch.float32), 0
+        items_BL, lengths_B1 = items_BL[long_enough], lengths_B1[long_enough]
+        inside = draw_segments(items_BL, lengths_B1)
+        foreign_BL = foreign_items(items_BL, inside)
+        real = items_BL != 0
+        last_B = lengths_B1.squeeze(1) - 1
+        context, own, other = (
+            self.encode_both_ways(items, masked)[torch.arange(len(items), device=items.device), last_B]
+            for items, masked in ((items_BL, inside), (items_BL, real & ~inside), (foreign_BL, real & ~inside))
+        )
+        queries_BD = self.heads["sp"](context)
+        return _ranking_loss((queries_BD * own).sum(dim=1), (queries_BD * other).sum(dim=1)), len(items_BL)
+
+    def encode_both_ways(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
+        """States [B, L, D]; each position sees all real ones, masked or not, at fine-tuning's positions."""
+        vectors = F.embedding(items_BL, self.item_embedding.weight)
+        vectors = torch.where(masked_BL.unsqueeze(2), self.mask_embedding, vectors)
+        positions = torch.arange(items_BL.shape[1], device=items_BL.device)
+        states = self.dropout(self.LayerNorm(vectors + self.position_embedding(positions)))
+        bias = torch.zeros_like(items_BL, dtype=states.dtype).masked_fill_(items_BL == 0, -torch.inf)
+        bias = bias[:, None, None, :].expand(-1, -1, items_BL.shape[1], -1)
+        for layer in self.trm_encoder.layer:
+            states = layer(states, bias, None)
+        return states
+
+
+def _ranking_loss(right: Tensor, wrong: Tensor) -> Tensor:
+    """Sum of ``-log sigmoid(sigmoid(right) - sigmoid(wrong))``: squashed twice, as in the published code."""
+    return -F.logsigmoid(torch.sigmoid(right) - torch.sigmoid(wrong)).sum()
+
+
+def items_not_in(items_BL: Tensor, rows_P: Tensor, item_num: int) -> Tensor:
+    """A random item [P] for each of the rows, that the row does not hold (unless it holds nearly all there are)."""
+    drawn = torch.randint(1, item_num, rows_P.shape, device=items_BL.device)
+    for _ in range(MOST_DRAWS):
+        taken = (items_BL[rows_P] == drawn.unsqueeze(1)).any(dim=1)
+        if not taken.any():
+            break
+        drawn = torch.where(taken, torch.randint_like(drawn, 1, item_num), drawn)
+    return drawn
+
+
+def draw_segments(items_BL: Tensor, lengths_B1: Tensor) -> Tensor:
+    """A random stretch of each row, at most half of it [B, L]."""
+    size_B1 = 1 + (torch.rand_like(lengths_B1, dtype=torch.float32) * (lengths_B1 // 2)).long()
+    begin_B1 = (torch.rand_like(lengths_B1, dtype=torch.float32) * (lengths_B1 - size_B1 + 1)).long()
+    column = torch.arange(items_BL.shape[1], device=items_BL.device)
+    return (column >= begin_B1) & (column < begin_B1 + size_B1)
+
+
+def foreign_items(items_BL: Tensor, inside_BL: Tensor) -> Tensor:
+    """The rows with other stretches of the same sizes in the marked places, from the rows written one after another."""
+    flat = items_BL[items_BL != 0]
+    begin_B1 = torch.randint(len(flat), (len(items_BL), 1), device=items_BL.device)
+    within = inside_BL.long().cumsum(dim=1) - 1
+    return torch.where(inside_BL, flat[(begin_B1 + within) % len(flat)], items_BL)

@@ -1,0 +1,96 @@
+"""Which parameters are trained: freezing by group, and optimizer groups."""
+
+from torch import nn
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.layers.mpo.linear import MPOLinear
+
+# The first prefix that fits names a parameter's group.
+GROUP_PREFIXES = {
+    "moe_adaptor.": "adaptor",
+    "text_projection.": "adaptor",
+    "trm_encoder.": "encoder",
+    "position_embedding.": "positions",
+    "LayerNorm.": "layer_norm",
+    "item_embedding.": "item_ids",
+    "memory.": "memory",
+    "domains.": "nodes",
+    "encoder.": "aggregator",
+    "convolutions.": "convolutions",
+    "patches.": "patches",
+    "cls_vector": "cls",
+    "head.": "head",
+}
+
+
+def group_of(name: str) -> str:
+    """The group of a parameter by its name; ``other`` for models of other families."""
+    return next((group for prefix, group in GROUP_PREFIXES.items() if name.startswith(prefix)), "other")
+
+
+def freeze(model: nn.Module, groups):
+    """Stops training every parameter of the named groups.
+
+    Raises:
+        ConfigError: an unknown group, or one that this model has no parameter of.
+    """
+    groups = [groups] if isinstance(groups, str) else list(groups or ())
+    present = {group_of(name) for name, _ in model.named_parameters()}
+    for group in groups:
+        if group not in present:
+            raise ConfigError(f"freeze names {group!r}; this model's groups are {', '.join(sorted(present))}")
+    for name, parameter in model.named_parameters():
+        if group_of(name) in groups:
+            parameter.requires_grad_(False)
+
+
+def core_names(model: nn.Module) -> set[str]:
+    """Names of the parameters that are cores, inserted ones included (biases are not)."""
+    return {
+        f"{module_name}.{name}" if module_name else name
+        for module_name, module in model.named_modules()
+        if isinstance(module, MPOLinear)
+        for name, _ in module.named_parameters(recurse=True)
+        if name.startswith(("cores.", "expansion."))
+    }
+
+
+def count_parameters(model: nn.Module) -> dict:
+    """Totals and counts by group.
+
+    The frozen text table counts into the total, PAD row included (as the paper's Table 6 does).
+
+    Returns:
+        ``{"total", "trainable", "by_group": {group: {"total", "trainable"}}}``.
+    """
+    by_group: dict[str, dict[str, int]] = {}
+
+    def add(group: str, size: int, trained: bool):
+        counts = by_group.setdefault(group, {"total": 0, "trainable": 0})
+        counts["total"] += size
+        counts["trainable"] += size * trained
+
+    cores = core_names(model)
+    for name, parameter in model.named_parameters():
+        group = f"{group_of(name)} (cores)" if name in cores else group_of(name)
+        add(group, parameter.numel(), parameter.requires_grad)
+    table = getattr(model, "item_features", None)
+    if table is not None:
+        add("item_features (frozen text)", table.numel(), False)
+    return {
+        "total": sum(counts["total"] for counts in by_group.values()),
+        "trainable": sum(counts["trainable"] for counts in by_group.values()),
+        "by_group": by_group,
+    }
+
+
+def parameter_table(counts: dict) -> str:
+    """The counts as aligned text, one group a line."""
+    rows = [("group", "total", "trainable")]
+    rows += [(g, f"{c['total']:,}", f"{c['trainable']:,}") for g, c in counts["by_group"].items()]
+    rows.append(("all", f"{counts['total']:,}", f"{counts['trainable']:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        f"  {group:<{widths[0]}}  {total:>{widths[1]}}  {trainable:>{widths[2]}}"
+        for group, total, trainable in rows
+    )

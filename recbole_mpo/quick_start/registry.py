@@ -1,0 +1,114 @@
+"""Which classes a model's name stands for: this package's models first, RecBole's next."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import recbole.data.dataset as recbole_datasets
+from recbole.data.dataset import SequentialDataset
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.recbole_globals import sequential_models
+from recbole_mpo.common.values import suggestion
+from recbole_mpo.data.attribute_dataset import AttributeDataset
+from recbole_mpo.data.dataset import TextSequenceDataset
+from recbole_mpo.data.reading import ReadingMixin
+from recbole_mpo.model.baselines.bert4rec import BERT4RecFair
+from recbole_mpo.model.baselines.ccdr import CCDR
+from recbole_mpo.model.baselines.counting import CoVisit, Pop, TextKNN
+from recbole_mpo.model.baselines.peterrec import PeterRec
+from recbole_mpo.model.baselines.recbole_s3rec import build_s3rec
+from recbole_mpo.model.baselines.s3rec import S3RecFixed
+from recbole_mpo.model.baselines.sasrec import SASRecCE
+from recbole_mpo.model.baselines.unisrec_lora import LoRA
+from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
+from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.trainer.recbole_stages import S3RecTrainer
+from recbole_mpo.trainer.stages import PretrainingTrainer
+from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, MPOTrainer, RunTrainer
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's canonical name and the classes that make up its run.
+
+    ``builder(config, dataset)`` makes the model where that takes more than its class.
+    """
+
+    name: str
+    model_class: type
+    trainer_class: Callable
+    dataset_class: type
+    builder: Callable | None = None
+
+    def build(self, config, dataset):
+        """The model."""
+        return (self.builder or self.model_class)(config, dataset)
+
+
+def _own(name: str, model_class: type, trainer_class: Callable = MPOTrainer) -> ModelSpec:
+    return ModelSpec(name, model_class, trainer_class, TextSequenceDataset)
+
+
+# UniSRec_F differs from UniSRec by its property file alone (freeze: [encoder, positions]).
+OWN_MODELS = {
+    spec.name: spec
+    for spec in (
+        _own("UniSRec", UniSRec),
+        _own("UniSRec_F", UniSRec),
+        _own("MPORec", MPORec),
+        _own("MPORecLight", MPORecLight),
+        _own("MPORecExpand", MPORecExpand),
+        _own("LoRA", LoRA),
+        _own("SASRecCE", SASRecCE),
+        _own("PeterRec", PeterRec),
+        _own("S3RecFixed", S3RecFixed, PretrainingTrainer),
+        _own("BERT4RecFair", BERT4RecFair, RunTrainer),
+        _own("CCDR", CCDR, ItemVectorTrainer),
+        _own("Pop", Pop, CountingTrainer),
+        _own("CoVisit", CoVisit, CountingTrainer),
+        _own("TextKNN", TextKNN, CountingTrainer),
+    )
+}
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def recbole_model_names() -> list[str]:
+    """RecBole's sequential models."""
+    return sorted(
+        name
+        for name, entry in vars(sequential_models()).items()
+        if inspect.isclass(entry) and issubclass(entry, SequentialRecommender) and entry is not SequentialRecommender
+    )
+
+
+def find_model(name: str) -> ModelSpec:
+    """The model of this name; capitals, hyphens and underscores do not matter.
+
+    Raises:
+        ConfigError: no such model; suggests the nearest.
+    """
+    for own_name, spec in OWN_MODELS.items():
+        if _key(own_name) == _key(name):
+            return spec
+    others = recbole_model_names()
+    for other in others:
+        if _key(other) == _key(name):
+            return _recbole_spec(other)
+    raise ConfigError(
+        f"unknown model {name!r}{suggestion(name, [*OWN_MODELS, *others])}; this package has "
+        f"{', '.join(OWN_MODELS)}, and RecBole's sequential models run too"
+    )
+
+
+def _recbole_spec(name: str) -> ModelSpec:
+    """RecBole finds a model's own data set by name; so does this, with its own reader mixed in."""
+    model_class = getattr(sequential_models(), name)
+    if name == "S3Rec":
+        return ModelSpec(name, model_class, S3RecTrainer, AttributeDataset, build_s3rec)
+    dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)
+    return ModelSpec(name, model_class, RunTrainer, type(f"Reading{dataset.__name__}", (ReadingMixin, dataset), {}))

@@ -1,0 +1,171 @@
+"""Top items for raw histories, from a checkpoint: tokens in; tokens, scores and titles out.
+
+Items that only have text are candidates too, and may stand in a history, where the model needs text alone.
+
+Shapes: C candidates (row 0 is PAD), F feature, B histories.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.values import suggestion
+from recbole_mpo.data.sequences import gather_padded
+from recbole_mpo.layers.mpo.convert import merged
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.text.item_features import text_path
+from recbole_mpo.text.item_text import read_dataset_text
+from recbole_mpo.trainer.ranking import rows_per_batch
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One recommended item; the score is the model's logit."""
+
+    token: str
+    score: float
+    title: str
+
+
+def read_histories(path: str | Path) -> list[list[str]]:
+    """One history per line, item tokens separated by blanks, tabs or commas, oldest first.
+
+    Raises:
+        DataError: the file is missing, empty, no UTF-8 text, or has an empty line.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as problem:
+        raise DataError(f"histories file {path} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise DataError(f"histories file {path} is no UTF-8 text: {problem}") from problem
+    histories = [line.replace(",", " ").split() for line in lines]
+    for number, history in enumerate(histories, start=1):
+        if not history:
+            raise DataError(f"{path}, line {number}: a history needs at least one item")
+    if not histories:
+        raise DataError(f"histories file {path} holds no history; write one per line, oldest item first")
+    return histories
+
+
+class Recommender:
+    """Scores candidates for histories of raw item tokens.
+
+    Args:
+        model: a trained text model, in evaluation mode.
+        tokens: [C] item tokens, ``tokens[0]`` standing for PAD.
+        titles: token to text.
+        extra_features: features [C - N, F] of the items that only have text.
+    """
+
+    def __init__(self, model, tokens, titles: dict[str, str], extra_features: torch.Tensor | None = None):
+        self.model = model.eval()
+        self.tokens = [str(token) for token in tokens]
+        self.titles = titles
+        self.row_of = {token: row for row, token in enumerate(self.tokens) if row > 0}
+        with merged(model):
+            vectors = model.encode_items()
+            if extra_features is not None and len(extra_features):
+                parts = [model.encode_features(part) for part in extra_features.split(model.item_chunk)]
+                vectors = torch.cat((vectors, *parts))
+            self.candidates = model.candidates(vectors)
+        self.item_vectors = vectors
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, overrides=None) -> "Recommender":
+        """Loads model, item tokens and texts as the checkpoint's settings say."""
+        experiment, _ = Experiment.from_checkpoint(path, {"show_progress": False, **(overrides or {})})
+        return cls.of(experiment)
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Recommender":
+        """For the model an experiment holds.
+
+        Raises:
+            DataError: it is one of RecBole's own models, which have no item vectors to share.
+        """
+        model, dataset = experiment.model, experiment.dataset
+        if not hasattr(model, "encode_items"):
+            raise DataError(f"recommend serves this package's text models, this is a {experiment.spec.name}")
+        tokens = list(dataset.field2id_token[dataset.iid_field])
+        extra = None
+        if model.uses_text:
+            tokens, extra = _with_text_only(dataset.features, tokens, model)
+        return cls(model, tokens, _titles(experiment.config), extra)
+
+    @torch.no_grad()
+    def recommend(self, histories: list[list[str]], topk: int = 10) -> list[list[Recommended]]:
+        """The best ``topk`` candidates of each history, best first; items already in it are left out.
+
+        Raises:
+            DataError: an unknown token (named), or an empty history.
+        """
+        rows = [self._rows(history) for history in histories]
+        step = rows_per_batch(len(rows), len(self.tokens))
+        results = []
+        for begin in range(0, len(rows), step):
+            results += self._best(rows[begin : begin + step], topk)
+        return results
+
+    def _rows(self, history: list[str]) -> np.ndarray:
+        if not history:
+            raise DataError("a history needs at least one item")
+        unknown = [token for token in history if token not in self.row_of]
+        if unknown:
+            raise DataError(
+                f"unknown item {', '.join(map(repr, unknown))}{suggestion(unknown[0], self.row_of)}: neither in the "
+                "interactions nor, where the model needs text alone, in the item text"
+            )
+        return np.array([self.row_of[token] for token in history])
+
+    def _best(self, histories: list[np.ndarray], topk: int) -> list[list[Recommended]]:
+        newest = [history[-self.model.max_seq_length :] for history in histories]
+        lengths = np.array([len(history) for history in newest])
+        flat = np.concatenate(newest)
+        padded = gather_padded(flat, np.cumsum(lengths) - lengths, lengths)
+        device = self.item_vectors.device
+        item_seq, lengths = torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
+        states = self.model.encode_sequences(self.item_vectors, item_seq, lengths)
+        scores = self.model.remember(self.model.queries(states) @ self.candidates.t(), item_seq, lengths)
+        scores[:, 0] = -torch.inf
+        for row, history in enumerate(histories):
+            scores[row, torch.from_numpy(history).to(device)] = -torch.inf
+        best = scores.topk(min(topk, scores.shape[1]), dim=1)
+        return [
+            [self._recommended(item, score) for item, score in zip(items, values, strict=True) if np.isfinite(score)]
+            for items, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def _recommended(self, row: int, score: float) -> Recommended:
+        token = self.tokens[row]
+        return Recommended(token, score, self.titles.get(token, ""))
+
+    def as_text(self, history: list[str], found: list[Recommended], width: int = 70) -> str:
+        """A history and its recommendations, one item a line."""
+        lines = [f"after {len(history)} items, the last ones:"]
+        lines += [f"        {token:>10}  {self.titles.get(token, '')[:width]}" for token in history[-5:]]
+        lines.append("recommended:")
+        lines += [f"  {item.score:6.2f}{item.token:>10}  {item.title[:width]}" for item in found]
+        return "\n".join(lines)
+
+
+def _with_text_only(features, tokens: list[str], model) -> tuple[list[str], torch.Tensor | None]:
+    """Adds the text file's items that have no interactions, where item vectors need no id.
+
+    Those without usable text (features all zero) are left out: nothing is known of them.
+    """
+    if not model.scores_text_alone:
+        return tokens, None
+    extra = torch.from_numpy(features.text_only_features).to(model.item_features.device)
+    return tokens + [features.item_text.tokens[row] for row in features.text_only], extra
+
+
+def _titles(config) -> dict[str, str]:
+    path = text_path(config)
+    if not path.is_file():
+        return {}
+    item_text = read_dataset_text(path)
+    return dict(zip(item_text.tokens, item_text.texts, strict=True))

@@ -1,0 +1,138 @@
+"""Runs side by side, computed from their records."""
+
+import csv
+import io
+
+from recbole_mpo.common.errors import RecordError
+from recbole_mpo.common.properties import find_property
+from recbole_mpo.common.values import check_choice, read_yaml
+from recbole_mpo.model.baselines.peterrec import MODES, PATCHED
+from recbole_mpo.quick_start.record import read_record
+
+METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
+FORMATS = ("markdown", "csv")
+
+
+def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, published: bool = False) -> str:
+    """One row per record, in the order given.
+
+    Args:
+        paths: record files or run folders.
+        form: ``markdown`` or ``csv`` (unrounded).
+        metrics: metric names; HIT and NDCG at 10 and 50 by default.
+        mix: allow records that are not comparable.
+        published: add the MPORec paper's test figures of the same model and data set.
+
+    Raises:
+        RecordError: no record, or records of different data sets, candidate sets, targets or item inputs.
+    """
+    check_choice("format", form, FORMATS)
+    if not paths:
+        raise RecordError("table needs at least one record: recbole-mpo table saved/*/record.json")
+    records = [read_record(path) for path in paths]
+    if not mix:
+        _check_comparable(records, paths)
+    metrics = [metric.lower() for metric in metrics or METRICS]
+    rows = [_row(record, metrics, exact=form == "csv") for record in records]
+    if published:
+        known = read_yaml(find_property("published"))
+        rows = [{**row, **_published(record, metrics, known)} for row, record in zip(rows, records, strict=True)]
+    return _csv(rows) if form == "csv" else _markdown(rows)
+
+
+def _check_comparable(records: list[dict], paths):
+    # A run that failed before its data were read has no figures, and is shown as failed.
+    readable = [(path, record) for path, record in zip(paths, records, strict=True) if record["data"]]
+    for label, value_of in _PROTOCOL.items():
+        values = [(path, value_of(record)) for path, record in readable]
+        for path, value in values[1:]:
+            first_path, first = values[0]
+            if value != first:
+                raise RecordError(
+                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; such figures "
+                    "are not comparable. Leave the record out, or ask for the table with --mix"
+                )
+
+
+def _interaction_files(record: dict) -> dict:
+    return {name: digest for name, digest in record["data"]["files"].items() if name.endswith(".inter")}
+
+
+_PROTOCOL = {
+    "the data set": lambda record: record["dataset"],
+    "the interaction files": _interaction_files,
+    "the number of candidate items": lambda record: record["data"]["item_num"],
+    "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
+    "item_input": lambda record: record["item_input"],
+    "the split": lambda record: record["config"]["eval_args"],
+    "the longest history": lambda record: record["config"].get("MAX_ITEM_LIST_LENGTH"),
+    "eval_mode": lambda record: record["config"].get("eval_mode"),
+}
+
+
+def _label(record: dict) -> str:
+    config, name = record["config"], record["model"]
+    if name == "MPORecExpand" or config.get("mpo_strategy") == "expand":
+        name = f"{name} (t = {config.get('mpo_expand') or 2})"
+    if name == "PeterRec":
+        name = _peterrec(record["item_input"], config)
+    if config.get("memory") == "covisit":
+        name += " + memory"
+    name = str(config.get("run_label") or name)
+    return name if record["status"] == "completed" else f"{name} [{record['status']}]"
+
+
+def _peterrec(item_input: str, config: dict) -> str:
+    """The stage or what is trained; and the input, where text is read, which the published model does not."""
+    details = ["pretrain"]
+    if config["train_stage"].lower() == "finetune":
+        # Settings name modes in any capitals.
+        mode = next(mode for mode in MODES if mode.lower() == config["finetune_mode"].lower())
+        details = [] if mode == "peterrec" else [mode]
+        details += [config["patch_form"].lower()] if mode in PATCHED else []
+        details += [] if config["cls_token"] else ["last item"]
+        details += [] if config["pretrained"] or mode == "PeterZero" else ["from scratch"]
+    return f"PeterRec{'-text' if item_input == 'text' else ''} ({', '.join(details)})"
+
+
+def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
+    def number(value, form):
+        return "" if value is None else (repr(value) if exact else format(value, form))
+
+    row = {
+        "model": _label(record),
+        "seed": str(record["seed"]),
+        "total": number(record["params"].get("total"), ","),
+        "trainable": number(record["params"].get("trainable"), ","),
+    }
+    for split in ("valid", "test"):
+        for metric in metrics:
+            row[f"{split} {metric}"] = number(record[split].get(metric), ".4f")
+    row["best epoch"] = str(record.get("best_epoch", ""))
+    row["s/epoch"] = number(record["seconds"].get("per_epoch"), ".1f")
+    row["peak MB"] = number(record.get("peak_memory_mb"), ".0f")
+    return row
+
+
+def _published(record: dict, metrics, known: dict) -> dict[str, str]:
+    """Columns of the paper's figures; empty for what the paper does not have, such as a memory."""
+    name = known["stands_for"].get(record["model"], record["model"])
+    is_papers = record["config"].get("memory", "none") == "none"
+    figures = known["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
+    values = dict(zip(known["metrics"], figures, strict=False))
+    return {f"published {metric}": format(values[metric], ".4f") if metric in values else "" for metric in metrics}
+
+
+def _csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _markdown(rows: list[dict]) -> str:
+    names = list(rows[0])
+    lines = [names, ["---" if name == "model" else "---:" for name in names]]
+    lines += [[row[name].replace("|", "\\|") for name in names] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

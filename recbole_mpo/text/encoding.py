@@ -1,0 +1,113 @@
+"""Feature matrices: encoding with a cache, reading files, aligning rows with internal item ids.
+
+N items, F feature dimension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from recbole_mpo.common.errors import DataError, FeatureError
+from recbole_mpo.text import cache
+from recbole_mpo.text.cache import PartialStore, load_cached, save_cached
+from recbole_mpo.text.encoders import TextEncoder
+from recbole_mpo.text.item_text import ItemText, is_missing
+
+
+def encode_items(
+    item_text: ItemText,
+    encoder: TextEncoder,
+    cache_dir: str | Path,
+    dataset_name: str,
+    show_progress: bool = True,
+) -> np.ndarray:
+    """Feature matrix of the items, float32 [N, F] in file order; zero rows where the text is missing.
+
+    Kept in `<cache_dir>/<dataset_name>/<encoder.name>.safetensors` with a manifest `<encoder.name>.json`;
+    another text or encoder fingerprint encodes anew, and so does a damaged file, with a warning. Equal texts
+    are encoded once and get equal rows, bit for bit. An interrupted encoding continues after its last whole
+    chunk.
+
+    Raises DataError where no item has text or the cache cannot be written, FeatureError where the encoder
+    returns unusable vectors.
+    """
+    # The fingerprint as JSON gives it back, so that it compares equal with a stored one.
+    fingerprint = json.loads(json.dumps(encoder.fingerprint()))
+    identity = {"encoder": fingerprint, "text_sha256": text_hash(item_text), "rows": len(item_text)}
+    folder = Path(cache_dir) / dataset_name
+    cached = load_cached(folder, encoder.name, identity)
+    if cached is not None:
+        return cached
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # better now than after an hour of encoding
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot keep item features there ({error}); set another cache_dir"
+        ) from error
+
+    # Distinct texts in order of first appearance: rounding differs between batches, so a text encoded twice
+    # would break the exact tie of its items.
+    row_of_text: dict[str, int] = {}
+    rows = [
+        -1 if is_missing(text) else row_of_text.setdefault(text, len(row_of_text)) for text in item_text.texts
+    ]
+    if not row_of_text:
+        raise DataError(
+            f"{item_text.source}: no item has a text with a letter or digit, so nothing can be encoded"
+        )
+    vectors_UF = _encode_distinct(list(row_of_text), encoder, folder, identity, show_progress)
+    rows_N = np.asarray(rows)
+    features_NF = vectors_UF[rows_N]
+    features_NF[rows_N < 0] = 0.0
+    save_cached(folder, encoder.name, identity, features_NF)
+    return features_NF
+
+
+def text_hash(item_text: ItemText) -> str:
+    """sha256 over tokens and texts, in order."""
+    return hashlib.sha256(json.dumps([item_text.tokens, item_text.texts]).encode()).hexdigest()
+
+
+def _encode_distinct(
+    texts: list[str], encoder: TextEncoder, folder: Path, identity: dict[str, Any], show_progress: bool
+) -> np.ndarray:
+    """Vectors of distinct texts, float32 [texts, F], with a progress bar."""
+    bar = partial(
+        tqdm,
+        total=len(texts),
+        desc=f"Encoding items ({encoder.name})",
+        unit="item",
+        disable=not show_progress,
+    )
+    if encoder.needs_whole_corpus:
+        with bar() as progress:
+            vectors = _encode_checked(encoder, texts)
+            progress.update(len(texts))
+        return vectors
+    with PartialStore(folder, encoder.name, identity) as store:
+        parts = store.read(len(texts))
+        done = sum(map(len, parts))
+        with bar(initial=done) as progress:
+            for start in range(done, len(texts), cache.CHUNK_SIZE):
+                parts.append(_encode_checked(encoder, texts[start : start + cache.CHUNK_SIZE]))
+                store.write(start, parts[-1])
+                progress.update(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+def _encode_checked(encoder: TextEncoder, texts: list[str]) -> np.ndarray:
+    vectors = np.asarray(encoder.encode(texts), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise FeatureError(f"encoder {encoder.name} returned shape {vectors.shape} for {len(texts)} texts")
+    if not np.isfinite(vectors).all():
+        raise FeatureError(f"encoder {encoder.name} returned numbers that are not finite")
+    return vectors

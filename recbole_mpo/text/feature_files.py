@@ -1,0 +1,130 @@
+"""Feature matrices in files: `.npy`, `.safetensors`, raw float32; and what identifies a matrix.
+
+N items, F feature dimension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from recbole_mpo.common.errors import FeatureError
+
+MATRIX_KEY = "features"
+# Files that are surely not a raw matrix, so that they are not read as one by accident.
+_FOREIGN_SUFFIXES = {
+    ".npz",
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".text",
+    ".json",
+    ".parquet",
+}
+
+
+def read_feature_file(
+    path: str | Path, n_rows: int, dimension: int | None = None, tokens: Sequence[str] | None = None
+) -> np.ndarray:
+    """Read a feature matrix made elsewhere, float32 [n_rows, F]; row r belongs to line r of the text file.
+
+    `.npy` (float16, 32 or 64), `.safetensors` (one matrix, or the one called `features`); any other file is
+    raw little-endian float32 in row order, as UniSRec writes it (`.feat1CLS`), whose F is `dimension` or
+    follows from the file's size. `tokens` names items in messages.
+
+    Raises FeatureError for a missing, unreadable or pickled file, a wrong number of rows or columns, and
+    numbers that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FeatureError(f"{path}: no such feature file")
+    if path.suffix == ".npy":
+        matrix = _read_npy(path)
+    elif path.suffix == ".safetensors":
+        matrix = read_safetensors(path)
+    elif path.suffix in _FOREIGN_SUFFIXES:
+        raise FeatureError(f"{path}: {path.suffix} is not read; give .npy, .safetensors or raw float32")
+    else:
+        matrix = _read_raw(path, n_rows, dimension)
+    return _checked_matrix(matrix, path, n_rows, dimension, tokens)
+
+
+def feature_hash(table: np.ndarray) -> str:
+    """sha256 over dtype, shape and bytes (row order)."""
+    table = np.ascontiguousarray(table)
+    digest = hashlib.sha256(f"{table.dtype.str}{table.shape}".encode())
+    digest.update(table.data.cast("B") if table.size else b"")
+    return digest.hexdigest()
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise FeatureError(
+            f"{path}: not a plain .npy matrix ({str(error).splitlines()[0]}); store a float32 array with "
+            "numpy.save (pickled objects are refused because loading them runs code)"
+        ) from error
+    if not isinstance(matrix, np.ndarray) or not np.issubdtype(matrix.dtype, np.floating):
+        found = matrix.dtype if isinstance(matrix, np.ndarray) else "an archive"
+        raise FeatureError(f"{path}: holds {found}; a feature matrix is float16, float32 or float64")
+    return matrix
+
+
+def read_safetensors(path: Path) -> np.ndarray:
+    try:
+        # Through torch, because NumPy has no bfloat16.
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            if MATRIX_KEY not in keys and len(keys) != 1:
+                raise FeatureError(
+                    f"{path}: holds {len(keys)} tensors ({', '.join(keys[:5])}), none called {MATRIX_KEY!r}"
+                )
+            matrix = file.get_tensor(MATRIX_KEY if MATRIX_KEY in keys else keys[0])
+    except (SafetensorError, OSError) as error:
+        raise FeatureError(f"{path}: not a readable safetensors file ({error})") from error
+    if not matrix.is_floating_point():
+        raise FeatureError(f"{path}: holds {matrix.dtype}; a feature matrix is of a floating-point type")
+    return matrix.float().numpy()
+
+
+def _read_raw(path: Path, n_rows: int, dimension: int | None) -> np.ndarray:
+    size = path.stat().st_size
+    unit = 4 * (n_rows if dimension is None else dimension)
+    if size == 0 or size % unit:
+        expected = f"with {n_rows} rows" if dimension is None else f"of dimension {dimension}"
+        raise FeatureError(
+            f"{path}: {size} bytes are no float32 matrix {expected}; row r must be the r-th line of .text"
+        )
+    return np.fromfile(path, dtype="<f4").reshape(-1, size // unit if dimension is None else dimension)
+
+
+def _checked_matrix(
+    matrix: np.ndarray, path: Path, n_rows: int, dimension: int | None, tokens: Sequence[str] | None
+) -> np.ndarray:
+    """The matrix as float32 [n_rows, F]; FeatureError where its shape or its numbers do not serve."""
+    if matrix.ndim != 2:
+        raise FeatureError(f"{path}: shape {matrix.shape}; a feature matrix has two axes, items and features")
+    if len(matrix) != n_rows:
+        raise FeatureError(
+            f"{path}: {len(matrix)} rows for {n_rows} items; row r must be the r-th line of the .text file"
+        )
+    if matrix.shape[1] == 0 or dimension not in (None, matrix.shape[1]):
+        raise FeatureError(f"{path}: dimension {matrix.shape[1]}, expected {dimension or 'at least 1'}")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf and is reported below
+        matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    bad_rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if bad_rows.size:
+        item = "" if tokens is None else f" (item {tokens[bad_rows[0]]!r})"
+        raise FeatureError(
+            f"{path}: {bad_rows.size} rows hold NaN or inf, the first is row {bad_rows[0]}{item}"
+        )
+    return matrix

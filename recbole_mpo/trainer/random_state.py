@@ -1,0 +1,44 @@
+"""The random generators of a process as plain data."""
+
+
+import random
+from logging import getLogger
+
+import numpy as np
+import torch
+
+
+def rng_state(device: torch.device) -> dict:
+    """The global random generators, and that of ``device``, as plain data."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": {
+            "kind": kind,
+            "keys": torch.from_numpy(keys.astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "gauss": float(gauss),
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def restore_rng_state(state: dict, device: torch.device):
+    """Puts the global random generators back; warns where the thread count, and so rounding, differs."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    saved = state["numpy"]
+    keys = saved["keys"].numpy().astype(np.uint32)
+    np.random.set_state((saved["kind"], keys, saved["position"], saved["has_gauss"], saved["gauss"]))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if state["threads"] != torch.get_num_threads():
+        getLogger().warning(
+            "the checkpoint was written with %d threads, this run has %d: it resumes, but rounding may differ",
+            state["threads"],
+            torch.get_num_threads(),
+        )

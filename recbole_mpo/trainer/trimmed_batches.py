@@ -1,0 +1,97 @@
+"""RecBole's own models without most of their padding.
+
+RecBole pads every history to MAX_ITEM_LIST_LENGTH, though most are a few items long. Here a batch keeps its rows
+and stays one step; its computation is divided into groups of rows of similar length, each cut to its longest
+history. Without dropout the result differs by rounding alone; with dropout the masks drawn are others.
+
+This is exact for a model whose result for a row does not depend on the padding behind its history: SASRec attends
+backwards only, GRU4Rec is read at the last item, and BERT4Rec's attention to padding underflows to zero.
+
+Shapes: B rows of a batch, N items.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_mpo.common.recbole_globals import sequential_models
+from recbole_mpo.data.packing import similar_rows
+
+TRIMMED_MODELS = ("SASRec", "GRU4Rec", "BERT4Rec")
+
+
+def can_trim(model) -> bool:
+    """Whether the model is one of ``TRIMMED_MODELS`` itself; a subclass may compute something else."""
+    name = type(model).__name__
+    return name in TRIMMED_MODELS and type(model) is getattr(sequential_models(), name)
+
+
+def trimmed_loss(model, interaction: Interaction) -> Tensor:
+    """``model.calculate_loss(interaction)``, computed on trimmed groups of its rows.
+
+    RecBole's losses are means over predictions: one a row or, in BERT4Rec, one a masked item. The loss of a batch
+    is therefore the mean of its groups' losses, weighted by their predictions. A row with no masked item adds
+    nothing to the loss and is left out.
+    """
+    predictions = _predictions(model, interaction)
+    if not predictions.any():
+        return model.calculate_loss(interaction)
+    lengths = _lengths(model, interaction)
+    loss = 0.0
+    for rows in similar_rows(lengths, np.flatnonzero(predictions)):
+        columns = _columns_of_loss(model, lengths[rows].max(), predictions[rows].max())
+        share = predictions[rows].sum().item() / predictions.sum().item()
+        loss = loss + share * model.calculate_loss(some_rows(interaction, rows, columns))
+    return loss
+
+
+def trimmed_scores(model, interaction: Interaction, score: Callable[[Interaction], Tensor] | None = None) -> Tensor:
+    """``model.full_sort_predict(interaction)`` [B, N], computed on trimmed groups of its rows.
+
+    ``score`` takes the place of ``full_sort_predict``: ``model.predict``, for one score a row [B].
+    """
+    score = score or model.full_sort_predict
+    lengths = _lengths(model, interaction)
+    scores = None
+    for rows in similar_rows(lengths, np.arange(len(lengths))):
+        some = score(some_rows(interaction, rows, {model.ITEM_SEQ: slice(lengths[rows].max())}))
+        if scores is None:
+            scores = some.new_empty(len(lengths), *some.shape[1:])
+        scores[torch.from_numpy(rows).to(some.device)] = some
+    return scores
+
+
+def some_rows(interaction: Interaction, rows: np.ndarray, columns: dict[str, slice]) -> Interaction:
+    """``rows`` of a batch, and of the named fields these ``columns`` alone."""
+    fields = {}
+    for name, values in interaction.interaction.items():
+        values = values[:, columns[name]] if name in columns else values
+        fields[name] = values[torch.from_numpy(rows).to(values.device)]
+    return Interaction(fields)
+
+
+def _lengths(model, interaction) -> np.ndarray:
+    return interaction[model.ITEM_SEQ_LEN].cpu().numpy()
+
+
+def _predicts_masked_items(model) -> bool:
+    return hasattr(model, "MASK_INDEX")
+
+
+def _predictions(model, interaction) -> np.ndarray:
+    """How many terms each row has in the loss [B]."""
+    if not _predicts_masked_items(model):
+        return np.ones(len(interaction), dtype=np.int64)
+    # 0 pads these positions, so that a masked first item is no prediction to RecBole.
+    return (interaction[model.MASK_INDEX] > 0).sum(dim=1).cpu().numpy()
+
+
+def _columns_of_loss(model, length: int, predictions: int) -> dict[str, slice]:
+    """What is not all padding in the fields that ``calculate_loss`` reads; masked items are padded on the left."""
+    if not _predicts_masked_items(model):
+        return {model.ITEM_SEQ: slice(length)}
+    masked = dict.fromkeys((model.MASK_INDEX, model.POS_ITEMS, model.NEG_ITEMS), slice(-predictions, None))
+    return {model.MASK_ITEM_SEQ: slice(length), **masked}

@@ -1,0 +1,460 @@
+"""Settings: what values and keys are accepted, which layer wins, and what RecBole's Config must not do here."""
+
+import json
+import os
+import sys
+
+import pytest
+import torch
+import yaml
+from recbole.utils import argument_list
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.properties import property_root
+from recbole_mpo.common.values import parse_assignments, parse_value, read_yaml
+from recbole_mpo.quick_start.configure import make_config
+from recbole_mpo.quick_start.registry import OWN_MODELS
+
+LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
+FULL = {"valid": "full", "test": "full"}
+
+
+@pytest.fixture
+def configure(tiny_path):
+    """Makes the settings of a run on ``tiny``; keywords are overrides."""
+
+    def make(model="MPORec", files=(), **overrides):
+        return make_config(model, "tiny", files, {"data_path": str(tiny_path), **overrides})[1]
+
+    return make
+
+
+@pytest.fixture
+def refused(configure):
+    """The message of the error that some overrides meet."""
+
+    def message(model="MPORec", files=(), **overrides):
+        with pytest.raises(ConfigError) as caught:
+            configure(model, files, **overrides)
+        return str(caught.value)
+
+    return message
+
+
+def write(name, text):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(text)
+    return name
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("1e-3", 0.001),
+            ("1E-3", 0.001),
+            ("-2.5e4", -25000.0),
+            (".5e1", 5.0),
+            ("0.1", 0.1),
+            ("3", 3),
+            ("true", True),
+            ("~", None),
+            ("", None),
+            ("abc", "abc"),
+            ("1e", "1e"),
+            ("10,50", [10, 50]),
+            ("Hit, NDCG,", ["Hit", "NDCG"]),
+            ("1e-3,x", [0.001, "x"]),
+            ("[10, 50]", [10, 50]),
+            ("[1e-3]", [0.001]),
+            ("{mode: full}", {"mode": "full"}),
+            ('"a,b"', "a,b"),
+            ("a=b", "a=b"),
+            ('","', ","),
+            ('os.system("x")', 'os.system("x")'),
+            ("1/0", "1/0"),
+            ("1/2", "1/2"),
+        ],
+    )
+    def test_are_yaml_with_plain_exponents_and_comma_lists(self, text, value):
+        parsed = parse_value(text)
+        assert parsed == value and type(parsed) is type(value)
+
+    def test_broken_yaml_is_quoted_in_one_line(self):
+        with pytest.raises(ConfigError, match=r"value '\[1, 2' is no valid YAML") as caught:
+            parse_value("[1, 2")
+        assert "\n" not in str(caught.value)
+
+    def test_python_objects_are_refused(self):
+        with pytest.raises(ConfigError, match="no valid YAML"):
+            parse_value("!!python/object/apply:os.getcwd []")
+
+    def test_are_never_evaluated_in_any_layer(self, configure, tmp_path):
+        code = f"open({str(tmp_path / 'made')!r}, 'w')"
+        file = write("a.yaml", yaml.safe_dump({"run_label": code}))
+        assert configure(files=[file])["run_label"] == code
+        assert configure(run_label=code)["run_label"] == code
+        assert configure(run_label="1/2")["run_label"] == "1/2"
+        assert not (tmp_path / "made").exists()
+
+
+class TestArguments:
+    def test_hyphens_and_underscores_are_the_same(self):
+        assert parse_assignments(["--learning-rate=1e-3", "--train_batch-size=8"]) == {
+            "learning_rate": 0.001,
+            "train_batch_size": 8,
+        }
+
+    def test_values_keep_their_hyphens_and_further_equal_signs(self):
+        assert parse_assignments(["--run-label=a-b=c_d"]) == {"run_label": "a-b=c_d"}
+
+    @pytest.mark.parametrize(
+        ("argument", "hint"),
+        [
+            ("--epochs", "--epochs=VALUE"),
+            ("3", "--3=VALUE"),
+            ("epochs=3", "--epochs=VALUE"),
+            ("-h", "--h=VALUE"),
+            ("--", "--key=VALUE"),
+        ],
+    )
+    def test_without_equal_sign_or_dashes_name_the_right_form(self, argument, hint):
+        with pytest.raises(ConfigError) as caught:
+            parse_assignments([argument])
+        assert f"argument {argument!r}" in str(caught.value)
+        assert f"write {hint}, with '='" in str(caught.value)
+
+    def test_a_key_given_twice_must_have_one_value(self):
+        assert parse_assignments(["--topk=5", "--topk=5"]) == {"topk": 5}
+        with pytest.raises(ConfigError, match="--train_mode is given twice, as 'packed' and 'pairwise'"):
+            parse_assignments(["--train-mode=packed", "--train_mode=pairwise"])
+
+
+class TestKeysAndTypes:
+    @pytest.mark.parametrize(
+        ("wrong", "right"),
+        [("epoch", "epochs"), ("learning_rat", "learning_rate"), ("mpo_num_core", "mpo_num_cores"), ("TOPK", "topk")],
+    )
+    def test_unknown_key_suggests(self, refused, wrong, right):
+        message = refused(**{wrong: 3})
+        assert f"unknown setting {wrong!r} for MPORec (did you mean {right!r}?)" in message
+
+    def test_unknown_key_in_a_file_is_an_error_too(self, refused):
+        assert "unknown setting 'epoch'" in refused(files=[write("a.yaml", "epoch: 3")])
+
+    def test_text_models_settings_are_unknown_to_recboles(self, refused):
+        assert "unknown setting 'item_input' for SASRec" in refused("SASRec", item_input="text")
+
+    def test_nested_config_files_are_not_ignored_silently(self, refused):
+        assert "unknown setting 'config_files'" in refused(files=[write("a.yaml", "config_files: [b.yaml]")])
+
+    @pytest.mark.parametrize(
+        ("key", "value", "expected"),
+        [
+            ("epochs", "abc", "a whole number, not 'abc'"),
+            ("epochs", True, "a whole number, not True"),
+            ("epochs", 2.5, "a whole number, not 2.5"),
+            ("epochs", [3], "a whole number, not [3]"),
+            ("learning_rate", "abc", "a number, not 'abc'"),
+            ("learning_rate", True, "a number, not True"),
+            ("learning_rate", float("nan"), "a number, not nan"),
+            ("learning_rate", float("inf"), "a number, not inf"),
+            ("use_gpu", "maybe", "true or false, not 'maybe'"),
+            ("use_gpu", 1, "true or false, not 1"),
+            ("topk", 1.5, "a list, not 1.5"),
+            ("topk", True, "a list, not True"),
+            ("data_path", ["a", "b"], "text, not ['a', 'b']"),
+            ("load_col", "abc", "a mapping, not 'abc'"),
+            ("valid_metric", {"a": 1}, "text, not {'a': 1}"),
+        ],
+    )
+    def test_type_mismatch_names_key_and_value(self, refused, key, value, expected):
+        assert f"{key} must be {expected}" in refused(**{key: value})
+
+    @pytest.mark.parametrize(
+        ("key", "value", "least"),
+        [("epochs", -1, 0), ("seed", -1, 0), ("train_batch_size", 0, 1), ("MAX_ITEM_LIST_LENGTH", 0, 1)],
+    )
+    def test_numbers_that_cannot_work(self, refused, configure, key, value, least):
+        assert f"{key} must be at least {least}, not {value}" in refused(**{key: value})
+        assert configure(**{key: least})[key] == least
+
+    def test_an_unknown_learner_is_not_replaced_by_adam(self, refused, configure):
+        assert "learner is 'adamm'; choose one of adam, adamw" in refused(learner="adamm")
+        assert configure(learner="AdamW")["learner"] == "AdamW"
+
+    def test_whole_numbers_are_numbers(self, configure):
+        config = configure(learning_rate=1, topk=10)
+        assert config["learning_rate"] == 1 and config["topk"] == [10]
+
+    def test_numbers_serve_as_text_where_they_are_names(self, configure):
+        assert configure(gpu_id=0)["gpu_id"] == "0"
+        assert configure(checkpoint_dir=2024)["checkpoint_dir"] == "2024"
+
+    @pytest.mark.parametrize(
+        "key", ["MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "valid_metric_bigger", "device", "local_rank"]
+    )
+    def test_derived_keys_cannot_be_set(self, refused, key):
+        assert refused(**{key: 1}).startswith(f"{key} is worked out from other settings")
+
+    @pytest.mark.parametrize(
+        ("settings", "part"),
+        [
+            ({"metrics": ["Hitt"]}, "There is no metric named 'Hitt'"),
+            ({"metrics": [1]}, "do not fit together"),
+            ({"metrics": ["Hit", "AUC"]}, "can not be used at the same time"),
+            ({"topk": [0]}, "positive integer"),
+            ({"topk": "abc"}, "topk"),
+            ({"repeatable": False}, "repeatable"),
+            ({"eval_args": "full"}, "eval_args"),
+            ({"eval_args": {"mode": "bogus"}}, "the mode [bogus] in eval_args is not supported"),
+            ({"eval_args": {"mode": "uniabc"}}, "do not fit together"),
+            ({"train_neg_sample_args": {"distribution": "uniform"}}, "train_neg_sample_args"),
+            ({"valid_metric": "NDCG@20"}, "valid_metric"),
+            ({"topk": [5]}, "valid_metric"),
+        ],
+    )
+    def test_contradictions_are_config_errors(self, refused, settings, part):
+        assert part in refused("SASRec", **settings)
+
+    def test_a_valid_metric_that_is_not_computed_names_those_that_are(self, refused):
+        message = refused(topk=[5], metrics=["Hit", "NDCG"])
+        assert "valid_metric is 'NDCG@10'" in message and "hit@5, ndcg@5" in message
+
+    def test_unknown_key_of_eval_args_suggests(self, refused):
+        assert "unknown key 'modes' in eval_args (did you mean 'mode'?)" in refused(eval_args={"modes": "full"})
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("epochs", None, "epochs must be a whole number, not empty"),
+            ("n_heads", 0, "n_heads must be at least 1, not 0"),
+            ("learning_rate", -1.0, "learning_rate must be at least 0, not -1.0"),
+            ("temperature", 0, "temperature must be above 0, not 0"),
+            ("clip_grad_norm", 5, "clip_grad_norm must be a mapping such as {max_norm: 5}, not 5"),
+            ("dataset", "other", "dataset is 'other' among the settings, but this run is of 'tiny'"),
+        ],
+    )
+    def test_values_out_of_range_are_named(self, refused, key, value, message):
+        assert message in refused(**{key: value})
+
+    def test_another_model_among_the_settings_is_refused(self, tiny_path):
+        with pytest.raises(ConfigError, match="model is 'SASRec' among the settings, but this run is of 'MPORec'"):
+            make_config("MPORec", "tiny", (), {"data_path": str(tiny_path), "model": "SASRec"})
+
+    def test_sampled_evaluation_needs_padded_rows(self, refused, configure):
+        assert "needs train_mode=pairwise" in refused(eval_args={"mode": "uni10"})
+        assert configure(eval_args={"mode": "uni10"}, train_mode="pairwise")["train_mode"] == "pairwise"
+
+    @pytest.mark.parametrize("text", ["007", "2018-01-01", "on", "a,b", "1e3"])
+    def test_names_and_paths_are_taken_as_written(self, text):
+        assert parse_assignments([f"--dataset={text}", f"--data_path={text}"]) == {"dataset": text, "data_path": text}
+
+    @pytest.mark.parametrize("key", ["train_mode", "eval_mode"])
+    def test_modes_are_chosen_from_a_list(self, refused, key):
+        assert f"{key} is 'fast'; choose one of" in refused(**{key: "fast"})
+
+
+class TestLayers:
+    def test_each_layer_wins_over_those_before_it(self, configure):
+        """Overall, dataset, model, config files in order, overrides: each layer sets one key more than the next."""
+        os.makedirs("properties/dataset")
+        os.makedirs("properties/model")
+        packaged = (property_root() / "model" / "MPORec.yaml").read_text(encoding="utf-8")
+        keys = ("epochs", "stopping_step", "train_batch_size", "eval_batch_size", "seed")
+
+        def layer(number):
+            return "".join(f"{key}: {number}\n" for key in keys[number - 1 :])
+
+        overall = (property_root() / "overall.yaml").read_text(encoding="utf-8")
+        write("properties/overall.yaml", overall + "\nloss_decimal_place: 6\n")
+        write("properties/dataset/tiny.yaml", layer(1) + "loss_decimal_place: 1\n")
+        write("properties/model/MPORec.yaml", packaged + "\n" + layer(2))
+        files = [write("a.yaml", layer(3)), write("b.yaml", layer(4))]
+        config = configure(files=files, seed=5)
+        assert [config[key] for key in keys] == [1, 2, 3, 4, 5]
+        assert config["loss_decimal_place"] == 1
+
+    def test_a_dataset_file_may_choose_the_columns(self, tiny_settings):
+        os.makedirs("properties/dataset")
+        write("properties/dataset/tiny.yaml", "load_col: {inter: [user_id, item_id, timestamp, rating]}\n")
+        _, config = make_config("SASRec", "tiny", (), {"data_path": tiny_settings["data_path"]})
+        assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp", "rating"]}
+
+    @pytest.mark.parametrize(
+        ("model", "strategy"), [("MPORec", "full"), ("MPORecLight", "light"), ("MPORecExpand", "expand")]
+    )
+    def test_settings_are_inherited_as_the_class_is(self, configure, model, strategy):
+        config = configure(model)
+        assert (config["mpo_strategy"], config["mpo_num_cores"], config["n_exps"]) == (strategy, 5, 8)
+
+    def test_packaged_settings_win_over_recboles(self, configure):
+        config = configure("SASRec")
+        assert config["metrics"] == ["Hit", "NDCG", "MRR"] and config["eval_batch_size"] == 2048
+
+    @pytest.mark.parametrize("model", ["MPORec", "SASRec"])
+    def test_leave_one_out_survives_partial_eval_args(self, configure, model):
+        expected = {**LEAVE_ONE_OUT, "mode": FULL}
+        for config in (
+            configure(model),
+            configure(model, eval_args={"mode": "full"}),
+            configure(model, files=[write("a.yaml", "eval_args: {mode: full}")]),
+        ):
+            given = config["eval_args"]
+            split = given["split"]["LS"]
+            assert {**given, "split": {"LS": split}} == expected
+
+    def test_partial_eval_args_of_two_layers_add_up(self, configure):
+        file = write("a.yaml", "eval_args: {split: {LS: valid_only}}")
+        given = configure("SASRec", files=[file], eval_args={"mode": "uni100"})["eval_args"]
+        assert given == {**LEAVE_ONE_OUT, "split": {"LS": "valid_only"}, "mode": {"valid": "uni100", "test": "uni100"}}
+
+    def test_the_callers_settings_stay_as_they_were(self, configure):
+        eval_args = {"mode": "full"}
+        config = configure(eval_args=eval_args)
+        config["eval_args"]["order"] = "RO"
+        assert eval_args == {"mode": "full"}
+
+
+class TestFiles:
+    def test_missing_config_file(self, refused):
+        assert refused(files=["no.yaml"]) == "config file no.yaml cannot be read: No such file or directory"
+
+    def test_broken_yaml_names_file_and_line(self, refused):
+        message = refused(files=[write("bad.yaml", "epochs: 3\ntopk: [1, 2\nseed: 4\n")])
+        assert message.startswith("config file bad.yaml is no valid YAML") and "line 3" in message
+        assert "\n" not in message
+
+    def test_text_in_another_encoding_names_the_file(self):
+        with open("latin.yaml", "wb") as file:
+            file.write("run_label: caf\xe9".encode("latin-1"))
+        with pytest.raises(ConfigError, match="config file latin.yaml .*UTF-8"):
+            read_yaml("latin.yaml")
+
+    def test_a_file_that_is_no_mapping(self):
+        with pytest.raises(ConfigError, match="must hold 'key: value' lines, found a list"):
+            read_yaml(write("list.yaml", "- 1\n- 2\n"))
+
+    def test_an_empty_file_sets_nothing(self):
+        assert read_yaml(write("empty.yaml", "# nothing\n")) == {}
+
+    def test_exponents_are_numbers_in_files_too(self, configure):
+        assert configure(files=[write("a.yaml", "learning_rate: 1e-3")])["learning_rate"] == 0.001
+
+
+class TestSurroundings:
+    def test_sys_argv_is_never_read(self, configure, monkeypatch):
+        before = configure().plain()
+        monkeypatch.setattr(sys, "argv", ["pytest", "--epochs=999", "--bogus=1/0", "--seed", "1"])
+        assert configure().plain() == before
+
+    @pytest.mark.parametrize("visible", [None, "5"])
+    def test_cuda_visible_devices_stays(self, configure, monkeypatch, visible):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        configure(gpu_id="3")
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
+
+    @pytest.mark.parametrize(
+        ("settings", "device"),
+        [
+            ({}, "cuda:0"),
+            ({"gpu_id": 1}, "cuda:1"),
+            ({"gpu_id": [2, 3]}, "cuda:2"),
+            ({"gpu_id": ""}, "cpu"),
+            ({"use_gpu": False}, "cpu"),
+        ],
+    )
+    def test_use_gpu_and_gpu_id_choose_the_device(self, configure, monkeypatch, settings, device):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+        assert configure(**settings)["device"] == torch.device(device)
+
+    @pytest.mark.parametrize("gpu_id", ["4", "first"])
+    def test_a_gpu_that_is_not_there_is_named(self, configure, monkeypatch, gpu_id):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+        with pytest.raises(ConfigError, match=f"gpu_id is '{gpu_id}'; this machine's devices are 0 to 3"):
+            configure(gpu_id=gpu_id)
+
+    def test_without_a_gpu_it_is_the_cpu(self, configure, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert configure(use_gpu=True)["device"] == torch.device("cpu")
+
+    def test_ml_100k_keeps_the_users_data_path(self, tmp_path):
+        folder = tmp_path / "mine" / "ml-100k"
+        folder.mkdir(parents=True)
+        (folder / "ml-100k.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n", encoding="utf-8")
+        _, config = make_config("MPORec", "ml-100k", (), {"data_path": "mine"})
+        assert config["data_path"] == os.path.join("mine", "ml-100k")
+
+    def test_recboles_lists_of_names_stay_as_they_were(self, tiny_path):
+        lists = {name: value for name, value in vars(argument_list).items() if name.endswith("_arguments")}
+        before = {name: list(value) for name, value in lists.items()}
+        folder = tiny_path / "ml-100k"
+        folder.mkdir()
+        (folder / "ml-100k.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n", encoding="utf-8")
+        # RecBole has a property file for this data set and appends its keys.
+        make_config("SASRec", "ml-100k", (), {"data_path": str(tiny_path)})
+        assert len(before) == 4 and {name: list(value) for name, value in lists.items()} == before
+
+
+class TestNegativeSampling:
+    @pytest.mark.parametrize("model", [*OWN_MODELS, "SASRec", "GRU4Rec", "BERT4Rec"])
+    def test_cross_entropy_draws_none(self, configure, model):
+        assert configure(model)["train_neg_sample_args"]["distribution"] == "none"
+
+    @pytest.mark.parametrize(("model", "settings"), [("FPMC", {}), ("SASRec", {"loss_type": "BPR"})])
+    def test_pairwise_losses_keep_recboles_default(self, configure, model, settings):
+        drawn = configure(model, **settings)["train_neg_sample_args"]
+        assert (drawn["distribution"], drawn["sample_num"]) == ("uniform", 1)
+
+    def test_given_settings_are_kept(self, configure):
+        config = configure("FPMC", train_neg_sample_args={"distribution": "popularity", "sample_num": 2})
+        assert config["train_neg_sample_args"]["distribution"] == "popularity"
+        assert config["train_neg_sample_args"]["alpha"] == 1.0
+
+
+class TestPlain:
+    CASES = [
+        *((model, {}) for model in OWN_MODELS),
+        ("SASRec", {"eval_args": {"mode": "full"}}),
+        ("FPMC", {}),
+        ("FPMC", {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}}),
+        ("MPORec", {"metrics": "Hit", "topk": 10, "valid_metric": "Hit@10", "mpo_in_factors": [2, 15], "gpu_id": 0}),
+        ("MPORecExpand", {"mpo_expand": 4, "learning_rate": 1e-4, "freeze": "encoder", "run_label": "a"}),
+    ]
+
+    @pytest.mark.parametrize(("model", "settings"), CASES)
+    def test_survives_json_and_gives_the_same_settings_again(self, configure, model, settings):
+        config = configure(model, **settings)
+        plain = json.loads(json.dumps(config.plain(), allow_nan=False))
+        assert plain == config.plain()
+        dataset = plain.pop("dataset")
+        again = make_config(plain.pop("model"), dataset, (), plain)[1]
+        assert again.final_config_dict == config.final_config_dict
+        assert again.plain() == config.plain()
+
+    def test_round_trips_for_a_presplit_data_set(self, tmp_path):
+        folder = tmp_path / "split"
+        folder.mkdir()
+        for part in ("train", "valid", "test"):
+            header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+            (folder / f"split.{part}.inter").write_text(header + "u\ta b\tc\n", encoding="utf-8")
+        config = make_config("MPORec", "split", (), {"data_path": str(tmp_path)})[1]
+        assert config["benchmark_filename"] == ["train", "valid", "test"]
+        plain = config.plain()
+        assert make_config("MPORec", "split", (), plain)[1].final_config_dict == config.final_config_dict
+
+    def test_leaves_out_what_recboles_data_code_notes_down(self, configure):
+        config = configure("BERT4Rec")
+        before = config.plain()
+        config["MASK_INDEX"] = "MASK_INDEX"
+        assert config.plain() == before
+
+    def test_has_the_data_path_as_written_and_no_derived_key(self, configure, tiny_path):
+        config = configure("FPMC")
+        assert config["data_path"] == str(tiny_path / "tiny")
+        assert config.plain()["data_path"] == str(tiny_path)
+        assert not {"device", "MODEL_TYPE", "train_neg_sample_args"} & set(config.plain())

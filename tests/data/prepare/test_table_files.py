@@ -1,0 +1,199 @@
+"""Tables of every format give the same text cells, and bad ones a message."""
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
+from recbole_mpo.data.prepare import table_files as tables
+from recbole_mpo.data.prepare.table_files import Table, json_lines, parse_times
+
+ROWS = [("u1", "007", "1600000000123"), ("ü, \"x\"", "8", "1600000000124"), ("u3", "9", "12")]
+NAMES = ("user", "item", "time")
+
+
+def write_csv(path):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([NAMES, *ROWS])
+    return path
+
+
+def write_tabs(path):
+    path.write_text("".join("\t".join(row) + "\n" for row in [NAMES, *ROWS]), encoding="utf-8")
+    return path
+
+
+def write_json(path):
+    lines = [json.dumps(dict(zip(NAMES, row, strict=True))) for row in ROWS]
+    path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    return path
+
+
+def write_parquet(path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed ([data])")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(dict(zip(NAMES, zip(*ROWS, strict=True), strict=True))), path)
+    return path
+
+
+def write_excel(path):
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed ([data])")
+    book = openpyxl.Workbook()
+    for row in [NAMES, *ROWS]:
+        book.active.append(row)
+    book.save(path)
+    return path
+
+
+def write_gzip(path):
+    path.write_bytes(gzip.compress(write_csv(path.with_suffix("")).read_bytes()))
+    return path
+
+
+WRITERS = {
+    "a.csv": write_csv,
+    "a.tsv": write_tabs,
+    "a.jsonl": write_json,
+    "a.csv.gz": write_gzip,
+    "a.parquet": write_parquet,
+    "a.xlsx": write_excel,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_cells(name, tmp_path):
+    table = Table(WRITERS[name](tmp_path / name))
+    cells = [tuple(row) for block in table.blocks(("user", "time", "item")) for row in block.itertuples(index=False)]
+    assert cells == [(user, time, item) for user, item, time in ROWS]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_missing_column_is_named_with_those_there(name, tmp_path):
+    table = Table(WRITERS[name](tmp_path / name))
+    with pytest.raises(DataError, match=r"no column 'usr' \(did you mean 'user'\?\); its columns are"):
+        list(table.blocks(("usr",)))
+
+
+def test_blocks_join_to_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_ROWS", 2)
+    assert [len(block) for block in Table(write_csv(tmp_path / "a.csv")).blocks(NAMES)] == [2, 1]
+
+
+def test_absent_and_blank_cells_are_none_and_na_is_a_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("user,item\n,NA\n  ,null\n")
+    (block,) = Table(path).blocks(("user", "item"))
+    assert block.to_numpy().tolist() == [[None, "NA"], [None, "null"]]
+
+
+def test_a_separator_too_many_is_an_error_that_shows_the_row(tmp_path):
+    (tmp_path / "a.csv").write_text("when,name,user\n1,Ruler,u1\n2,Ruler, steel,u2\n")
+    message = r"row 2 after the header has more than 3 cells: \['2', 'Ruler', ' steel', 'u2'\]"
+    with pytest.raises(DataError, match=message):
+        list(Table(tmp_path / "a.csv").blocks(("when", "user")))
+    (tmp_path / "a.csv").write_text('when,name,user\n1,Ruler,u1,\n2,"Ruler, steel",u2,\n')
+    (block,) = Table(tmp_path / "a.csv").blocks(("name", "user"))
+    assert block.to_numpy().tolist() == [["Ruler", "u1"], ["Ruler, steel", "u2"]]
+
+
+def test_a_quote_in_a_tab_separated_file_is_a_character(tmp_path):
+    (tmp_path / "a.tsv").write_text('item\tname\n1\t"Best ruler\n2\tb\n3\t"c"\n')
+    (block,) = Table(tmp_path / "a.tsv").blocks(("item", "name"))
+    assert block.to_numpy().tolist() == [["1", '"Best ruler'], ["2", "b"], ["3", '"c"']]
+
+
+def test_separators_of_any_length_are_literal(tmp_path):
+    (tmp_path / "a.dat").write_text("item||name\n1||a|b\n")
+    (block,) = Table(tmp_path / "a.dat", separator="||").blocks(("name", "item"))
+    assert block[["item", "name"]].to_numpy().tolist() == [["1", "a|b"]]
+
+
+def test_a_separator_is_for_text_files_alone(tmp_path):
+    (block,) = Table(write_json(tmp_path / "a.jsonl"), separator=";", encoding="latin-1").blocks(("user",))
+    assert block["user"].tolist() == [row[0] for row in ROWS]
+
+
+def test_an_unknown_encoding_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="encoding 'ansi' is unknown"):
+        Table(tmp_path / "a.csv", encoding="ansi")
+
+
+def test_numbers_of_json_lines_are_tokens_without_a_point(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"item": 7, "tags": ["a", "b"]}\n{"item": 8.0, "tags": null}\n{"tags": []}\n')
+    (block,) = Table(path).blocks(("item", "tags"), keep_lists=True)
+    assert block["item"].tolist() == ["7", "8", None] and block["tags"].tolist() == [["a", "b"], None, []]
+    (block,) = Table(path).blocks(("tags",))
+    assert block["tags"].tolist()[0] == "a b"
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.csv", None, "does not exist"),
+        ("a.doc", b"x", r"\.doc is no format that is read"),
+        ("a.csv", b"user,item\n\xff,1\n", "cannot be read as utf-8"),
+        ("a.csv.gz", gzip.compress(b"user,item\n" + bytes(range(97, 123)) * 99)[:60], "damaged or cut short"),
+        ("a.csv.gz", b"user,item\n", "damaged or cut short"),
+        ("a.jsonl", b'{"user": 1}\n{"user": \n', "line 2: no JSON"),
+        ("a.jsonl", b"[1]\n", "line 1: expected an object"),
+        ("a.jsonl", b"<!DOCTYPE html>\n", "is an HTML page, not data"),
+        ("a.parquet", b"PAR", "cannot be read as Parquet"),
+        ("a.xlsx", b"PK", "cannot be read as an Excel workbook"),
+    ],
+)
+def test_bad_files_say_what_is_wrong(name, content, message, tmp_path):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed ([data])")
+    if name.endswith("xlsx"):
+        pytest.importorskip("openpyxl", reason="openpyxl is not installed ([data])")
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(Table(tmp_path / name).blocks(("user",)))
+
+
+@pytest.mark.parametrize("name, package", [("a.parquet", "pyarrow"), ("a.xlsx", "openpyxl")])
+def test_a_missing_package_names_the_extra(name, package, tmp_path, monkeypatch):
+    (tmp_path / name).write_bytes(b"")
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(DependencyError, match=rf"needs {package}.*recbole-mpo\[data\]"):
+        list(Table(tmp_path / name).blocks(("user",)))
+
+
+def test_json_lines_tell_where_a_file_breaks_off(tmp_path):
+    content = "".join(json.dumps({"n": number, "x": "y" * number}) + "\n" for number in range(2000))
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(content.encode())[:3000])
+    with pytest.raises(DataError, match=r"damaged or cut short after line [\d,]+"):
+        list(json_lines(path))
+
+
+class TestTimes:
+    @pytest.mark.parametrize(
+        "cells, expected",
+        [
+            (["1600000000123", "5"], [1600000000123, 5]),
+            (["1.5", "2"], [1.5, 2.0]),
+            (["2020-09-13T12:26:40.123Z", "1970-01-01"], [1600000000123, 0]),
+            (["2020-09-13 14:26:40+02:00"], [1600000000000]),
+        ],
+    )
+    def test_numbers_and_dates(self, cells, expected):
+        assert parse_times(np.array(cells, dtype=object), "a.csv").tolist() == expected
+
+    def test_a_format_is_followed(self):
+        assert parse_times(np.array(["02.01.1970"], dtype=object), "a.csv", "%d.%m.%Y").tolist() == [86_400_000]
+
+    def test_a_format_that_is_none_is_named(self):
+        with pytest.raises(ConfigError, match="'%d %' is no format of dates"):
+            parse_times(np.array(["1"], dtype=object), "a.csv", "%d %")
+
+    @pytest.mark.parametrize("form", [None, "%d.%m.%Y"])
+    def test_neither_number_nor_date_is_quoted(self, form):
+        with pytest.raises(DataError, match="a.csv, column 'time': 'soon' is neither"):
+            parse_times(np.array(["soon", "1970-01-01"], dtype=object), "a.csv, column 'time'", form)

@@ -1,0 +1,184 @@
+"""Pop, CoVisit and TextKNN against their definitions written out, and on Scientific against known figures."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.data.histories import read_dataset_histories
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.trainer import ranking
+
+KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "seed")
+WEIGHTS = [1.0, 0.5, 0.25, 0.12, 0.06]
+
+
+@pytest.fixture
+def settings(tiny_settings):
+    return {key: tiny_settings[key] for key in KEYS}
+
+
+def training_histories(data_path):
+    """Tokens of each user but the last two; every user of ``tiny`` has at least four."""
+    found = read_dataset_histories(data_path, "tiny")
+    tokens = np.split(found.item_tokens[found.items], np.cumsum(found.lengths)[:-1])
+    return [history[:-2].tolist() for history in tokens]
+
+
+def scores_of(name, settings, part=2):
+    """Scores by item token, one history of tokens each."""
+    experiment = Experiment.of(name, "tiny", (), settings)
+    rows = experiment.splits[part][np.arange(len(experiment.splits[part]))]
+    scores = experiment.model.eval().full_sort_predict(rows)
+    names = experiment.dataset.field2id_token["item_id"]
+    for items, length, row in zip(rows["item_id_list"], rows["item_length"], scores, strict=True):
+        yield [names[item] for item in items[:length].tolist()], dict(zip(names[1:], row[1:].tolist(), strict=True))
+
+
+def test_pop_counts_training_interactions(settings, tiny_path):
+    counts = Counter(item for history in training_histories(tiny_path) for item in history)
+    for _, scores in scores_of("Pop", settings):
+        assert scores == {item: counts[item] for item in scores}
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_covisit_adds_neighbours_of_the_newest_items(settings, tiny_path, symmetric):
+    follows = Counter(
+        pair for history in training_histories(tiny_path) for pair in zip(history, history[1:], strict=False)
+    )
+    popular = Counter(item for history in training_histories(tiny_path) for item in history)
+    for history, scores in scores_of("CoVisit", {**settings, "covisit_symmetric": symmetric}):
+        expected = {
+            item: sum(
+                weight * (follows[recent, item] + symmetric * follows[item, recent])
+                for weight, recent in zip(WEIGHTS, reversed(history), strict=False)
+            )
+            for item in scores
+        }
+        assert all(0 <= scores[item] - expected[item] < 0.005 for item in scores)
+        best = sorted(scores, key=scores.get, reverse=True)
+        assert best == sorted(best, key=lambda item: (round(expected[item], 6), popular[item]), reverse=True)
+
+
+def test_textknn_adds_cosines_of_other_items(settings, tiny_path):
+    experiment = Experiment.of("TextKNN", "tiny", (), {**settings, "text_encoder": "tfidf-svd"})
+    features = experiment.dataset.features
+    tokens = experiment.dataset.field2id_token["item_id"]
+    lengths = np.linalg.norm(features.table, axis=1, keepdims=True)
+    vector = dict(zip(tokens[1:], features.table[1:] / lengths[1:], strict=True))
+    for history, scores in scores_of("TextKNN", {**settings, "text_encoder": "tfidf-svd"}):
+        for item in list(scores)[:5]:
+            recent = zip(WEIGHTS, reversed(history), strict=False)
+            expected = sum(weight * vector[other] @ vector[item] for weight, other in recent if other != item)
+            assert scores[item] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Pop", "CoVisit", "TextKNN"])
+def test_a_run_takes_no_training_and_its_checkpoint_ranks_the_same(settings, name):
+    record = run(name, "tiny", (), {**settings, **({"text_encoder": "tfidf-svd"} if name == "TextKNN" else {})})
+    assert record["status"] == "completed" and record["params"]["trainable"] == 0
+    assert record["item_input"] == ("text" if name == "TextKNN" else "id")
+    assert record["test"]["hit@10"] > 0
+    path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
+    assert evaluate_checkpoint(path) == {split: record[split] for split in ("valid", "test")}
+
+
+@pytest.mark.parametrize("name", ["Pop", "CoVisit"])
+def test_rows_of_valid_and_test_change_nothing_that_is_counted(settings, tiny_path, name):
+    def counted():
+        """Popularity and pairs by token: the numbers of items follow their first appearance anywhere."""
+        experiment = Experiment.of(name, "tiny", (), settings)
+        model, names = experiment.model, experiment.dataset.field2id_token["item_id"]
+        popular = dict(zip(names, model.popularity.tolist(), strict=True))
+        pairs = model.counts.tocoo() if name == "CoVisit" else None
+        found = {} if pairs is None else zip(names[pairs.row], names[pairs.col], pairs.data, strict=True)
+        return popular, set(found)
+
+    before = counted()
+    path = tiny_path / "tiny" / "tiny.inter"
+    frame = pd.read_csv(path, sep="\t")
+    user, item, time = frame.columns
+    newest = frame.sort_values(time).groupby(user).tail(2).index
+    frame.loc[newest, item] = frame.loc[newest, item].to_numpy()[::-1]
+    frame.to_csv(path, sep="\t", index=False)
+    assert counted() == before
+
+
+@pytest.mark.parametrize("weights", [[], ["a"], [1.0, -1.0], 1, [float("inf")], [True]])
+@pytest.mark.parametrize("name", ["CoVisit", "MPORec"])
+def test_weights_are_checked(tiny_settings, settings, name, weights):
+    given = {**tiny_settings, "memory": "covisit"} if name == "MPORec" else settings
+    with pytest.raises(ConfigError, match="recent_weights must be a list of numbers"):
+        Experiment.of(name, "tiny", (), {**given, "recent_weights": weights}).model  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "name, changes, message",
+    [
+        ("Pop", {"item_input": "text"}, "Pop takes item_input=id, not 'text'"),
+        ("TextKNN", {"item_input": "id"}, "TextKNN takes item_input=text"),
+        ("CoVisit", {"train_mode": "pairwise"}, "CoVisit reads whole histories: leave train_mode=packed"),
+        ("BERT4RecFair", {"train_mode": "pairwise"}, "BERT4RecFair reads whole histories"),
+        ("BERT4RecFair", {"item_input": "text"}, "BERT4RecFair takes item_input=id"),
+    ],
+)
+def test_settings_a_model_has_no_use_for_are_refused(settings, name, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Experiment.of(name, "tiny", (), {**settings, **changes})
+
+
+def test_whole_histories_of_presplit_rows_are_counted(tmp_path):
+    """Also where a row is no prefix of the next: every pair of a history counts, and once."""
+    folder = tmp_path / "data" / "rows"
+    folder.mkdir(parents=True)
+    header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+    train = "u\ta b c d\te\nv\ta\tb\nv\ta b\tc\n"
+    for part, rows in (("train", train), ("valid", "u\ta b c d e\tf\n"), ("test", "u\ta b c d e f\ta\n")):
+        (folder / f"rows.{part}.inter").write_text(header + rows)
+    settings = {"data_path": str(tmp_path / "data"), "use_gpu": False, "covisit_symmetric": False}
+    experiment = Experiment.of("CoVisit", "rows", (), settings)
+    names, counts = experiment.dataset.field2id_token["item_id"], experiment.model.counts.tocoo()
+    found = {names[i] + names[j]: count for i, j, count in zip(counts.row, counts.col, counts.data, strict=True)}
+    assert found == {"ab": 2, "bc": 2, "cd": 1, "de": 1}
+
+
+def test_a_checkpoint_of_other_counts_is_refused(settings, tiny_path):
+    record = run("CoVisit", "tiny", (), settings)
+    path = tiny_path / "tiny" / "tiny.inter"
+    header, *rows = path.read_text().splitlines()
+    # The last interaction of all happens before all others: the same items in the same order of lines.
+    latest = max(rows, key=lambda row: int(row.split("\t")[2]))
+    moved = latest.rsplit("\t", 1)[0] + "\t1"
+    path.write_text("\n".join([header, *(moved if row == latest else row for row in rows)]) + "\n")
+    with pytest.raises(CheckpointError, match="belongs to other counts of training interactions"):
+        evaluate_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth")
+
+
+def test_a_counting_model_cannot_be_resumed(settings):
+    record = run("Pop", "tiny", (), settings)
+    path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
+    with pytest.raises(CheckpointError, match="holds weights alone"):
+        run("Pop", "tiny", (), settings, resume=path)
+
+
+@pytest.mark.parametrize("name", ["CoVisit", "SASRec"])
+def test_scores_of_few_rows_at_a_time_rank_the_same(settings, monkeypatch, name):
+    experiment = Experiment.of(name, "tiny", (), settings)
+    trainer = experiment.trainer("run")
+    whole = trainer.target_ranks(experiment.loaders[2])["rank"]
+    monkeypatch.setattr(ranking, "MAX_SCORES", 100)
+    assert np.array_equal(trainer.target_ranks(experiment.loaders[2])["rank"], whole)
+
+
+def test_scientifics_counts_are_the_known_ones(shared_data, tmp_path):
+    """Pop .0309 / .0171; symmetric co-visits .1115 / .0760 where equal scores are ordered in the target's favour."""
+    common = {"data_path": str(shared_data), "checkpoint_dir": str(tmp_path), "show_progress": False, "use_gpu": False}
+    found = {name: run(name, "Scientific", (), common)["test"] for name in ("Pop", "CoVisit")}
+    assert found["Pop"]["hit@10"] == pytest.approx(0.0309, abs=5e-4)
+    assert found["Pop"]["ndcg@10"] == pytest.approx(0.0171, abs=5e-4)
+    assert found["CoVisit"]["hit@10"] == pytest.approx(0.1115, abs=2e-3)
+    assert found["CoVisit"]["ndcg@10"] == pytest.approx(0.0760, abs=2e-3)

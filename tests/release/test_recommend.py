@@ -1,0 +1,243 @@
+"""Recommendations: raw tokens in, best candidates out, scored as the model scores them."""
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_mpo.cli.main import main
+from recbole_mpo.common.errors import CheckpointError, DataError
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.recommend import Recommender, read_histories
+
+HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
+
+
+@pytest.fixture
+def untrained(tiny_settings):
+    """Makes the experiment of an untrained model; keywords are settings."""
+
+    def make(model="MPORec", dataset="tiny", **settings):
+        return Experiment.of(model, dataset, (), {**tiny_settings, **settings})
+
+    return make
+
+
+@pytest.fixture
+def with_text_only(tiny_path):
+    """Adds to ``tiny`` an item that only has text, and one with neither interaction nor words."""
+    with open(tiny_path / "tiny" / "tiny.text", "a", encoding="utf-8") as file:
+        file.write("new\tred wooden lamp number 3.\nblank\t...\n")
+
+
+def scores_by_hand(experiment, history):
+    """Logit of each token after a history, one padded row through the model itself."""
+    model, dataset = experiment.model.eval(), experiment.dataset
+    field = dataset.iid_field
+    rows = torch.tensor([[dataset.token2id(field, token) for token in history]])
+    with torch.no_grad():
+        vectors = model.encode_items()
+        states = model.encode_sequences(vectors, rows, torch.tensor([len(history)]))
+        scores = model.score(states, vectors)[0]
+    return dict(zip(dataset.field2id_token[field].tolist(), scores.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("model", ["UniSRec", "MPORec", "MPORecExpand"])
+def test_scores_are_the_models_and_order_is_theirs(untrained, model):
+    experiment = untrained(model)
+    history = ["i3", "i4", "i9"]
+    (found,) = Recommender.of(experiment).recommend([history], topk=100)
+    expected = scores_by_hand(experiment, history)
+    assert {item.token for item in found} == set(expected) - {"[PAD]", *history}
+    assert [item.score for item in found] == pytest.approx([expected[item.token] for item in found], abs=1e-4)
+    assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
+
+
+def test_topk_cuts_the_list_and_histories_in_one_call_do_not_mix(untrained):
+    recommender = Recommender.of(untrained())
+    histories = [["i1"], ["i2", "i3", "i4", "i5"], ["i1", "i1"]]
+    together = recommender.recommend(histories, topk=5)
+    assert [len(found) for found in together] == [5, 5, 5]
+    for history, found in zip(histories, together, strict=True):
+        (alone,) = recommender.recommend([history], topk=5)
+        assert [item.token for item in alone] == [item.token for item in found]
+        assert [item.score for item in alone] == pytest.approx([item.score for item in found], abs=1e-5)
+
+
+def test_history_items_and_padding_are_left_out(untrained):
+    recommender = Recommender.of(untrained())
+    everything = [f"i{number}" for number in range(30)]
+    (found,) = recommender.recommend([everything[:-2]], topk=30)
+    assert {item.token for item in found} == set(everything[-2:])
+    assert recommender.recommend([everything]) == [[]]
+
+
+def test_items_older_than_the_model_sees_are_still_left_out(untrained):
+    recommender = Recommender.of(untrained(MAX_ITEM_LIST_LENGTH=5))
+    history = [f"i{number}" for number in range(12)]
+    (found,) = recommender.recommend([history], topk=30)
+    assert {item.token for item in found} == {f"i{number}" for number in range(12, 30)}
+
+
+def test_of_a_long_history_the_newest_50_count(untrained):
+    recommender = Recommender.of(untrained())
+    newest = [f"i{number % 9}" for number in range(50)]
+    (long,), (short,) = (
+        recommender.recommend([history], topk=30) for history in (["i20", "i21", *newest], newest)
+    )
+    seen = {item.token: item.score for item in short}
+    assert {"i20", "i21"} == set(seen) - {item.token for item in long}
+    assert [item.score for item in long] == pytest.approx([seen[item.token] for item in long], abs=1e-6)
+
+
+def test_titles_are_the_items_text(untrained, tiny_path):
+    lines = (tiny_path / "tiny" / "tiny.text").read_text(encoding="utf-8").splitlines()[1:]
+    titles = dict(line.split("\t") for line in lines)
+    recommender = Recommender.of(untrained())
+    (found,) = recommender.recommend([["i3"]], topk=3)
+    assert [item.title for item in found] == [titles[item.token] for item in found]
+    text = recommender.as_text(["i3"], found)
+    assert all(item.token in text and item.title in text for item in found) and titles["i3"] in text
+
+
+class TestTextOnlyItems:
+    def test_are_candidates_and_history_where_text_is_all(self, untrained, with_text_only):
+        recommender = Recommender.of(untrained(item_input="text"))
+        (found,) = recommender.recommend([["i3"]], topk=100)
+        assert "new" in {item.token for item in found}
+        (after,) = recommender.recommend([["i3", "new"]], topk=100)
+        assert "new" not in {item.token for item in after} and len(after) == 29
+
+    def test_score_as_the_same_text_with_interactions(self, untrained, tiny_path):
+        title = (tiny_path / "tiny" / "tiny.text").read_text(encoding="utf-8").splitlines()[6].split("\t")[1]
+        with open(tiny_path / "tiny" / "tiny.text", "a", encoding="utf-8") as file:
+            file.write(f"twin\t{title}\n")
+        (found,) = Recommender.of(untrained()).recommend([["i3"]], topk=100)
+        score_of = {item.token: item.score for item in found}
+        (original,) = [item.token for item in found if item.title == title and item.token != "twin"]
+        assert score_of["twin"] == pytest.approx(score_of[original], abs=1e-5)
+
+    def test_without_words_are_nothing_to_recommend(self, untrained, with_text_only):
+        (found,) = Recommender.of(untrained()).recommend([["i3"]], topk=100)
+        assert "blank" not in {item.token for item in found}
+
+    @pytest.mark.parametrize("item_input", ["text+id", "id"])
+    def test_are_no_candidates_where_ids_count(self, untrained, with_text_only, item_input):
+        recommender = Recommender.of(untrained("UniSRec", item_input=item_input))
+        (found,) = recommender.recommend([["i3"]], topk=100)
+        assert len(found) == 29 and "new" not in {item.token for item in found}
+        with pytest.raises(DataError, match="unknown item 'new'"):
+            recommender.recommend([["new"]])
+
+
+class TestInput:
+    def test_unknown_tokens_are_named_with_a_suggestion(self, untrained):
+        with pytest.raises(DataError, match=r"unknown item 'i333', '\[PAD\]' \(did you mean 'i[0-9]+'\?\)"):
+            Recommender.of(untrained()).recommend([["i3", "i333", "[PAD]"]])
+
+    def test_an_empty_history(self, untrained):
+        with pytest.raises(DataError, match="at least one item"):
+            Recommender.of(untrained()).recommend([["i3"], []])
+
+    def test_recboles_models_are_refused(self, tiny_settings):
+        settings = {key: tiny_settings[key] for key in ("data_path", "checkpoint_dir", "use_gpu", "hidden_size")}
+        with pytest.raises(DataError, match="this is a GRU4Rec"):
+            Recommender.of(Experiment.of("GRU4Rec", "tiny", (), settings))
+
+    def test_histories_are_split_at_blanks_tabs_and_commas(self, tmp_path):
+        (tmp_path / "h.txt").write_text("a b\tc\n1e3,007\nd, e\n", encoding="utf-8")
+        assert read_histories("h.txt") == [["a", "b", "c"], ["1e3", "007"], ["d", "e"]]
+
+    @pytest.mark.parametrize(
+        ("content", "part"),
+        [
+            (b"a b\n\nc\n", "h.txt, line 2: a history needs at least one item"),
+            (b"", "h.txt holds no history"),
+            (b"caf\xe9\n", "h.txt is no UTF-8 text"),
+        ],
+    )
+    def test_histories_that_cannot_be_read(self, tmp_path, content, part):
+        (tmp_path / "h.txt").write_bytes(content)
+        with pytest.raises(DataError, match=part):
+            read_histories("h.txt")
+
+    def test_a_missing_histories_file(self):
+        with pytest.raises(DataError, match="histories file no.txt cannot be read: No such file"):
+            read_histories("no.txt")
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def keep_process(self, monkeypatch):
+        monkeypatch.setattr("recbole_mpo.cli.main.prepare_process", lambda: None)
+
+    @pytest.fixture
+    def checkpoint(self, tiny_settings):
+        """The best checkpoint of a short run on items with awkward tokens."""
+        names = {"i1": "007", "i2": "1e3", "i3": "true", "i4": "5-star"}
+        folder = f"{tiny_settings['data_path']}/tiny"
+        for name in ("tiny.inter", "tiny.text"):
+            with open(f"{folder}/{name}", encoding="utf-8") as file:
+                lines = [line.split("\t") for line in file.read().splitlines()]
+            with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                file.writelines("\t".join(names.get(cell, cell) for cell in line) + "\n" for line in lines)
+        record = run("MPORec", "tiny", (), {**tiny_settings, "epochs": 1})
+        return f"{tiny_settings['checkpoint_dir']}/{record['run_id']}/best.pth"
+
+    @staticmethod
+    def recommended(output):
+        lines = output.split("recommended:\n")[1].splitlines()
+        return [line.split()[1] for line in lines], [float(line.split()[0]) for line in lines]
+
+    def test_tokens_stay_text_and_the_list_has_topk_lines(self, checkpoint, capsys):
+        arguments = ["recommend", f"--checkpoint={checkpoint}", "--items=007, 1e3,true,5-star", "--topk=4"]
+        assert main(arguments) == 0
+        output = capsys.readouterr().out
+        tokens, scores = self.recommended(output)
+        assert len(tokens) == 4 and not {"007", "1e3", "true", "5-star"} & set(tokens)
+        assert scores == sorted(scores, reverse=True) and "after 4 items" in output
+
+    def test_a_file_of_histories_gives_each_its_list(self, checkpoint, capsys, tmp_path):
+        (tmp_path / "h.txt").write_text("007\ni7 i8\n", encoding="utf-8")
+        assert main(["recommend", f"--checkpoint={checkpoint}", "--histories=h.txt"]) == 0
+        output = capsys.readouterr().out
+        assert output.count("recommended:") == 2 and "after 1 items" in output and "after 2 items" in output
+
+    @pytest.mark.parametrize("topk", ["0", "-1", "2.5", "abc", "true"])
+    def test_topk_must_be_a_positive_whole_number(self, capsys, topk):
+        assert main(["recommend", "--checkpoint=x.pth", "--items=a", f"--topk={topk}"]) == 2
+        assert "topk must be a positive whole number" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("source", [[], ["--items=a", "--histories=h.txt"], ["--item=a"]])
+    def test_needs_one_source_of_histories(self, capsys, source):
+        assert main(["recommend", "--checkpoint=x.pth", *source]) == 2
+        assert "either --items=token,token or --histories=FILE" in capsys.readouterr().err
+
+    def test_items_given_twice_are_not_dropped_silently(self, capsys):
+        assert main(["recommend", "--checkpoint=x.pth", "--items=a", "--items=b"]) == 2
+        assert "--items is given twice" in capsys.readouterr().err
+
+    def test_needs_a_checkpoint_that_exists(self, capsys):
+        assert main(["recommend", "--items=a"]) == 2
+        assert "recommend needs --checkpoint=VALUE" in capsys.readouterr().err
+        assert main(["recommend", "--items=a", "--checkpoint=no.pth"]) == 2
+        assert "checkpoint no.pth does not exist" in capsys.readouterr().err
+
+    def test_an_unknown_token_is_an_error_of_one_line(self, checkpoint, capsys):
+        assert main(["recommend", f"--checkpoint={checkpoint}", "--items=7"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: unknown item '7'") and error.count("\n") == 1
+
+    def test_changed_text_is_refused(self, checkpoint, tiny_path):
+        with open(tiny_path / "tiny" / "tiny.text", "a", encoding="utf-8") as file:
+            file.write("new\tred lamp\n")
+        with pytest.raises(CheckpointError, match="trained on item features"):
+            Recommender.from_checkpoint(checkpoint)
+
+    def test_a_checkpoint_gives_what_the_experiment_gave(self, checkpoint):
+        loaded = Recommender.from_checkpoint(checkpoint)
+        experiment, state = Experiment.from_checkpoint(checkpoint)
+        assert state["model"] == "MPORec"
+        (found,) = loaded.recommend([["i7"]], topk=5)
+        expected = scores_by_hand(experiment, ["i7"])
+        assert np.allclose([item.score for item in found], [expected[item.token] for item in found], atol=1e-4)
