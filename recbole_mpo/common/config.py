@@ -195,7 +195,7 @@ class MPOConfig(Config):
     def _default_negative_sampling(self, final):
         """Cross-entropy over all items takes no sampled negatives; RecBole's default draws one and then fails."""
         if "train_neg_sample_args" not in self.external_config_dict:
-            is_full_softmax = final.get("loss_type") == "CE" or hasattr(self.model_class, "trains_packed")
+            is_full_softmax = final.get("loss_type") == "CE" or self.model_class.trains_packed
             if is_full_softmax:
                 final["train_neg_sample_args"] = None
 

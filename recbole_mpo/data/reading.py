@@ -1,5 +1,6 @@
 """Replaces RecBole's file reader, numbering and ordering, for any of its sequential datasets."""
 
+import hashlib
 from logging import getLogger
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def _take(rows: Interaction, index: np.ndarray) -> Interaction:
 
 class ReadingMixin:
     """Replaces RecBole's file reader and its float32 ordering, for any sequential data set class of RecBole."""
+
+    @property
+    def item_hash(self) -> str:
+        """Identifies the items and their numbering; checkpoints keep it."""
+        return hashlib.sha256("\n".join(map(str, self.field2id_token[self.iid_field])).encode()).hexdigest()
 
     def _load_feat(self, filepath, source):
         wanted, _ = self._get_load_and_unload_col(source)

@@ -1,21 +1,76 @@
-"""What recommenders that rank all items share.
+"""What the rest of the package may ask of any model, and what recommenders that rank all items share.
 
 Shapes: N items (column 0 is PAD), D hidden, B rows, L length.
 """
+
+from typing import ClassVar
 
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+# What belongs to the items of one dataset: the id table, the text table that UniSRec's published code saves, biases
+# of items, the weight of a table of counts.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.")
 
-class FullRankingRecommender(SequentialRecommender):
+
+class ModelContract:
+    """All that data, trainers and runs ask of a model, declared once with what holds for RecBole's own models.
+
+    Mixed in before a model class of RecBole: ``class SASRec(ModelContract, recbole's SASRec)``.
+    """
+
+    trains_packed: ClassVar[bool] = False
+    """Its loss takes a :class:`~recbole_mpo.data.batches.PackedBatch` and is its own (``loss_type`` is not asked)."""
+    needs_packed: ClassVar[bool] = False
+    """It cannot be trained on RecBole's padded prefixes."""
+    trains_histories: ClassVar[bool] = False
+    """Its loss takes a :class:`~recbole_mpo.data.batches.HistoryBatch`."""
+    trims_batches: ClassVar[bool] = False
+    """Loss and scores of a row do not depend on the padding behind its history, so it may be left out."""
+    predicts_masked_items: ClassVar[bool] = False
+    """RecBole's data transform masks items of its training rows."""
+    item_inputs: ClassVar[tuple[str, ...]] = ()
+    """What ``item_input`` may be; empty where there is no such setting."""
+    fresh_weights: tuple[str, ...] = ITEM_TABLES
+    """Prefixes of the weights that ``pretrained`` leaves as initialised."""
+    uses_text: bool = False
+    """Item vectors are computed from text features."""
+    scores_text_alone: bool = False
+    """An item that has text and no id can be recommended."""
+    feature_hash: str | None = None
+    """Identifies the text features."""
+    counts_hash: str | None = None
+    """Identifies what was counted in training interactions."""
+    text_entries: int = 0
+    """Entries of the frozen table of text features, which parameter totals count (PAD's row too)."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.item_hash: str = dataset.item_hash
+        """Identifies the items and their numbering."""
+
+    @classmethod
+    def label(cls, name: str, config) -> str:
+        """What a table calls a run of the model ``name`` with these settings, unless ``run_label`` does."""
+        return name
+
+    def carry_over(self, state: dict, path) -> dict[str, Tensor]:
+        """Weights of the checkpoint ``state`` that go over otherwise than by name; it was read from ``path``."""
+        return {}
+
+    def check_fresh_start(self):
+        """Refuses to train from the weights of initialisation where that makes no sense."""
+
+
+class FullRankingRecommender(ModelContract, SequentialRecommender):
     """Scores all items at once (``full_sort_predict``); everything else follows from that."""
 
     input_type = InputType.POINTWISE
     trains_packed = True
 
     def predict(self, interaction) -> Tensor:
-        """Scores [B] of one item per row."""
+        """Return the scores [B] of one item per row."""
         return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
 
@@ -25,38 +80,36 @@ class ItemVectorRecommender(FullRankingRecommender):
     A model gives :meth:`encode_items` and :meth:`encode_sequences`.
     """
 
-    uses_text = False
-
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
-        """Vectors [N, D] of all items, or [len(ids), D] of the given ones."""
+        """Return the vectors [N, D] of all items, or [len(ids), D] of the given ones."""
         raise NotImplementedError
 
     def encode_sequences(self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """States [B, D] of histories [B, L], left-aligned and padded with 0 on the right."""
+        """Return the states [B, D] of histories [B, L], left-aligned and padded with 0 on the right."""
         raise NotImplementedError
 
     def score(self, states: Tensor, item_vectors: Tensor) -> Tensor:
-        """Logits [B, N]."""
+        """Return the logits [B, N]."""
         return self.queries(states) @ self.candidates(item_vectors).t()
 
     def queries(self, states: Tensor) -> Tensor:
-        """States [B, D] as scores take them."""
+        """Return states [B, D] as scores take them."""
         return states
 
     def candidates(self, item_vectors: Tensor) -> Tensor:
-        """Item vectors [N, D] as scores take them."""
+        """Return item vectors [N, D] as scores take them."""
         return item_vectors
 
     def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Scores with what a memory adds to them; as they are where a model has none."""
+        """Return the scores with what a memory adds to them; as they are where a model has none."""
         return scores_BN
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Scores [B, N] of all items."""
+        """Return the scores [B, N] of all items."""
         item_vectors = self.encode_items()
         scores = self.score(self.encode_histories(item_vectors, interaction), item_vectors)
         return self.remember(scores, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
-        """The last states [B, D] of RecBole's padded rows."""
+        """Return the last states [B, D] of RecBole's padded rows."""
         return self.encode_sequences(item_vectors, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])

@@ -44,10 +44,10 @@ def make_config(
 
 def _check_model_takes(spec: ModelSpec, config: MPOConfig):
     """Refuses settings that other models know and this one has no use for."""
-    item_inputs = getattr(spec.model_class, "item_inputs", None)
+    item_inputs = spec.model_class.item_inputs
     if item_inputs and config["item_input"] not in item_inputs:
         raise ConfigError(f"{spec.name} takes item_input={' or '.join(item_inputs)}, not {config['item_input']!r}")
-    if config["loss_type"] is not None and hasattr(spec.model_class, "trains_packed"):
+    if config["loss_type"] is not None and spec.model_class.trains_packed:
         raise ConfigError(f"{spec.name} has its own loss; leave loss_type out")
-    if getattr(spec.model_class, "needs_packed", False) and config["train_mode"] != "packed":
+    if spec.model_class.needs_packed and config["train_mode"] != "packed":
         raise ConfigError(f"{spec.name} reads whole histories: leave train_mode=packed")

@@ -1,6 +1,5 @@
 """The parts of one run: settings, data, loaders and model, each made on first use."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
-from recbole_mpo.common import machine as runtime
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.files import file_hash
 from recbole_mpo.common.process import give_back_freed_memory
 from recbole_mpo.data.atomic_files import SPLITS, find_layout
 from recbole_mpo.data.loader import HistoryLoader, PackedLoader
@@ -100,7 +99,7 @@ class Experiment:
         if config["train_mode"] != "packed":
             return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
         windows = training_windows(train.rows(), config["MAX_ITEM_LIST_LENGTH"])
-        loader = HistoryLoader if hasattr(self.spec.model_class, "trains_histories") else PackedLoader
+        loader = HistoryLoader if self.spec.model_class.trains_histories else PackedLoader
         return loader(
             train,
             train.flat_items,
@@ -122,17 +121,10 @@ class Experiment:
             model = self.spec.build(self.config, self.splits[0])
         except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
             raise ConfigError(f"{self.spec.name} cannot be built with these settings: {problem}") from problem
-        model.item_hash = self.item_hash
         if not self.is_restored:
             self._start(model)
         freeze(model, self.config["freeze"])
         return model.to(self.config["device"])
-
-    @property
-    def item_hash(self) -> str:
-        """Identifies the items and their numbering; checkpoints keep it."""
-        tokens = self.dataset.field2id_token[self.dataset.iid_field]
-        return hashlib.sha256("\n".join(map(str, tokens)).encode()).hexdigest()
 
     def trainer(self, run_dir: str | Path):
         """A trainer of the model that keeps its files in ``run_dir``."""
@@ -165,7 +157,7 @@ class Experiment:
         dataset = self.dataset
         targets = dict(zip(SPLITS, (len(split) for split in self.splits), strict=True))
         return {
-            "files": {path.name: runtime.file_hash(path) for path in self._data_files()},
+            "files": {path.name: file_hash(path) for path in self._data_files()},
             "users": dataset.user_num - 1,
             "items": dataset.item_num - 1,
             "item_num": dataset.item_num,

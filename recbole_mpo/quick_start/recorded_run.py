@@ -4,7 +4,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from recbole_mpo.common import machine as runtime
+from recbole_mpo.common import machine
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.recbole_globals import logging_to
 from recbole_mpo.model.parameters import count_parameters
@@ -12,6 +12,7 @@ from recbole_mpo.quick_start import record as records
 from recbole_mpo.quick_start.evaluate import _evaluate, _write_ranks
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.resume import _find_resume
+from recbole_mpo.quick_start.run_folder import make_run_dir, this_process
 from recbole_mpo.quick_start.show import _show, _show_results
 
 
@@ -54,7 +55,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
             raise
         finally:
             del record["process"]
-            record.update(finished=_now(), peak_memory_mb=runtime.peak_memory_mb(config["device"]))
+            record.update(finished=_now(), peak_memory_mb=machine.peak_memory_mb(config["device"]))
             _write(record, record_paths)
         _show_results(record, record_paths)
     return record
@@ -63,7 +64,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
 def _run_dir(experiment: Experiment, resume_file: Path | None) -> Path:
     if resume_file:
         return resume_file.parent
-    return runtime.make_run_dir(
+    return make_run_dir(
         experiment.config["checkpoint_dir"], experiment.spec.name, experiment.config["dataset"]
     )
 
@@ -84,11 +85,11 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "test": {},
         "seconds": {"total": 0.0, "per_epoch": 0.0, "evaluate": 0.0},
         "started": _now(),
-        "process": runtime.this_process(),
+        "process": this_process(),
         "config": config.plain(),
         "packages": records.package_versions(),
-        "device": runtime.device_description(config["device"]),
-        "git": runtime.revision(),
+        "device": machine.device_description(config["device"]),
+        "git": machine.revision(),
     }
 
 
@@ -105,7 +106,7 @@ def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | N
     config = experiment.config
     train_data, valid_data, test_data = experiment.loaders
     trainer = experiment.trainer(run_dir)
-    runtime.reset_peak_memory(config["device"])
+    machine.reset_peak_memory(config["device"])
     # What was built before must not shift what training draws, so that models are compared at one seed.
     experiment.seed()
     if resume_file:

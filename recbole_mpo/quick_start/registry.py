@@ -14,6 +14,7 @@ from recbole_mpo.common.values import suggestion
 from recbole_mpo.data.attribute_dataset import AttributeDataset
 from recbole_mpo.data.dataset import TextSequenceDataset
 from recbole_mpo.data.reading import ReadingMixin
+from recbole_mpo.model.abstract_recommender import ModelContract
 from recbole_mpo.model.baselines.bert4rec import BERT4RecFair
 from recbole_mpo.model.baselines.ccdr import CCDR
 from recbole_mpo.model.baselines.counting import CoVisit, Pop, TextKNN
@@ -27,13 +28,14 @@ from recbole_mpo.model.sequential import UniSRec
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
 from recbole_mpo.trainer.stages import PretrainingTrainer
 from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, MPOTrainer, RunTrainer
+from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """A model's canonical name and the classes that make up its run.
 
-    ``builder(config, dataset)`` makes the model where that takes more than its class.
+    ``builder(model_class, config, dataset)`` makes the model where that takes more than its class.
     """
 
     name: str
@@ -44,7 +46,7 @@ class ModelSpec:
 
     def build(self, config, dataset):
         """The model."""
-        return (self.builder or self.model_class)(config, dataset)
+        return self.builder(self.model_class, config, dataset) if self.builder else self.model_class(config, dataset)
 
 
 def _own(name: str, model_class: type, trainer_class: Callable = MPOTrainer) -> ModelSpec:
@@ -106,8 +108,10 @@ def find_model(name: str) -> ModelSpec:
 
 
 def _recbole_spec(name: str) -> ModelSpec:
-    """RecBole finds a model's own data set by name; so does this, with its own reader mixed in."""
-    model_class = getattr(sequential_models(), name)
+    """RecBole finds a model's own dataset by name; so does this. Contract and reader are mixed in."""
+    recbole_class = getattr(sequential_models(), name)
+    facts = {"trims_batches": name in TRIMMED_MODELS, "predicts_masked_items": name == "BERT4Rec"}
+    model_class = type(name, (ModelContract, recbole_class), {**facts, "__module__": recbole_class.__module__})
     if name == "S3Rec":
         return ModelSpec(name, model_class, S3RecTrainer, AttributeDataset, build_s3rec)
     dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from recbole_mpo.common import machine as runtime
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.run_folder import is_running
 from recbole_mpo.trainer import checkpoint
 
 # Settings that may differ between a run and its continuation: they do not touch the numbers.
@@ -29,7 +29,7 @@ def _find_resume(experiment: Experiment, resume: str) -> Path | None:
     if changed:
         raise ConfigError(f"{path} was trained with other settings, so it cannot be resumed: {', '.join(changed)}")
     known = _record_beside(path)
-    if known.get("status") == "running" and runtime.is_running(known.get("process")):
+    if known.get("status") == "running" and is_running(known.get("process")):
         raise ConfigError(f"the run of {path} is still training, in process {known['process']['pid']}")
     files, known_files = experiment.statistics()["files"], known.get("data", {}).get("files")
     if known_files is not None and known_files != files:
@@ -55,7 +55,7 @@ def _newest_unfinished(experiment: Experiment) -> Path | None:
         known = _record_beside(path)
         if not known or not path.is_file():
             continue
-        if known.get("status") == "running" and runtime.is_running(known.get("process")):
+        if known.get("status") == "running" and is_running(known.get("process")):
             continue
         if known.get("status") != "completed" and not _changed_settings(known.get("config", {}), wanted):
             return path

@@ -102,14 +102,13 @@ def check_identity(state: dict, model, path: str | Path):
             f"checkpoint {path} was trained on other items, or on the same in another order (ids follow the order "
             "of appearance): restore its interaction files, or start a new run from its weights with --pretrained"
         )
-    feature_hash = getattr(model, "feature_hash", None)
-    if state.get("feature_hash") != feature_hash:
+    if state.get("feature_hash") != model.feature_hash:
         raise CheckpointError(
             f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, the model has "
-            f"{_short(feature_hash)}: restore the item text, encoder or feature_file it was trained with (encoding "
-            "on another device may differ in rounding: copy cache_dir), or start a new run with --pretrained"
+            f"{_short(model.feature_hash)}: restore the item text, encoder or feature_file it was trained with "
+            "(encoding on another device may differ in rounding: copy cache_dir), or start a new run with --pretrained"
         )
-    if state.get("counts_hash") != getattr(model, "counts_hash", None):
+    if state.get("counts_hash") != model.counts_hash:
         raise CheckpointError(
             f"checkpoint {path} belongs to other counts of training interactions than these data give: restore its "
             "interaction files and settings, or start a new run"

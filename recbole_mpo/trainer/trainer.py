@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.layers.mpo.convert import merged
-from recbole_mpo.trainer import checkpoint, ranking
+from recbole_mpo.trainer import checkpoint, random_state, ranking
 from recbole_mpo.trainer.optimizer import optimizer_groups
-from recbole_mpo.trainer.trimmed_batches import can_trim, trimmed_loss, trimmed_scores
+from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
 
 # What torch updates in one pass over a parameter instead of one pass per operation.
 FUSED_LEARNERS = ("adam", "adamw")
@@ -71,7 +71,7 @@ class RunTrainerMixin:
 
     def _trims_batches(self) -> bool:
         """Whether padding is left out: on a GPU the several groups of a batch are not known to be faster."""
-        return self.config["trim_batches"] and self.device.type == "cpu" and can_trim(self.model)
+        return self.config["trim_batches"] and self.device.type == "cpu" and self.model.trims_batches
 
     def _valid_epoch(self, valid_data, show_progress=False):
         begin = time.perf_counter()
@@ -93,8 +93,8 @@ class RunTrainerMixin:
             "model": self.config["model"],
             "config": self.config.plain(),
             "item_hash": self.model.item_hash,
-            "feature_hash": getattr(self.model, "feature_hash", None),
-            "counts_hash": getattr(self.model, "counts_hash", None),
+            "feature_hash": self.model.feature_hash,
+            "counts_hash": self.model.counts_hash,
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
@@ -104,7 +104,7 @@ class RunTrainerMixin:
             "best_valid_result": None if best is None else {key: float(best[key]) for key in best},
             "history": self.history,
             "pretraining": self.pretraining,
-            "rng": checkpoint.rng_state(self.device),
+            "rng": random_state.rng_state(self.device),
             "loader_rng": self._loader_generator_state(),
         }
 
@@ -133,7 +133,7 @@ class RunTrainerMixin:
         self.is_finished = self.cur_step > self.stopping_step or self.start_epoch >= self.epochs
         if state["loader_rng"] is not None:
             self.train_loader.generator.set_state(state["loader_rng"])
-        checkpoint.restore_rng_state(state["rng"], self.device)
+        random_state.restore_rng_state(state["rng"], self.device)
 
     def resume_checkpoint(self, resume_file):
         """Goes on from ``resume_file`` (a run's ``last.pth``) as if the run had not been interrupted.

@@ -17,16 +17,10 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.data.packing import similar_rows
 
+# RecBole's models of which this is known.
 TRIMMED_MODELS = ("SASRec", "GRU4Rec", "BERT4Rec")
-
-
-def can_trim(model) -> bool:
-    """Whether the model is one of ``TRIMMED_MODELS`` itself; a subclass may compute something else."""
-    name = type(model).__name__
-    return name in TRIMMED_MODELS and type(model) is getattr(sequential_models(), name)
 
 
 def trimmed_loss(model, interaction: Interaction) -> Tensor:
@@ -77,13 +71,9 @@ def _lengths(model, interaction) -> np.ndarray:
     return interaction[model.ITEM_SEQ_LEN].cpu().numpy()
 
 
-def _predicts_masked_items(model) -> bool:
-    return hasattr(model, "MASK_INDEX")
-
-
 def _predictions(model, interaction) -> np.ndarray:
     """How many terms each row has in the loss [B]."""
-    if not _predicts_masked_items(model):
+    if not model.predicts_masked_items:
         return np.ones(len(interaction), dtype=np.int64)
     # 0 pads these positions, so that a masked first item is no prediction to RecBole.
     return (interaction[model.MASK_INDEX] > 0).sum(dim=1).cpu().numpy()
@@ -91,7 +81,7 @@ def _predictions(model, interaction) -> np.ndarray:
 
 def _columns_of_loss(model, length: int, predictions: int) -> dict[str, slice]:
     """What is not all padding in the fields that ``calculate_loss`` reads; masked items are padded on the left."""
-    if not _predicts_masked_items(model):
+    if not model.predicts_masked_items:
         return {model.ITEM_SEQ: slice(length)}
     masked = dict.fromkeys((model.MASK_INDEX, model.POS_ITEMS, model.NEG_ITEMS), slice(-predictions, None))
     return {model.MASK_ITEM_SEQ: slice(length), **masked}

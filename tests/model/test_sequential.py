@@ -23,7 +23,7 @@ ALL_MODELS = ["UniSRec", "MPORec", "MPORecLight", "MPORecExpand"]
 class ScientificShapes:
     """Stands for a data set of Scientific's size with BERT features: sizes are all that counting needs."""
 
-    feature_hash = "none"
+    item_hash = feature_hash = "none"
 
     def num(self, field):
         return {"item_id": 4386, "user_id": 8443}[field]

@@ -11,6 +11,7 @@ from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.data.attribute_dataset import AttributeDataset
 from recbole_mpo.data.dataset import TextSequenceDataset
 from recbole_mpo.data.reading import ReadingMixin
+from recbole_mpo.model.abstract_recommender import ModelContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import UniSRec
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model, recbole_model_names
@@ -50,7 +51,7 @@ def test_recboles_models_resolve_and_get_safe_files(alias, name):
 
 def test_recboles_s3rec_runs_both_stages_on_attributes_from_text():
     spec = find_model("s3rec")
-    assert spec.model_class is sequential_models().S3Rec
+    assert spec.model_class.__mro__[1:3] == (ModelContract, sequential_models().S3Rec)
     assert (spec.trainer_class, spec.dataset_class) == (S3RecTrainer, AttributeDataset)
 
 

@@ -11,7 +11,7 @@ from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.merge import merge_checkpoint
-from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer import checkpoint, random_state
 
 CPU = torch.device("cpu")
 
@@ -120,15 +120,15 @@ def test_another_numbering_of_the_items_is_refused(tiny_settings, tiny_path, tmp
 def test_random_generators_come_back():
     torch.manual_seed(1), np.random.seed(1), random.seed(1)
     np.random.normal()  # leaves a second normal waiting in NumPy's state
-    state = checkpoint.rng_state(CPU)
+    state = random_state.rng_state(CPU)
     expected = (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random())
-    checkpoint.restore_rng_state(state, CPU)
+    random_state.restore_rng_state(state, CPU)
     assert (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random()) == expected
 
 
 def test_another_thread_count_warns(caplog):
-    state = checkpoint.rng_state(CPU)
-    checkpoint.restore_rng_state({**state, "threads": state["threads"] + 1}, CPU)
+    state = random_state.rng_state(CPU)
+    random_state.restore_rng_state({**state, "threads": state["threads"] + 1}, CPU)
     assert "rounding may differ" in caplog.text
 
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.data.packing import MAX_PADDING, bucket_edges, similar_rows
 from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.trainer.trimmed_batches import can_trim, trimmed_loss, trimmed_scores
+from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
 
 SHARED = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed")
 SMALL = {
@@ -154,11 +153,9 @@ def test_groups_hold_every_row_once():
 
 @NAMES
 def test_recboles_three_models_are_trimmed(build, name):
-    assert can_trim(build(name)[0])
+    assert build(name)[0].trims_batches
 
 
 def test_other_models_are_not(build):
     # Caser's layers are made for MAX_ITEM_LIST_LENGTH.
-    assert not can_trim(build("Caser", reg_weight=1e-4)[0])
-    subclass = type("SASRec", (sequential_models().SASRec,), {})
-    assert not can_trim(subclass.__new__(subclass))
+    assert not build("Caser", reg_weight=1e-4)[0].trims_batches

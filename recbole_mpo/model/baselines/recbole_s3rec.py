@@ -9,21 +9,20 @@ from recbole.model.loss import BPRLoss
 from torch import nn
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.common.values import check_choice
 
 PRETRAINING, FINE_TUNING = "pretrain", "finetune"
 FINE_TUNING_LOSSES = {"CE": nn.CrossEntropyLoss, "BPR": BPRLoss}
 
 
-def build_s3rec(config, dataset):
+def build_s3rec(model_class, config, dataset):
     """The model at its first stage, for whatever stages the settings ask for.
 
     Raises:
         ConfigError: settings of the stages that do not fit together.
     """
     _check_stages(config)
-    return sequential_models().S3Rec(config.with_values(train_stage=PRETRAINING), dataset)
+    return model_class(config.with_values(train_stage=PRETRAINING), dataset)
 
 
 def _check_stages(config):
