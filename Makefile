@@ -11,14 +11,15 @@ PYTHON ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench wheel clean
+.PHONY: help venv test lint demo bench docs wheel clean
 
 help:
 	@echo "make venv    create $(VENV) and install the package with the versions in constraints.txt"
 	@echo "make demo    prepare ml-100k, train MPORec on it, show the test table and a top-10 list"
-	@echo "make test    ruff, and every test not marked slow or gpu"
-	@echo "make lint    ruff alone"
+	@echo "make test    lint, and every test not marked slow or gpu"
+	@echo "make lint    ruff, and which room may import which (pyproject.toml)"
 	@echo "make bench   every benchmark, about half an hour; writes benchmarks/results.json and RESULTS.md"
+	@echo "make docs    write docs/settings.md from properties/schema.yaml"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove build products and caches (keeps $(VENV), data and checkpoints)"
 
@@ -45,6 +46,7 @@ $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 test: lint
 	@$(BIN)/python -m pytest -q
@@ -55,6 +57,9 @@ demo: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py
 
+docs: $(STAMP)
+	@$(BIN)/python docs/settings.py
+
 # build/ goes first: setuptools would carry files deleted since the last build into the wheel.
 wheel: $(STAMP)
 	@rm -rf build
@@ -63,5 +68,5 @@ wheel: $(STAMP)
 	@ls dist/*.whl
 
 clean:
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_mpo.common import machine as runtime
+from recbole_mpo.common import machine
 from recbole_mpo.common.values import parse_assignments
 from recbole_mpo.data.batches import PackedBatch
 from recbole_mpo.quick_start.experiment import Experiment
@@ -18,21 +18,27 @@ MATMUL = 4096
 CPU = torch.device("cpu")
 
 
-def build(model: str, dataset: str, settings: dict) -> Experiment:
-    """An experiment on the processor, with its model in training mode."""
-    experiment = Experiment.of(model, dataset, (), {**SETTINGS, **settings})
-    experiment.model.train()
-    return experiment
+class Built:
+    """A run on the processor: its settings, data, and a new model in training mode."""
+
+    def __init__(self, model: str, dataset: str, settings: dict):
+        self.experiment = Experiment.of(model, dataset, (), {**SETTINGS, **settings})
+        self.config, self.data = self.experiment.config, self.experiment.data
+        self.model = self.experiment.build_model().train()
+
+    def trainer(self, folder):
+        """Return a trainer of the model."""
+        return self.experiment.trainer(self.model, folder)
 
 
 def matmul_rate() -> float:
-    """Floating-point operations per second of this process in one float32 product of 4096 x 4096 matrices."""
+    """Return this process's floating-point operations per second in a float32 product of 4096 x 4096 matrices."""
     first, second = torch.randn(2, MATMUL, MATMUL)
     return 2 * MATMUL**3 / seconds(lambda: first @ second)
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Return how long one call takes."""
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
@@ -41,9 +47,9 @@ def seconds(call: Callable[[], object]) -> float:
 class Stepper:
     """Whole optimizer steps on given batches."""
 
-    def __init__(self, experiment: Experiment, loss: Callable | None = None):
-        self.loss = loss or experiment.model.calculate_loss
-        self.optimizer = torch.optim.Adam(experiment.model.parameters(), lr=1e-3, fused=True)
+    def __init__(self, built: Built, loss: Callable | None = None):
+        self.loss = loss or built.model.calculate_loss
+        self.optimizer = torch.optim.Adam(built.model.parameters(), lr=1e-3, fused=True)
 
     def step(self, batch):
         """Forward, backward, update."""
@@ -52,12 +58,12 @@ class Stepper:
         self.optimizer.step()
 
     def timed(self, batches: Iterable, warm: int = 1) -> list[float]:
-        """Of a step on each batch; the first ``warm`` are run and not counted."""
+        """Return the seconds of a step on each batch; the first ``warm`` are run and not counted."""
         return [seconds(lambda batch=batch: self.step(batch)) for batch in batches][warm:]
 
 
 def useful_flops(batch: PackedBatch, items: int, config, feature_size: int) -> float:
-    """Floating-point operations that a dense UniSRec's training step needs, padding not counted.
+    """Return the floating-point operations that a dense UniSRec's training step needs, padding not counted.
 
     Two per multiply and add. Experts and gates: forward and the weights' gradient (features take none); everything
     else: forward and both gradients. Attention counts the pairs that are seen; norms, masks, softmax and the
@@ -73,18 +79,18 @@ def useful_flops(batch: PackedBatch, items: int, config, feature_size: int) -> f
 
 
 def median(values) -> float:
-    """As a plain number."""
+    """Return the median as a plain number."""
     return float(np.median(values))
 
 
 def main(measure: Callable[..., dict], arguments: list[str]) -> int:
-    """Runs ``measure`` with the ``--key=value`` arguments and prints its result, or writes it to ``--output``."""
+    """Run ``measure`` with the ``--key=value`` arguments and print its result, or write it to ``--output``."""
     options = parse_assignments(arguments)
     output = options.pop("output", None)
     result = {
         **measure(**options),
-        "device": runtime.device_description(CPU),
-        "git": runtime.revision(),
+        "device": machine.device_description(CPU),
+        "git": machine.revision(),
     }
     text = json.dumps(result, indent=2)
     if output:

@@ -14,7 +14,7 @@ from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
-from common import build, main, median, seconds  # noqa: E402 - the process is prepared first
+from common import Built, main, median, seconds  # noqa: E402 - the process is prepared first
 from interactions import write_interactions, write_texts  # noqa: E402
 
 SIZES = {"1e4": 10_000, "1e5": 100_000, "1e6": 1_000_000}
@@ -25,9 +25,9 @@ class Epochs:
     """Epochs of one data set, timed one by one; the first, or a hundred steps of it, is run and not counted."""
 
     def __init__(self, name: str, settings: dict, folder: str):
-        experiment = build("MPORec", name, settings)
-        self.loader, self.targets = experiment.loaders[0], len(experiment.splits[0])
-        self.trainer = experiment.trainer(folder)
+        built = Built("MPORec", name, settings)
+        self.loader, self.targets = built.data.loaders[0], len(built.data.splits[0])
+        self.trainer = built.trainer(folder)
         self.seconds = []
         self.trainer._train_epoch(list(islice(self.loader, 100)), 0)
 

@@ -16,7 +16,7 @@ prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
 import torch  # noqa: E402
-from common import build, main, median, seconds  # noqa: E402
+from common import Built, main, median, seconds  # noqa: E402
 from published import PublishedForm  # noqa: E402
 
 from recbole_mpo.trainer.ranking import ranks_of_targets  # noqa: E402
@@ -40,16 +40,16 @@ def compare(form: PublishedForm, ours: dict, rows) -> float:
 
 def measure(dataset: str = "Scientific", repeats: int = 3, batches: int = 2, **settings) -> dict:
     """Users per second of both, and their ratio."""
-    experiment = build("UniSRec", dataset, settings)
-    padded = build("UniSRec", dataset, {**settings, "train_mode": "pairwise"}).splits[2]
-    form = PublishedForm(experiment.model, experiment.config)
+    built = Built("UniSRec", dataset, settings)
+    padded = Built("UniSRec", dataset, {**settings, "train_mode": "pairwise"}).data.splits[2]
+    form = PublishedForm(built.model, built.config)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = experiment.trainer(folder)
-        ours = trainer.target_ranks(experiment.loaders[2])
+        trainer = built.trainer(folder)
+        ours = trainer.target_ranks(built.data.loaders[2])
         same = compare(form.eval(), ours, padded[np.arange(256)])
         if same < 0.98:
             raise SystemExit(f"only {same:.1%} of the ranks agree")
-        fast = [seconds(lambda: trainer.target_ranks(experiment.loaders[2])) for _ in range(repeats)]
+        fast = [seconds(lambda: trainer.target_ranks(built.data.loaders[2])) for _ in range(repeats)]
     starts = range(0, min(len(padded), batches * ROWS), ROWS)
     chunks = [padded[np.arange(start, min(start + ROWS, len(padded)))] for start in starts]
     published_ranks(form, chunks[0])

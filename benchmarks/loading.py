@@ -26,24 +26,24 @@ from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 
 
 def load(data_path: str, name: str) -> dict:
-    """Loads a data set up to its first training batch, in this process."""
+    """Load a data set up to its first training batch, in this process."""
     settings = {"data_path": data_path, "item_input": "id", "use_gpu": False, "show_progress": False}
     imported, begin, computed = peak_memory_mb(CPU), time.perf_counter(), time.process_time()
     experiment = Experiment.of("UniSRec", name, (), settings)
-    next(iter(experiment.loaders[0]))
+    next(iter(experiment.data.loaders[0]))
     return {
         "seconds": time.perf_counter() - begin,
         "processor_seconds": time.process_time() - computed,
         "peak_gigabytes": peak_memory_mb(CPU) / 1024,
         "peak_gigabytes_before_loading": imported / 1024,
-        "users": experiment.dataset.user_num - 1,
-        "items": experiment.dataset.item_num - 1,
-        "targets": [len(split) for split in experiment.splits],
+        "users": experiment.data.dataset.user_num - 1,
+        "items": experiment.data.dataset.item_num - 1,
+        "targets": [len(split) for split in experiment.data.splits],
     }
 
 
 def measure(interactions: int = 10_000_000, items: int = 100_000, folder: str | None = None) -> dict:
-    """Writes a data set of this size, unless ``folder`` holds it, and loads it in a fresh process."""
+    """Write a data set of this size, unless ``folder`` holds it, and loads it in a fresh process."""
     with tempfile.TemporaryDirectory() as temporary:
         data_path, name = folder or temporary, f"synthetic-{interactions}-{items}"
         if not (Path(data_path) / name / f"{name}.inter").is_file():

@@ -18,7 +18,7 @@ from recbole_mpo.common.process import prepare_process
 
 prepare_process()
 
-from common import CPU, Stepper, build, main, seconds  # noqa: E402 - the process is prepared first
+from common import CPU, Built, Stepper, main, seconds  # noqa: E402 - the process is prepared first
 from interactions import write_features, write_interactions, write_texts  # noqa: E402
 
 from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
@@ -28,16 +28,16 @@ TASKS = ("chunked", "sampled", "evaluate")
 
 def run_task(task: str, name: str, settings: dict, users: int) -> dict:
     """One training step with the loss ``task``, or ranks of ``users`` users; in this process."""
-    experiment = build("MPORec", name, {**settings, "loss": "sampled" if task == "evaluate" else task})
+    built = Built("MPORec", name, {**settings, "loss": "sampled" if task == "evaluate" else task})
     loaded = peak_memory_mb(CPU)
     if task == "evaluate":
         with tempfile.TemporaryDirectory() as folder:
-            trainer, loader = experiment.trainer(folder), experiment.loaders[2]
+            trainer, loader = built.trainer(folder), built.data.loaders[2]
             batches = list(islice(loader, -(-users // loader.step)))
             taken = seconds(lambda: trainer.target_ranks(batches))
         size = {"users": sum(len(batch[0]) for batch in batches)}
     else:
-        stepper, batch = Stepper(experiment), next(iter(experiment.loaders[0]))
+        stepper, batch = Stepper(built), next(iter(built.data.loaders[0]))
         taken = seconds(lambda: stepper.step(batch))
         size = {"targets": len(batch)}
     return {"seconds": taken, "peak_mb": peak_memory_mb(CPU), "peak_mb_after_loading": loaded, **size}

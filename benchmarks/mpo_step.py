@@ -15,7 +15,7 @@ from recbole_mpo.common.process import prepare_process
 prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
-from common import Stepper, build, main, median, seconds  # noqa: E402
+from common import Built, Stepper, main, median, seconds  # noqa: E402
 
 MODELS = {"dense": "UniSRec", "mpo": "MPORec", "light": "MPORecLight"}
 WIDE = 768
@@ -23,9 +23,9 @@ WIDE = 768
 
 def take_turns(dataset: str, settings: dict, steps: int) -> dict[str, list[float]]:
     """Seconds of a step on each batch by each model; two rounds more are run first and not counted."""
-    experiments = {name: build(model, dataset, settings) for name, model in MODELS.items()}
-    steppers = {name: Stepper(experiment) for name, experiment in experiments.items()}
-    batches = list(experiments["dense"].loaders[0])
+    runs = {name: Built(model, dataset, settings) for name, model in MODELS.items()}
+    steppers = {name: Stepper(built) for name, built in runs.items()}
+    batches = list(runs["dense"].data.loaders[0])
     samples = {name: [] for name in MODELS}
     for number in range(steps + 2):
         batch = batches[number % len(batches)]
@@ -43,7 +43,7 @@ def ratios(samples: dict[str, list[float]]) -> dict[str, float]:
 def measure(dataset: str = "Scientific", steps: int = 12, **settings) -> dict:
     """Ratios with the data set's own features (MiniLM, 384 numbers) and with 768 random ones."""
     narrow = take_turns(dataset, settings, steps)
-    items = build("UniSRec", dataset, settings).dataset.features.item_text
+    items = Built("UniSRec", dataset, settings).data.dataset.features.item_text
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "wide.npy"
         np.save(file, np.random.default_rng(0).standard_normal((len(items), WIDE), dtype=np.float32))

@@ -44,7 +44,7 @@ def peer_steps(dataset: str, settings: dict, steps: int) -> dict:
 
 
 def measure(dataset: str = "Scientific", steps: int = 8, peer_steps_timed: int = 5, **settings) -> dict:
-    """The ratio of seconds per target, RecTools' over packed, which is timed before and after."""
+    """Return the ratio of seconds per target, RecTools' over packed, which is timed before and after."""
     before = packed_steps(dataset, settings, steps)
     theirs = peer_steps(dataset, settings, peer_steps_timed)
     after = packed_steps(dataset, settings, steps)

@@ -34,7 +34,7 @@ USER_SHARE = 10
 
 
 def write_raw(folder: Path, name: str, reviews: int, items: int):
-    """The raw files of one release; the same arguments give the same content."""
+    """Return the raw files of one release; the same arguments give the same content."""
     source, draw = find_source(name), np.random.default_rng(0)
     review_file, metadata_file = (folder / Path(file).name for file in file_names(source))
     folder.mkdir(parents=True, exist_ok=True)

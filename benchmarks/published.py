@@ -36,19 +36,19 @@ class PublishedForm(nn.Module):
         self.feature_dropout = config["adaptor_dropout_prob"]
 
     def calculate_loss(self, interaction) -> Tensor:
-        """Mean cross-entropy of RecBole's padded rows."""
+        """Return the mean cross-entropy of RecBole's padded rows."""
         return F.cross_entropy(self.full_sort_predict(interaction), interaction[self.model.POS_ITEM_ID])
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Logits [B, N] of RecBole's padded rows."""
         model, item_seq = self.model, interaction[self.model.ITEM_SEQ]
-        inputs_BLD = self.adapt(F.embedding(item_seq, model.item_features))
+        inputs_BLD = self.adapt(F.embedding(item_seq, model.item_table.features))
         inputs_BLD = inputs_BLD + model.position_embedding(torch.arange(item_seq.shape[1]))
         inputs_BLD = self.input_dropout(model.LayerNorm(inputs_BLD))
         states_BLD = self.encoder(inputs_BLD, model.get_attention_mask(item_seq), output_all_encoded_layers=True)[-1]
         states_BD = model.gather_indexes(states_BLD, interaction[model.ITEM_SEQ_LEN] - 1)
-        items_ND = F.normalize(self.adapt(model.item_features), dim=1)
-        return F.normalize(states_BD, dim=1) @ items_ND.t() / model.temperature
+        items_ND = F.normalize(self.adapt(model.item_table.features), dim=1)
+        return F.normalize(states_BD, dim=1) @ items_ND.t() / model.scoring.temperature
 
     def adapt(self, features: Tensor) -> Tensor:
         """Item vectors [..., D] of features [..., F], one expert after another."""

@@ -18,16 +18,15 @@ from recbole_mpo.common.process import prepare_process
 prepare_process()
 
 import torch  # noqa: E402 - the process is prepared before PyTorch is loaded
-from common import Stepper, build, main, median, seconds  # noqa: E402
+from common import Built, Stepper, main, median, seconds  # noqa: E402
 
-from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS, trimmed_loss, trimmed_scores  # noqa: E402
 
 
 @torch.no_grad()
-def losses_of_one_batch(experiment: Experiment) -> dict[str, float]:
-    """The loss of one training batch in both forms, dropout off."""
-    model, batch = experiment.model.eval(), next(iter(experiment.loaders[0]))
+def losses_of_one_batch(built: Built) -> dict[str, float]:
+    """Return the loss of one training batch in both forms, dropout off."""
+    model, batch = built.model.eval(), next(iter(built.data.loaders[0]))
     losses = {"padded": model.calculate_loss(batch).item(), "trimmed": trimmed_loss(model, batch).item()}
     if abs(losses["padded"] - losses["trimmed"]) > 1e-4:
         raise SystemExit(f"the two forms disagree: {losses}")
@@ -45,18 +44,18 @@ def compare(padded: Callable, trimmed: Callable, batches: Iterable) -> dict:
     return {"ratio": median(samples["padded"]) / median(samples["trimmed"]), "seconds_per_row": samples}
 
 
-def compare_training(experiment: Experiment, steps: int) -> dict:
+def compare_training(built: Built, steps: int) -> dict:
     """Optimizer steps."""
-    model = experiment.model.train()
-    padded, trimmed = Stepper(experiment), Stepper(experiment, partial(trimmed_loss, model))
-    return compare(padded.step, trimmed.step, islice(experiment.loaders[0], steps))
+    model = built.model.train()
+    padded, trimmed = Stepper(built), Stepper(built, partial(trimmed_loss, model))
+    return compare(padded.step, trimmed.step, islice(built.data.loaders[0], steps))
 
 
 @torch.no_grad()
-def compare_scoring(experiment: Experiment, steps: int) -> dict:
-    """Scores of all items."""
-    model = experiment.model.eval()
-    batches = (rows for rows, *_ in islice(experiment.loaders[2], steps))
+def compare_scoring(built: Built, steps: int) -> dict:
+    """Return the scores of all items."""
+    model = built.model.eval()
+    batches = (rows for rows, *_ in islice(built.data.loaders[2], steps))
     return compare(model.full_sort_predict, partial(trimmed_scores, model), batches)
 
 
@@ -64,11 +63,11 @@ def measure(dataset: str = "Scientific", models=TRIMMED_MODELS, steps: int = 4, 
     """Losses, ratios and samples of each model."""
     results = {}
     for name in [models] if isinstance(models, str) else models:
-        experiment = build(name, dataset, settings)
+        built = Built(name, dataset, settings)
         results[name] = {
-            "losses": losses_of_one_batch(experiment),
-            "training": compare_training(experiment, steps),
-            "scoring": compare_scoring(experiment, steps),
+            "losses": losses_of_one_batch(built),
+            "training": compare_training(built, steps),
+            "scoring": compare_scoring(built, steps),
         }
         for part in ("training", "scoring"):
             print(f"{name:<9} {part:<9} {results[name][part]['ratio']:5.1f} times", flush=True)

@@ -23,7 +23,7 @@ BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "loading", "preparin
 
 
 def why_not(name: str) -> str | None:
-    """The reason for which a benchmark cannot run here."""
+    """Return the reason for which a benchmark cannot run here."""
     if name in ON_REAL_DATA and not (DATA / "Scientific").is_dir():
         return "the Scientific data set is not at ../shared/data"
     if name == "peer" and not PEER.is_file():
@@ -40,7 +40,7 @@ def run(name: str) -> dict:
 
 
 def keyed(found: dict) -> dict:
-    """The figures by their stable keys; those of benchmarks that did not run are absent."""
+    """Return the figures by their stable keys; those of benchmarks that did not run are absent."""
     keys = {}
     for name, names in {
         "train_step": ("packed_vs_pairwise", "packed_vs_published", "matmul_share"),

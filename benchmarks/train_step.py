@@ -25,7 +25,7 @@ prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
 import torch  # noqa: E402
-from common import Stepper, build, main, matmul_rate, median, useful_flops  # noqa: E402
+from common import Built, Stepper, main, matmul_rate, median, useful_flops  # noqa: E402
 from published import PublishedForm  # noqa: E402
 
 from recbole_mpo.data.batches import pack  # noqa: E402
@@ -42,10 +42,10 @@ NOISE_FREE = {
 
 
 def losses_of_one_batch(dataset: str, settings: dict, rows: int = 256) -> dict[str, float]:
-    """The loss of the same targets by the three forms, dropout and noise off."""
-    experiment = build("UniSRec", dataset, {**settings, **NOISE_FREE})
-    train, model = experiment.splits[0], experiment.model
-    longest, all_rows = experiment.config["MAX_ITEM_LIST_LENGTH"], train.rows()
+    """Return the loss of the same targets by the three forms, dropout and noise off."""
+    built = Built("UniSRec", dataset, {**settings, **NOISE_FREE})
+    train, model = built.data.splits[0], built.model
+    longest, all_rows = built.config["MAX_ITEM_LIST_LENGTH"], train.rows()
     chosen = np.flatnonzero(all_rows.lengths < longest)[:rows]
     some = Rows(all_rows.users[chosen], all_rows.ends[chosen], all_rows.lengths[chosen])
     padded = train[chosen]
@@ -53,7 +53,7 @@ def losses_of_one_batch(dataset: str, settings: dict, rows: int = 256) -> dict[s
         losses = {
             "packed": model.calculate_loss(pack(train.flat_items, training_windows(some, longest))).item(),
             "pairwise": model.calculate_loss(padded).item(),
-            "published": PublishedForm(model, experiment.config).train().calculate_loss(padded).item(),
+            "published": PublishedForm(model, built.config).train().calculate_loss(padded).item(),
         }
     if max(losses.values()) - min(losses.values()) > 1e-4:
         raise SystemExit(f"the three forms disagree: {losses}")
@@ -62,9 +62,9 @@ def losses_of_one_batch(dataset: str, settings: dict, rows: int = 256) -> dict[s
 
 def packed_steps(dataset: str, settings: dict, steps: int) -> dict:
     """Seconds and useful operations of packed steps, and the matmul rate right after each of them."""
-    experiment = build("UniSRec", dataset, settings)
-    batches = list(experiment.loaders[0])[: steps + 2]
-    model, config, stepper = experiment.model, experiment.config, Stepper(experiment)
+    built = Built("UniSRec", dataset, settings)
+    batches = list(built.data.loaders[0])[: steps + 2]
+    model, config, stepper = built.model, built.config, Stepper(built)
     stepper.timed(batches[:2])
     taken, rates = [], []
     for batch in batches[2:]:
@@ -73,17 +73,17 @@ def packed_steps(dataset: str, settings: dict, steps: int) -> dict:
     return {
         "seconds": taken,
         "targets": [len(batch) for batch in batches[2:]],
-        "useful_flops": [useful_flops(b, model.n_items, config, model.item_features.shape[1]) for b in batches[2:]],
+        "useful_flops": [useful_flops(b, model.n_items, config, model.feature_size) for b in batches[2:]],
         "matmul_flops_per_second": rates,
     }
 
 
 def padded_steps(dataset: str, settings: dict, steps: int, published: bool) -> dict:
     """Seconds of steps on RecBole's padded rows, by our model or in the published form."""
-    experiment = build("UniSRec", dataset, {**settings, "train_mode": "pairwise"})
-    loss = PublishedForm(experiment.model, experiment.config).train().calculate_loss if published else None
-    batches = [batch for batch, _ in zip(experiment.loaders[0], range(steps + 1), strict=False)]
-    return {"seconds": Stepper(experiment, loss).timed(batches), "targets": [len(b) for b in batches[1:]]}
+    built = Built("UniSRec", dataset, {**settings, "train_mode": "pairwise"})
+    loss = PublishedForm(built.model, built.config).train().calculate_loss if published else None
+    batches = [batch for batch, _ in zip(built.data.loaders[0], range(steps + 1), strict=False)]
+    return {"seconds": Stepper(built, loss).timed(batches), "targets": [len(b) for b in batches[1:]]}
 
 
 def with_anomaly_detection(dataset: str, settings: dict, steps: int) -> dict:
@@ -93,7 +93,7 @@ def with_anomaly_detection(dataset: str, settings: dict, steps: int) -> dict:
 
 
 def alone(function: Callable, *arguments, **environment: str) -> dict:
-    """The result of ``function`` in a process with an environment and a memory of its own."""
+    """Return the result of ``function`` in a process with an environment and a memory of its own."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from support import built_run
 
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
 
@@ -20,8 +20,8 @@ def cuda_settings(tiny_settings):
 
 @pytest.mark.parametrize("name", ["UniSRec", "MPORec", "MPORecExpand"])
 def test_scores_are_the_cpus(tiny_settings, cuda_settings, name):
-    on_cpu = Experiment.of(name, "tiny", (), tiny_settings)
-    on_gpu = Experiment.of(name, "tiny", (), cuda_settings)
+    on_cpu = built_run(name, "tiny", (), tiny_settings)
+    on_gpu = built_run(name, "tiny", (), cuda_settings)
     on_gpu.model.load_state_dict(on_cpu.model.state_dict())
     rows = next(iter(on_cpu.loaders[1]))[0]
     expected = on_cpu.model.eval().full_sort_predict(rows)
@@ -33,7 +33,7 @@ def test_scores_are_the_cpus(tiny_settings, cuda_settings, name):
 def test_losses_and_gradients_are_the_cpus(tiny_settings, cuda_settings, loss):
     quiet = dict.fromkeys(("hidden_dropout_prob", "attn_dropout_prob", "adaptor_dropout_prob"), 0.0)
     settings = {**quiet, "noisy_gating": False, "loss": loss, "sampled_items": 10**6, "item_chunk": 7}
-    on_cpu, on_gpu = (Experiment.of("MPORec", "tiny", (), {**s, **settings}) for s in (tiny_settings, cuda_settings))
+    on_cpu, on_gpu = (built_run("MPORec", "tiny", (), {**s, **settings}) for s in (tiny_settings, cuda_settings))
     on_gpu.model.load_state_dict(on_cpu.model.state_dict())
     losses = []
     for experiment in (on_cpu, on_gpu):
@@ -55,7 +55,7 @@ def test_bfloat16_trains(cuda_settings):
 
 
 def test_batches_come_from_pinned_memory(cuda_settings):
-    batch = next(iter(Experiment.of("MPORec", "tiny", (), cuda_settings).loaders[0]))
+    batch = next(iter(built_run("MPORec", "tiny", (), cuda_settings).loaders[0]))
     assert batch.items.is_pinned() and batch.targets.is_pinned()
 
 

@@ -9,14 +9,13 @@ import pytest
 import yaml
 
 from recbole_mpo.cli.commands import COMMANDS
-from recbole_mpo.common.config import UNLISTED_KEYS
-from recbole_mpo.common.values import parse_value, read_yaml
+from recbole_mpo.common.schema import read_schema
+from recbole_mpo.common.values import parse_value
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FACTS = ("sources.yaml", "published.yaml")
-PROPERTIES = sorted(path for path in (ROOT / "properties").rglob("*.yaml") if path.name not in FACTS)
+SETTINGS = {name: setting for name, setting in read_schema().settings.items() if setting.models}
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
@@ -47,15 +46,6 @@ def documented():
     return {title: rows for title, rows in sections.items() if rows}
 
 
-def own_settings():
-    """``{key: [defaults of the files that have it]}``."""
-    settings = {}
-    for path in PROPERTIES:
-        for key, value in read_yaml(path).items():
-            settings.setdefault(key, []).append(value)
-    return settings
-
-
 def recbole_defaults():
     """RecBole's keys with its defaults, None where it has none; read from its files."""
     folder = Path(importlib.util.find_spec("recbole").submodule_search_locations[0])
@@ -66,27 +56,28 @@ def recbole_defaults():
     return keys
 
 
-def test_every_setting_is_documented_with_a_default_it_has():
+def test_the_page_of_settings_is_what_make_docs_writes():
+    page = runpy.run_path(str(ROOT / "docs" / "settings.py"))["page"]()
+    assert (ROOT / "docs" / "settings.md").read_bytes() == page.encode("utf-8"), "run make docs"
+
+
+def test_every_setting_is_documented_with_its_default():
     tables = {key: default for rows in documented().values() for key, default in rows.items()}
-    for key, defaults in own_settings().items():
-        assert key in tables, f"docs/settings.md does not list {key}"
-        assert parse_value(tables[key]) in defaults, f"docs/settings.md gives {key} the default {tables[key]}"
+    for name, setting in SETTINGS.items():
+        assert name in tables, f"docs/settings.md does not list {name}"
+        assert parse_value(tables[name]) == setting.default, f"docs/settings.md gives {name} the default {tables[name]}"
 
 
-def test_every_documented_setting_exists():
-    known = own_settings()
-    for title, rows in documented().items():
-        if title.startswith("RecBole"):
-            continue
-        unknown = set(rows) - set(known) - UNLISTED_KEYS
-        assert not unknown, f"'{title}' in docs/settings.md lists {', '.join(sorted(unknown))}"
+def test_every_documented_setting_exists_and_stands_once():
+    names = [name for title, rows in documented().items() if not title.startswith("RecBole's keys") for name in rows]
+    assert sorted(names) == sorted(SETTINGS)
 
 
 def test_recboles_keys_are_documented_with_its_defaults():
     defaults = recbole_defaults()
-    rows = next(rows for title, rows in documented().items() if title.startswith("RecBole"))
+    rows = next(rows for title, rows in documented().items() if title.startswith("RecBole's keys"))
     assert {key: parse_value(value) for key, value in rows.items()} == {key: defaults[key] for key in rows}
-    assert not set(rows) & set(own_settings()), "a setting of properties/ stands in RecBole's table"
+    assert not set(rows) & set(SETTINGS), "a setting of properties/ stands in RecBole's table"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -121,4 +112,4 @@ def test_arguments_exist(page):
     lines = code_of(page.read_text(encoding="utf-8"))
     named = {name for line in lines for name in re.findall(r"(?<!\S)--(\w+)", line)}
     # the command-line rules name wrong forms too
-    assert named - {"key"} <= ARGUMENTS | set(own_settings()) | UNLISTED_KEYS
+    assert named - {"key"} <= ARGUMENTS | set(SETTINGS)

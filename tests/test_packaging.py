@@ -13,15 +13,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from recbole_mpo.cli.doctor import declared_requirements
-from recbole_mpo.common import properties as property_files
-from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.properties import find_property, property_root
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("setup.cfg", "setup.py", "pyproject.toml", "LICENSE", "README.md", "recbole_mpo", "properties")
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 FROM_THE_TREE = ["--no-deps", "--no-build-isolation"]
-PRINT_OVERALL = "from recbole_mpo.property_files import find_property; print(find_property('overall'))"
+PRINT_SCHEMA = "from recbole_mpo.common.properties import find_property; print(find_property('schema'))"
 
 
 def run(command, cwd, **environment):
@@ -72,18 +69,18 @@ def wheel_target(request, tree, tmp_path_factory):
 
 def test_a_wheel_carries_the_settings(wheel_target, tree, tmp_path):
     # -S leaves out site-packages, and with it an editable install of the repository.
-    found = run([sys.executable, "-S", "-c", PRINT_OVERALL], cwd=tmp_path, PYTHONPATH=str(wheel_target))
+    found = run([sys.executable, "-S", "-c", PRINT_SCHEMA], cwd=tmp_path, PYTHONPATH=str(wheel_target))
     packaged = wheel_target / "recbole_mpo" / "properties"
-    assert Path(found) == packaged / "overall.yaml"
+    assert Path(found) == packaged / "schema.yaml"
     assert yaml_files(packaged) == yaml_files(tree / "properties")
 
 
 def test_a_wheel_ignores_a_strangers_properties_in_site_packages(wheel_target, tmp_path):
     site = shutil.copytree(wheel_target, tmp_path / "site")
     (site / "properties").mkdir()
-    (site / "properties" / "overall.yaml").touch()
-    found = run([sys.executable, "-S", "-c", PRINT_OVERALL], cwd=tmp_path, PYTHONPATH=str(site))
-    assert Path(found) == site / "recbole_mpo" / "properties" / "overall.yaml"
+    (site / "properties" / "schema.yaml").touch()
+    found = run([sys.executable, "-S", "-c", PRINT_SCHEMA], cwd=tmp_path, PYTHONPATH=str(site))
+    assert Path(found) == site / "recbole_mpo" / "properties" / "schema.yaml"
 
 
 def test_a_wheel_has_every_module_and_the_console_script(wheel_target, tree):
@@ -91,12 +88,12 @@ def test_a_wheel_has_every_module_and_the_console_script(wheel_target, tree):
     assert {module for module in modules if not (wheel_target / module).is_file()} == set()
     assert not (wheel_target / "tests").exists() and not (wheel_target / "properties").exists()
     entry_points = next(wheel_target.glob("*.dist-info/entry_points.txt")).read_text()
-    assert "recbole-mpo = recbole_mpo.cli:main" in entry_points
+    assert "recbole-mpo = recbole_mpo.cli.main:main" in entry_points
 
 
 def test_a_wheel_declares_what_setup_cfg_declares(wheel_target, tmp_path):
     show = """if True:
-        from recbole_mpo.doctor import declared_requirements
+        from recbole_mpo.cli.doctor import declared_requirements
         declared = declared_requirements()
         print(declared.python)
         for requirement, extra in declared.packages:
@@ -111,52 +108,14 @@ def test_an_editable_install_reads_the_settings_of_its_tree(tree, tmp_path):
     own_tree = shutil.copytree(tree, tmp_path / "tree")
     site = tmp_path / "site"
     run([*PIP, "install", *FROM_THE_TREE, "--target", site, "--editable", own_tree], cwd=tmp_path)
-    code = f"import site; site.addsitedir({str(site)!r}); {PRINT_OVERALL}"
+    code = f"import site; site.addsitedir({str(site)!r}); {PRINT_SCHEMA}"
     found = run([sys.executable, "-S", "-c", code], cwd=tmp_path)
-    assert Path(found) == own_tree / "properties" / "overall.yaml"
+    assert Path(found) == own_tree / "properties" / "schema.yaml"
 
 
 def test_a_source_tree_reads_its_own_settings(tree, tmp_path):
-    found = run([sys.executable, "-S", "-c", PRINT_OVERALL], cwd=tmp_path, PYTHONPATH=str(tree))
-    assert Path(found) == tree / "properties" / "overall.yaml"
-
-
-def test_a_users_file_in_the_current_directory_comes_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert find_property("overall") == property_root() / "overall.yaml"
-    own = tmp_path / "properties" / "dataset" / "Shop.yaml"
-    own.parent.mkdir(parents=True)
-    own.touch()
-    assert find_property("dataset", "Shop") == own
-    assert find_property("overall") == property_root() / "overall.yaml"
-
-
-def test_names_match_in_any_capitalisation_the_exact_one_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "properties" / "model"
-    folder.mkdir(parents=True)
-    (folder / "MyModel.yaml").touch()
-    assert find_property("model", "mymodel") == folder / "MyModel.yaml"
-    (folder / "mymodel.yaml").touch()  # the same file on a system that ignores case
-    assert find_property("model", "mymodel").name in {path.name for path in folder.iterdir()}
-    assert find_property("model", "MyModel") == folder / "MyModel.yaml"
-
-
-def test_an_unknown_name_finds_nothing_and_cannot_leave_the_folder():
-    assert find_property("model", "NoSuchModel") is None
-    assert find_property("model", "../overall") is None
-
-
-@pytest.mark.parametrize(("kind", "name"), [("optimizer", "Adam"), ("model", None), ("overall", "MPORec")])
-def test_a_wrong_kind_is_a_programming_error(kind, name):
-    with pytest.raises(ValueError, match="kind is one of"):
-        find_property(kind, name)
-
-
-def test_missing_settings_are_named_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(property_files, "_PACKAGE", tmp_path / "recbole_mpo")
-    with pytest.raises(ConfigError, match="no overall.yaml in .*recbole_mpo.*install recbole-mpo again"):
-        property_root()
+    found = run([sys.executable, "-S", "-c", PRINT_SCHEMA], cwd=tmp_path, PYTHONPATH=str(tree))
+    assert Path(found) == tree / "properties" / "schema.yaml"
 
 
 def pins():

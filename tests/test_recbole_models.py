@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import built_run
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
@@ -80,8 +80,8 @@ def test_resuming_runs_the_missing_epochs_as_if_never_stopped(settings, name, ca
 
 @NAMES
 def test_candidates_and_targets_are_those_of_the_text_models(settings, tiny_settings, name):
-    text = Experiment.of("MPORec", "tiny", (), tiny_settings)
-    other = Experiment.of(name, "tiny", (), settings(name))
+    text = built_run("MPORec", "tiny", (), tiny_settings)
+    other = built_run(name, "tiny", (), settings(name))
     assert other.dataset.item_num == text.dataset.item_num == 31
     assert other.statistics()["targets"] == text.statistics()["targets"]
     field = text.dataset.iid_field

@@ -27,8 +27,8 @@ def export(dataset: str, settings: dict, folder: str | Path) -> tuple[Path, Path
     features are the model's own float32 [N, F], row 0 PAD.
     """
     experiment = Experiment.of("UniSRec", dataset, (), settings)
-    features = experiment.model.item_features.cpu().numpy()
-    train = experiment.splits[0]
+    features = experiment.data.dataset.item_features().cpu().numpy()
+    train = experiment.data.splits[0]
     windows = training_windows(train.rows(), experiment.config["MAX_ITEM_LIST_LENGTH"])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,139 +1,205 @@
-"""What ``recbole-mpo prepare`` and ``recbole-mpo inspect`` do with their arguments."""
+"""``prepare`` and ``inspect``: a dataset's files from raw data or own tables, and a look at them."""
 
+from functools import partial
 from pathlib import Path
 
+import click
+
+from recbole_mpo.cli.arguments import command, given_options, option
+from recbole_mpo.cli.kinds import Choice, Numbers, Text, Truth, Whole, Words
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.values import as_list, suggestion
-from recbole_mpo.data.prepare.own_tables import OwnTables
-from recbole_mpo.data.prepare.prepare import Request, prepare
-from recbole_mpo.data.prepare.prepared import Form
-from recbole_mpo.data.prepare.raw_rows import Columns
-from recbole_mpo.data.prepare.recipe import Recipe
-from recbole_mpo.data.prepare.sources import ML100K
-from recbole_mpo.data.prepare.table_files import Table
-from recbole_mpo.text.encoders import build_encoder
-from recbole_mpo.text.encoding import encode_items
-from recbole_mpo.text.item_text import read_dataset_text, text_file
 
-COMMON = ("data_path", "show_progress")
-RECIPE = ("k_core", "min_length")
-FORM = ("split", "layout", "split_ratio")
-RAW = ("raw", "source_url", "release")
-OWN = ("interactions", "items", "user", "item", "time", "item_column", "text", "time_format", "separator", "encoding")
-PREPARE = (*COMMON, *RECIPE, *FORM, *RAW, *OWN, "domains", "overwrite", "text_encoder", "cache_dir")
-INSPECT = ("data_path", "page", "users")
+# Headings of help; a preparation that would not look at the options below one refuses them.
+RECIPE, FORM, RAW, OWN = "interactions that stay", "form of the files", "raw data", "tables of your own"
+
+recipe_option, form_option = partial(option, group=RECIPE), partial(option, group=FORM)
+raw_option, own_option = partial(option, group=RAW), partial(option, group=OWN)
+feature_option, field_option = partial(option, group="features"), partial(option, group="columns of the files")
+data_path_option = option("--data_path", Text("FOLDER"), "Folder that holds the dataset's folder.", default="dataset")
 
 
-def prepare_data(name: str, settings: dict):
-    """Prepares the data set ``name`` and, with ``text_encoder``, encodes its texts."""
-    _refuse_unknown(settings, PREPARE, "prepare")
-    _refuse_idle(name, settings)
-    data_path = Path(settings.get("data_path") or "dataset")
-    # First, so that a name that is none is not found out after hours of preparation.
-    encoder = build_encoder(settings["text_encoder"]) if settings.get("text_encoder") else None
-    folder = prepare(name, _request(settings, data_path))
+def _one_name(ctx, _, names: tuple[str, ...]) -> str:
+    if len(names) != 1:
+        raise ConfigError(f"{ctx.info_name} takes one dataset's name, found {' '.join(names) or 'none'}")
+    return names[0]
+
+
+dataset_name = click.argument("name", nargs=-1, metavar="NAME", callback=_one_name)
+
+
+@command("prepare")
+@dataset_name
+@data_path_option
+@option("--overwrite", Truth(), "Make a dataset that exists anew.", default=False)
+@option("--show_progress", Truth(), "Show progress bars.", default=True)
+@recipe_option(
+    "--k_core",
+    Whole(),
+    "Users and items keep at least so many interactions each, until nothing changes; 0 keeps all.",
+    default=5,
+)
+@recipe_option("--min_length", Whole(), "Users have at least so many interactions after that.", default=3)
+@form_option(
+    "--split",
+    Choice("leave-one-out", "temporal"),
+    "What is held out: the last two of each user, or with temporal the newest of all users.",
+    default="leave-one-out",
+)
+@form_option(
+    "--layout",
+    Choice("single", "presplit"),
+    "One .inter file, or UniSRec's three of numbered users and items.",
+    default="single",
+)
+@form_option(
+    "--split_ratio",
+    Numbers("0.8,0.1,0.1"),
+    "Parts of the interactions in train, valid and test of a temporal split.",
+    default="0.8,0.1,0.1",
+)
+@raw_option("--raw", Text("PATH"), "Folder (Online Retail: or file) with the raw files, instead of a download.")
+@raw_option("--source_url", Text("URL"), "Address that replaces the known ones.")
+@raw_option("--release", Text("2018|2023"), "Of the Amazon data; 2018 unless given, 2023 makes NAME-2023.")
+@own_option("--interactions", Text("FILE"), "One row per interaction: csv, tsv, txt, jsonl, parquet or xlsx.")
+@own_option("--items", Text("FILE"), "One row per item; without it texts are looked for in the interactions.")
+@own_option("--user", Text("COLUMN"), "Column of the user.")
+@own_option("--item", Text("COLUMN"), "Column of the item.")
+@own_option("--time", Text("COLUMN"), "Column of the time: numbers or dates.")
+@own_option("--item_column", Text("COLUMN"), "Column of the item in --items, where it has another name there.")
+@own_option("--text", Words("COLUMN,COLUMN"), "Columns that make the text, in this order.", default=())
+@own_option("--time_format", Text("FORMAT"), "Of dates, as in %d.%m.%Y; ISO 8601 needs none.")
+@own_option("--separator", Text("TEXT"), "Between cells, as in ';' or tab; what the suffix says unless given.")
+@own_option("--encoding", Text("NAME"), "Of the tables, as in latin-1; UTF-8 unless given.")
+@option("--domains", Words("NAME,NAME"), "Prepared datasets to join.", default=(), group="several domains")
+@feature_option("--text_encoder", Text("NAME"), "Also encode the texts, which a run would otherwise do.")
+@feature_option("--cache_dir", Text("FOLDER"), "Folder that keeps the encoded texts.", default="dataset/.cache")
+@click.pass_context
+def prepare_command(ctx, name, **options):
+    """Make a dataset's files from raw data or tables of your own.
+
+    NAME is a known dataset (Pantry, OR, ml-100k, ...), or a new one that --interactions or --domains make.
+    """
+    from recbole_mpo.data.prepare.prepare import prepare
+    from recbole_mpo.text.encoders import build_encoder
+
+    given = given_options(ctx)
+    _refuse_idle(name, options, given)
+    # First, so that an unusable name is not found out after hours of preparation.
+    encoder = build_encoder(options["text_encoder"]) if options["text_encoder"] else None
+    data_path = Path(options["data_path"])
+    folder = prepare(name, _request(options, given))
     print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")
     if encoder is not None:
-        cache = settings.get("cache_dir") or "dataset/.cache"
-        item_text = read_dataset_text(text_file(data_path, folder.name))
-        shape = encode_items(item_text, encoder, cache, folder.name, _truth(settings, "show_progress", True)).shape
-        print(f"encoded {shape[0]:,} texts into {shape[1]} features with {encoder.name}, kept in {cache}/{folder.name}")
+        _encode(data_path, folder.name, encoder, options)
 
 
-def inspect_data(name: str, settings: dict):
-    """Describes the data set ``name`` on the screen and as an HTML page."""
-    _refuse_unknown(settings, INSPECT, "inspect")
-    # Plotly takes a while to load, and no other command needs it.
+@command("inspect")
+@dataset_name
+@data_path_option
+@option("--page", Text("FILE"), "The HTML page; NAME.html unless given.")
+@option("--users", Whole(), "Users whose histories are shown.", default=3)
+@field_option("--USER_ID_FIELD", Text("COLUMN"), "Name of the user column.", default="user_id")
+@field_option("--ITEM_ID_FIELD", Text("COLUMN"), "Name of the item column.", default="item_id")
+@field_option("--TIME_FIELD", Text("COLUMN"), "Name of the time column.", default="timestamp")
+@field_option("--LIST_SUFFIX", Text("TEXT"), "Ending of the history column in pre-split files.", default="_list")
+@field_option("--field_separator", Text("TEXT"), "Between columns, as in ';' or tab.", default="tab")
+@field_option("--seq_separator", Text("TEXT"), "Between the items of a history; a blank unless given.")
+@field_option("--encoding", Text("NAME"), "Encoding of the files.", default="utf-8")
+def inspect_command(name, data_path, page, users, **columns):
+    """Show a dataset's statistics and histories, also as an HTML page."""
+    from recbole_mpo.data.atomic_files import Fields
     from recbole_mpo.data.inspection import inspect
 
-    users = _whole(settings, "users", 3)
-    print(inspect(Path(settings.get("data_path") or "dataset"), name, settings.get("page"), users))
+    fields = Fields(
+        columns["user_id_field"],
+        columns["item_id_field"],
+        columns["time_field"],
+        columns["list_suffix"],
+        _separator(columns["field_separator"]),
+        columns["seq_separator"] or " ",
+        columns["encoding"],
+    )
+    print(inspect(Path(data_path), name, page, users, fields))
 
 
-def _request(settings: dict, data_path: Path) -> Request:
-    own = None if settings.get("interactions") is None else _own_tables(settings)
-    if own is None:
-        stray = [key for key in OWN if settings.get(key) is not None]
-        if stray:
-            raise ConfigError(f"--{stray[0]} describes a table of your own; give --interactions=FILE too")
-    raw = settings.get("raw")
-    if raw is not None and not Path(raw).exists():
-        raise ConfigError(f"--raw={raw} does not exist; give the folder with the raw files")
-    url = settings.get("source_url")
+def _separator(text: str) -> str:
+    return "\t" if text in ("\\t", "tab") else text
+
+
+def _refuse_idle(name: str, options: dict, given):
+    """Refuse an option that this preparation would not look at."""
+    from recbole_mpo.data.prepare.sources import ML100K
+
+    if options["domains"]:
+        what, idle = "--domains", {RECIPE, FORM, RAW, OWN}
+    elif options["interactions"] is not None:
+        what, idle = "--interactions", {RAW}
+    elif name.lower() == ML100K:
+        what, idle = ML100K, {RECIPE, FORM, RAW, "overwrite"}
+    else:
+        return
+    for given_option in given:
+        if {given_option.group, given_option.key} & idle:
+            raise ConfigError(f"--{given_option.key} has no meaning for {what}; leave it out")
+
+
+def _request(options: dict, given):
+    """Return the Request that the options make."""
+    from recbole_mpo.data.prepare.prepare import Request
+    from recbole_mpo.data.prepare.prepared import Form
+    from recbole_mpo.data.prepare.recipe import Recipe
+
+    own_tables = None
+    if options["interactions"] is not None:
+        own_tables = _own_tables(options)
+    elif stray := [given_option.key for given_option in given if given_option.group == OWN]:
+        raise ConfigError(f"--{stray[0]} describes a table of your own; give --interactions=FILE too")
+    raw_path, url = options["raw"], options["source_url"]
+    if raw_path is not None and not Path(raw_path).exists():
+        raise ConfigError(f"--raw={raw_path} does not exist; give the folder with the raw files")
     if url is not None and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--source_url={url} is no address; it begins with https:// or http://")
-    ratios = settings.get("split_ratio")
-    form = {key: settings[key] for key in ("split", "layout") if settings.get(key) is not None}
-    if ratios is not None:
-        form["ratios"] = tuple(_numbers(ratios))
+        raise ConfigError(f"--source_url={url} is not an address; it begins with https:// or http://")
     return Request(
-        data_path,
-        Recipe(_whole(settings, "k_core", 5), _whole(settings, "min_length", 3)),
-        Form(**form),
-        None if raw is None else Path(raw),
-        url,
-        settings.get("release"),
-        own,
-        tuple(as_list(settings.get("domains"))),
-        _truth(settings, "overwrite", False),
-        _truth(settings, "show_progress", True),
+        data_path=Path(options["data_path"]),
+        recipe=Recipe(options["k_core"], options["min_length"]),
+        form=Form(options["split"], options["layout"], tuple(options["split_ratio"])),
+        raw=None if raw_path is None else Path(raw_path),
+        source_url=url,
+        release=options["release"],
+        own=own_tables,
+        domains=tuple(options["domains"]),
+        overwrite=options["overwrite"],
+        show_progress=options["show_progress"],
     )
 
 
-def _own_tables(settings: dict) -> OwnTables:
-    missing = [key for key in ("user", "item", "time") if not settings.get(key)]
+def _own_tables(options: dict):
+    """Return the OwnTables that the options describe."""
+    from recbole_mpo.data.prepare.own_tables import OwnTables
+    from recbole_mpo.data.prepare.raw_rows import Columns
+    from recbole_mpo.data.prepare.table_files import Table
+
+    missing = [key for key in ("user", "item", "time") if options[key] is None]
     if missing:
-        raise ConfigError(f"prepare needs --{missing[0]}=COLUMN to read --interactions={settings['interactions']}")
-    fields = as_list(settings.get("text"))
-    if bool(fields) != bool(settings.get("items")) and not fields:
-        raise ConfigError(f"prepare needs --text=COLUMN,COLUMN to make texts from --items={settings['items']}")
-    form = {key: settings[key] for key in ("separator", "encoding") if settings.get(key)}
-    if form.get("separator") in ("\\t", "tab"):
-        form["separator"] = "\t"
-    interactions = Table(Path(settings["interactions"]), **form)
+        raise ConfigError(f"prepare needs --{missing[0]}=COLUMN to read --interactions={options['interactions']}")
+    fields = tuple(options["text"])
+    if options["items"] and not fields:
+        raise ConfigError(f"prepare needs --text=COLUMN,COLUMN to make texts from --items={options['items']}")
+    table_form = {key: options[key] for key in ("separator", "encoding") if options[key]}
+    if "separator" in table_form:
+        table_form["separator"] = _separator(table_form["separator"])
+    interactions = Table(Path(options["interactions"]), **table_form)
     # Texts may stand in the table of interactions itself.
-    items = Table(Path(settings["items"]), **form) if settings.get("items") else interactions
-    columns = Columns(settings["user"], settings["item"], settings["time"], (), settings.get("time_format"))
-    return OwnTables(interactions, columns, items if fields else None, settings.get("item_column"), tuple(fields))
+    items = Table(Path(options["items"]), **table_form) if options["items"] else interactions
+    columns = Columns(options["user"], options["item"], options["time"], (), options["time_format"])
+    return OwnTables(interactions, columns, items if fields else None, options["item_column"], fields)
 
 
-def _refuse_unknown(settings: dict, known: tuple[str, ...], command: str):
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"{command} has no --{key}{suggestion(key, known)}; it takes {', '.join(known)}")
+def _encode(data_path: Path, name: str, encoder, options: dict):
+    """Encode a dataset's texts, and say where the features are."""
+    from recbole_mpo.text.encoding import encode_items
+    from recbole_mpo.text.item_text import read_dataset_text, text_file
 
-
-def _refuse_idle(name: str, settings: dict):
-    """An option that this preparation would not look at is a mistake."""
-    if settings.get("domains"):
-        what, idle = "--domains", (*RECIPE, *FORM, *RAW, *OWN)
-    elif settings.get("interactions") is not None:
-        what, idle = "--interactions", RAW
-    elif name.lower() == ML100K:
-        what, idle = ML100K, (*RECIPE, *FORM, *RAW, "overwrite")
-    else:
-        return
-    given = [key for key in idle if settings.get(key) is not None]
-    if given:
-        raise ConfigError(f"--{given[0]} has no meaning for {what}; leave it out")
-
-
-def _whole(settings: dict, key: str, default: int) -> int:
-    value = settings.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{key} must be a whole number from 0 on, not {value!r}")
-    return value
-
-
-def _truth(settings: dict, key: str, default: bool) -> bool:
-    value = settings.get(key, default)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key} must be true or false, not {value!r}")
-    return value
-
-
-def _numbers(value) -> list[float]:
-    try:
-        return [float(part) for part in value]
-    except (TypeError, ValueError) as problem:
-        raise ConfigError(f"split_ratio must be three numbers like 0.8,0.1,0.1, not {value!r}") from problem
+    item_text, cache = read_dataset_text(text_file(data_path, name)), options["cache_dir"]
+    count, size = encode_items(item_text, encoder, cache, name, options["show_progress"]).shape
+    print(f"encoded {count:,} texts into {size} features with {encoder.name}, kept in {cache}/{name}")

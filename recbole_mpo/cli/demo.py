@@ -9,14 +9,13 @@ from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.study.table import make_table
 
-# Smaller than the defaults, so that the whole takes minutes without a GPU.
-SETTINGS = {"epochs": 10, "learning_rate": 0.002, "hidden_size": 128, "n_exps": 4}
-FOLDER = Path("saved") / "demo"
 
+def run_demo(settings: dict):
+    """Prepare data, train MPORec unless a finished run of the same settings is there, and show both results.
 
-def run_demo(overrides: dict | None = None) -> int:
-    """Prepares data, trains MPORec unless a finished run of the same settings is there, and shows both results."""
-    settings = {**SETTINGS, "data_path": "dataset", "checkpoint_dir": str(FOLDER), **(overrides or {})}
+    Args:
+        settings: of the run; ``data_path`` and ``checkpoint_dir`` among them.
+    """
     folder = Path(settings["checkpoint_dir"])
     print(f"data: {prepare_ml100k(Path(settings['data_path']))}")
     newest = folder / "record.json"
@@ -26,7 +25,6 @@ def run_demo(overrides: dict | None = None) -> int:
     checkpoint = folder / record["run_id"] / "best.pth"
     _show_user(checkpoint)
     print(f"\nTry others: recbole-mpo recommend --checkpoint={checkpoint} --items=50,181,172")
-    return 0
 
 
 def _finished(newest: Path, settings: dict) -> dict | None:
@@ -41,8 +39,8 @@ def _finished(newest: Path, settings: dict) -> dict | None:
 
 
 def _show_user(checkpoint: Path, user: str = "1"):
-    experiment, _ = Experiment.from_checkpoint(checkpoint, {"show_progress": False})
-    recommender = Recommender.of(experiment)
-    history = experiment.dataset.history_tokens(user)
+    experiment, model, _ = Experiment.from_checkpoint(checkpoint, {"show_progress": False})
+    recommender = Recommender.of(experiment, model)
+    history = experiment.data.dataset.history_tokens(user)
     print(f"user {user}:")
     print(recommender.as_text(history, recommender.recommend([history])[0]))

@@ -176,8 +176,8 @@ def _properties() -> Check:
         overall = find_property("overall")
     except ConfigError as error:
         return Check("properties", False, str(error))
-    shadowed = "" if overall == root / "overall.yaml" else f"; overall.yaml replaced by {overall}"
-    return Check("properties", True, f"{root}{shadowed}")
+    changed = f"; defaults changed by {overall}" if overall else ""
+    return Check("properties", True, f"{root}{changed}")
 
 
 def _writable(folder: Path) -> Check:

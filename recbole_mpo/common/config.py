@@ -1,4 +1,4 @@
-"""Settings: layered YAML files and ``--key=value`` arguments, every key and type checked.
+"""Settings of a run: layered YAML files and ``--key=value`` arguments, every key and value checked.
 
 RecBole's ``Config`` is the base. What is replaced, and why: it reads ``sys.argv`` even as a library, evaluates
 values as Python code, accepts any key, replaces ``eval_args`` as a whole (half of it silently becomes a random
@@ -6,7 +6,7 @@ split), moves ml-100k to its own copy, and overwrites ``CUDA_VISIBLE_DEVICES``.
 """
 
 import copy
-import math
+import logging
 from pathlib import Path
 
 import torch
@@ -15,12 +15,13 @@ from recbole.utils import EvaluatorType
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property
-from recbole_mpo.common.values import _Loader, read_yaml, suggestion
+from recbole_mpo.common.schema import read_schema, recbole_model_settings
+from recbole_mpo.common.setting import KIND_OF_TYPE, Setting
+from recbole_mpo.common.values import YamlLoader, read_yaml, suggestion
 
-# Keys that RecBole or this package reads without giving them a default in a YAML file.
-UNLISTED_KEYS = {"encoding", "loss_type", "reg_weight", "run_label"}
+logger = logging.getLogger(__name__)
+
 RUN_KEYS = {"model", "dataset"}
-EVAL_ARGS = ("split", "order", "group_by", "mode")
 # Worked out from the other settings, so not part of what a run was given.
 DERIVED_KEYS = {
     "MODEL_TYPE",
@@ -34,28 +35,6 @@ DERIVED_KEYS = {
     "single_spec",
     "local_rank",
 }
-LEAST = {
-    "epochs": 0,
-    "seed": 0,
-    "learning_rate": 0,
-    "initializer_range": 0,
-    **dict.fromkeys(("train_batch_size", "eval_batch_size", "MAX_ITEM_LIST_LENGTH"), 1),
-    **dict.fromkeys(("hidden_size", "inner_size", "n_layers", "n_heads", "n_exps", "mpo_num_cores"), 1),
-    **dict.fromkeys(("sampled_items", "item_chunk", "pretrain_batch_size", "patch_reduction"), 1),
-    **dict.fromkeys(("memory_factor", "memory_lr_multiplier", "pretrain_epochs", "save_step"), 0),
-    **dict.fromkeys(("ccdr_words", "ccdr_clusters", "ccdr_negatives", "ccdr_inter_nodes", "ccdr_triggers"), 1),
-    **dict.fromkeys(("ccdr_intra_weight", "ccdr_inter_weight"), 0),
-}
-# RecBole trains with Adam where it does not know the name.
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
-TYPE_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "a mapping",
-}
 
 
 class MPOConfig(Config):
@@ -64,14 +43,20 @@ class MPOConfig(Config):
     Args:
         model_class: the model's class.
         model_name: its canonical name, under which properties are found and records written.
-        dataset: data set name.
+        dataset: the dataset's name.
         config_files: paths of YAML files, later ones win.
         overrides: settings that win over every file.
+        stored: the settings of a checkpoint, below both; what the model no longer uses of them is dropped.
+
+    Raises:
+        ConfigError: a setting is unknown, not used by the model, mistyped, out of range or contradictory.
     """
 
-    def __init__(self, model_class, model_name, dataset, config_files=(), overrides=None):
+    def __init__(self, model_class, model_name, dataset, config_files=(), overrides=None, stored=None):
         self._model_name = model_name
+        self._schema = read_schema()
         self._config_files = [str(path) for path in config_files]
+        self._stored = stored or {}
         try:
             super().__init__(model_class, dataset, self._config_files, dict(overrides or {}))
         except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as problem:
@@ -83,7 +68,7 @@ class MPOConfig(Config):
         self.parameters = {category: list(names) for category, names in self.parameters.items()}
 
     def _build_yaml_loader(self):
-        return _Loader
+        return YamlLoader
 
     def _load_config_files(self, file_list):
         settings = {}
@@ -104,7 +89,7 @@ class MPOConfig(Config):
 
     @staticmethod
     def _merge(base: dict, layer: dict):
-        """Updates ``base``; ``eval_args`` keep the keys that a layer does not name."""
+        """Update ``base``; ``eval_args`` keep the keys that a layer does not name."""
         for key, value in layer.items():
             if key == "eval_args" and isinstance(value, dict) and isinstance(base.get(key), dict):
                 base[key] = {**base[key], **value}
@@ -116,35 +101,97 @@ class MPOConfig(Config):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
-        # Settings are inherited as the class is: TextSequentialRecommender.yaml, MPORec.yaml, MPORecLight.yaml.
-        names = dict.fromkeys([*(parent.__name__ for parent in reversed(model_class.__mro__)), model])
-        files = [find_property("overall"), find_property("dataset", dataset)]
-        files += [find_property("model", name) for name in names]
-        self._property_settings = {}
-        for path in filter(None, files):
-            self._merge(self._property_settings, read_yaml(path))
+        self._merge(self.internal_config_dict, self._defaults())
+        self._property_settings = self._read_properties()
         self._merge(self.internal_config_dict, self._property_settings)
-        self._check_external_keys()
-
-    def _check_external_keys(self):
-        known = self._known_keys()
+        used_keys = self._used_keys()
         for key, value in self.external_config_dict.items():
-            if key in DERIVED_KEYS - {"train_neg_sample_args"}:
-                raise ConfigError(f"{key} is worked out from other settings and cannot be set")
-            if key not in known:
-                raise ConfigError(
-                    f"unknown setting {key!r} for {self._model_name}{suggestion(key, known)}; "
-                    "docs/settings.md lists them all"
-                )
-            self._check_type(key, value, self.internal_config_dict.get(key))
+            self._check_key(key, used_keys)
+            self._check_value(key, value)
+        self._add_stored(used_keys)
         self._check_run_keys()
-        clip = self.external_config_dict.get("clip_grad_norm")
-        if clip is not None and not isinstance(clip, dict):
-            raise ConfigError(f"clip_grad_norm must be a mapping such as {{max_norm: 5}}, not {clip!r}")
-        eval_args = self.external_config_dict.get("eval_args")
-        for key in eval_args if isinstance(eval_args, dict) else ():
-            if key not in EVAL_ARGS:
-                raise ConfigError(f"unknown key {key!r} in eval_args{suggestion(str(key), EVAL_ARGS)}")
+
+    def _defaults(self) -> dict:
+        """Return the schema's defaults, but for those that RecBole's file of one of its models has."""
+        recboles = recbole_model_settings(self._model_name) if self._schema.is_recboles(self._model_name) else ()
+        return {
+            key: setting.default
+            for key, setting in self._schema.settings_of(self._model_name).items()
+            if setting.has_default and key not in recboles
+        }
+
+    def _read_properties(self) -> dict:
+        """Return the settings of the property files, which are inherited as the model's class is.
+
+        A file of the model's own name is meant for it alone, so that what it does not use is an error there; of the
+        others it gets what it uses.
+        """
+        settings = {}
+        parents = dict.fromkeys(parent.__name__ for parent in reversed(self.model_class.__mro__))
+        parents.pop(self._model_name, None)
+        shared = [find_property("overall"), find_property("dataset", self.dataset)]
+        shared += [find_property("model", name) for name in parents]
+        for path in filter(None, shared):
+            self._merge(settings, self._schema.for_model(self._read_property(path), self._model_name))
+        own_file = find_property("model", self._model_name)
+        if own_file:
+            self._merge(settings, self._read_property(own_file, self._model_name))
+        return settings
+
+    def _read_property(self, path: Path, model: str | None = None) -> dict:
+        """Return the settings of a property file, its values checked, and their use where it is one model's."""
+        settings = read_yaml(path)
+        try:
+            for key in settings.keys() & self._schema.settings.keys():
+                self._schema.settings[key].check(settings[key], may_be_left_out=True)
+                if model:
+                    self._schema.check_use(model, key)
+        except ConfigError as problem:
+            raise ConfigError(f"{path}: {problem}") from problem
+        return settings
+
+    def _add_stored(self, used_keys: set[str]):
+        """Put the checkpoint's settings below those that are given, but for what the model does not use."""
+        dropped = [key for key in self._stored if key not in used_keys]
+        if dropped:
+            logger.warning(
+                "settings of the checkpoint that %s does not use are dropped: %s",
+                self._model_name,
+                ", ".join(sorted(dropped)),
+            )
+        given = self.external_config_dict
+        self.external_config_dict = {key: value for key, value in self._stored.items() if key in used_keys}
+        for key, value in self.external_config_dict.items():
+            self._check_value(key, value)
+        self._merge(self.external_config_dict, given)
+
+    def _used_keys(self) -> set[str]:
+        """Return all keys that a run of the model may be given, RecBole's included."""
+        rows = self._schema.settings.keys()
+        others = {name for names in self.parameters.values() for name in names} | self.internal_config_dict.keys()
+        return (others - rows) | {key for key in rows if self._schema.uses(self._model_name, key)} | RUN_KEYS
+
+    def _check_key(self, key: str, used_keys: set[str]):
+        if key in DERIVED_KEYS - {"train_neg_sample_args"}:
+            raise ConfigError(f"{key} is worked out from other settings and cannot be set")
+        if key == "loss_type" and self.model_class.trains_packed:
+            raise ConfigError(f"{self._model_name} has its own loss; leave loss_type out")
+        if key in self._schema.settings:
+            self._schema.check_use(self._model_name, key, used_keys)
+        if key not in used_keys:
+            raise ConfigError(
+                f"unknown setting {key!r} for {self._model_name}{suggestion(key, used_keys)}; "
+                "docs/settings.md lists them all"
+            )
+
+    def _check_value(self, key: str, value):
+        default = self.internal_config_dict.get(key)
+        setting = self._schema.settings.get(key)
+        if setting is None and default is not None and type(default) in KIND_OF_TYPE:
+            # A key of RecBole's: of the kind that its default is. It takes one name for a list of one.
+            setting = Setting(key, KIND_OF_TYPE[type(default)], single=True)
+        if setting is not None:
+            setting.check(value, may_be_left_out=default is None)
 
     def _check_run_keys(self):
         for key, actual in (("model", self._model_name), ("dataset", self.dataset)):
@@ -152,42 +199,15 @@ class MPOConfig(Config):
             if given != actual:
                 raise ConfigError(f"{key} is {given!r} among the settings, but this run is of {actual!r}")
 
-    def _known_keys(self) -> set[str]:
-        listed = {name for names in self.parameters.values() for name in names}
-        return listed | set(self.internal_config_dict) | UNLISTED_KEYS | RUN_KEYS
-
-    @staticmethod
-    def _check_type(key, value, default):
-        expected = type(default)
-        if value is None and expected in (bool, int, float):
-            raise ConfigError(f"{key} must be {TYPE_NAMES[expected]}, not empty")
-        if value is None or default is None or expected not in TYPE_NAMES:
-            return
-        accepted = {
-            float: int | float,
-            # A folder or a device may be called 0, and devices come as 0,1.
-            str: str | int | float | list if key == "gpu_id" else str | int | float,
-            # RecBole takes one name for a list of one.
-            list: list | str | int,
-        }.get(expected, expected)
-        fits = isinstance(value, accepted) and isinstance(value, bool) == (expected is bool)
-        if not fits or (isinstance(value, float) and not math.isfinite(value)):
-            raise ConfigError(f"{key} must be {TYPE_NAMES[expected]}, not {value!r}")
-        if key in LEAST and value < LEAST[key]:
-            raise ConfigError(f"{key} must be at least {LEAST[key]}, not {value}")
-        if key in ("temperature", "ccdr_temperature") and value <= 0:
-            raise ConfigError(f"{key} must be above 0, not {value}")
-        if key == "learner" and str(value).lower() not in LEARNERS:
-            raise ConfigError(f"learner is {value!r}; choose one of {', '.join(LEARNERS)}")
-
     def _get_final_config_dict(self):
         final = copy.deepcopy(self.internal_config_dict)
         self._merge(final, copy.deepcopy(self.external_config_dict))
-        if isinstance(final["gpu_id"], list):
-            final["gpu_id"] = ",".join(map(str, final["gpu_id"]))
-        for key, default in self.internal_config_dict.items():
-            if isinstance(default, str) and final[key] is not None:
-                final[key] = str(final[key])
+        for key, value in final.items():
+            setting = self._schema.settings.get(key)
+            if setting is not None:
+                final[key] = setting.final(value)
+            elif isinstance(self.internal_config_dict.get(key), str) and value is not None:
+                final[key] = str(value)
         self._default_negative_sampling(final)
         self.data_root = str(final["data_path"])
         return final
@@ -229,20 +249,20 @@ class MPOConfig(Config):
         settings["local_rank"] = 0
 
     def set_default(self, key: str, value):
-        """Sets what no property file, config file or command line has set."""
+        """Set what no property file, config file or command line has set."""
         if self.external_config_dict.get(key) is None and self._property_settings.get(key) is None:
             self.final_config_dict[key] = value
 
     def with_values(self, **values) -> "MPOConfig":
-        """A copy for a part of the run to which other values apply."""
+        """Return a copy for a part of the run to which other values apply."""
         changed = copy.copy(self)
         changed.final_config_dict = {**self.final_config_dict, **values}
         return changed
 
     def plain(self) -> dict:
-        """What a run was given, as plain data for JSON and checkpoints; ``data_path`` as the user wrote it."""
-        # Known keys alone: RecBole's data transforms write field names of their own into the settings.
-        given = (self._known_keys() - DERIVED_KEYS) & self.final_config_dict.keys()
+        """Return what the model uses, as plain data for JSON and checkpoints; ``data_path`` as the user wrote it."""
+        # Used keys alone: RecBole's data transforms write field names of their own into the settings.
+        given = (self._used_keys() - DERIVED_KEYS) & self.final_config_dict.keys()
         plain = {key: _plain(self.final_config_dict[key]) for key in sorted(given)}
         plain["data_path"] = self.data_root
         if "train_neg_sample_args" in self.external_config_dict:

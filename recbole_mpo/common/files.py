@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what identifies them."""
 
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing_path(path: str | Path):
-    """The path of a file beside ``path`` that takes its place once the block ends without an error.
+    """Yield the path of a file beside ``path`` that replaces it once the block ends without an error.
 
     A link stays a link: what it points to is replaced.
     """
@@ -31,20 +32,20 @@ def replacing_path(path: str | Path):
 
 @contextmanager
 def replacing(path: str | Path):
-    """A binary file that takes the place of ``path`` once it is written without an error."""
+    """Yield a binary file that replaces ``path`` once it is written without an error."""
     with replacing_path(path) as temporary, open(temporary, "wb") as file:
         yield file
 
 
 def _umask() -> int:
-    """The process's, which can only be read by setting it."""
+    """Return the process's umask, which can only be read by setting it."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
 
 
 def write_lines(path: str | Path, lines: Iterable[str]):
-    """Writes lines of UTF-8, each ended by a line feed; half a surrogate pair, which JSON can hold, becomes '?'."""
+    """Write lines of UTF-8, each ended by a line feed; half a surrogate pair, which JSON can hold, becomes '?'."""
     with replacing(path) as file:
         block: list[str] = []
         for line in lines:
@@ -59,8 +60,14 @@ def _encoded(lines: list[str]) -> bytes:
     return "".join(line + "\n" for line in lines).encode("utf-8", errors="replace")
 
 
+def write_json(path: str | Path, content: dict):
+    """Write an object as indented JSON."""
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
 def file_hash(path: str | Path) -> str:
-    """sha256 of a file."""
+    """Return the sha256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
 

@@ -1,5 +1,5 @@
 """Settings of the whole process that must stand before PyTorch is loaded; only the command line applies them, but for
-:func:`give_back_freed_memory`.
+:func:`settle_memory`.
 
 The first two were measured on two cores: a training step under another process's load falls from 4-7 s to 0.8 s
 with sleeping threads, and by a sixth more where freed memory is kept.
@@ -15,10 +15,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 TRIM_BYTES, MMAP_ARRAYS = 128 << 10, 65536
 # Arrays from this size on are mapped one by one where freed memory is given back.
 LARGE_BYTES = 4 << 20
+# Items from which on memory is worth more than the time that keeping it saves.
+LARGE_CATALOGUE = 1 << 17
 
 
 def prepare_process():
-    """Lets waiting threads sleep, keeps freed memory for the next step, and quiets RecBole; the user's settings win."""
+    """Let waiting threads sleep, keep freed memory for the next step, and quiet RecBole; the user's settings win."""
     # A spinning OpenMP thread holds the core that the thread it waits for needs, as soon as cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _may_tune_allocator():
@@ -32,19 +34,19 @@ def _keep_freed_memory():
     _mallopt((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1))
 
 
-def give_back_freed_memory():
-    """Undoes keeping it, for catalogues whose arrays would leave gaps as large as they are between them."""
-    if _may_tune_allocator():
+def settle_memory(item_num: int):
+    """Give freed memory back where a catalogue is large: its arrays would leave gaps as large as they are."""
+    if item_num > LARGE_CATALOGUE and _may_tune_allocator():
         _mallopt((M_MMAP_THRESHOLD, LARGE_BYTES), (M_MMAP_MAX, MMAP_ARRAYS), (M_TRIM_THRESHOLD, TRIM_BYTES))
 
 
 def _may_tune_allocator() -> bool:
-    """Whether the C library may be glibc and the user has not tuned it."""
+    """Return whether the C library may be glibc and the user has not tuned it."""
     return sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ)
 
 
 def _mallopt(*settings: tuple[int, int]):
-    """Sets what the C library's allocator has; other libraries than glibc may have nothing to set."""
+    """Set what the C library's allocator has; other libraries than glibc may have nothing to set."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

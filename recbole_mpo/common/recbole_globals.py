@@ -17,7 +17,7 @@ from recbole.utils.logger import RemoveColorFilter
 
 
 def sequential_models():
-    """RecBole's module of sequential models, imported without its side effect on autograd."""
+    """Return RecBole's module of sequential models, imported without its side effect on autograd."""
     checked, checks_nan = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
     module = importlib.import_module("recbole.model.sequential_recommender")
     torch.autograd.set_detect_anomaly(checked, checks_nan)
@@ -26,7 +26,7 @@ def sequential_models():
 
 @contextmanager
 def logging_to(path: Path, level: str = "INFO"):
-    """Root logging to the screen and to ``path`` for the time of one run; what was set before comes back.
+    """Log to the screen and to ``path`` for the time of one run; what was set before comes back.
 
     The file's name also names RecBole's TensorBoard folder.
     """

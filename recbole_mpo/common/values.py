@@ -1,35 +1,27 @@
 """Values of settings: read from YAML and from the command line, checked, and suggested where misspelt."""
 
-
 import difflib
 import re
+from functools import cache
 from pathlib import Path
 
 import yaml
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.properties import find_property
 
-# Names, tokens and paths, taken as they are written: 007 is no number and a comma no list.
-TEXT_KEYS = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories", "run_label"}
-
-
-TEXT_KEYS |= {"data_path", "cache_dir", "checkpoint_dir", "feature_file", "pretrained", "text_encoder"}
-
-
-TEXT_KEYS |= {"interactions", "user", "item", "time", "item_column", "time_format", "separator", "encoding"}
+# Names, tokens and paths that commands take besides settings, as they are written: 007 is not a number and a comma does
+# not make a list.
+COMMAND_TEXT = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories"}
+COMMAND_TEXT |= {"interactions", "user", "item", "time", "item_column", "time_format", "separator"}
+COMMAND_TEXT |= {"raw", "source_url", "release", "page"}
 
 
-TEXT_KEYS |= {"ccdr_source", "ccdr_source_feature_file"}
-
-
-TEXT_KEYS |= {"raw", "source_url", "release", "page"}
-
-
-class _Loader(yaml.SafeLoader):
+class YamlLoader(yaml.SafeLoader):
     """SafeLoader that reads ``1e-3`` as a number, which YAML 1.1 takes for a string."""
 
 
-_Loader.add_implicit_resolver(
+YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
     list("-+.0123456789"),
@@ -37,21 +29,21 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: str | Path) -> dict:
-    """A YAML mapping.
+    """Return the mapping of a YAML file.
 
     Raises:
-        ConfigError: missing file, broken YAML (with its line), or no mapping.
+        ConfigError: the file is missing, is not YAML (with its line), or holds something else.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as problem:
         raise ConfigError(f"config file {path} cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
-        raise ConfigError(f"config file {path} is no UTF-8 text: {problem}") from problem
+        raise ConfigError(f"config file {path} is not valid UTF-8: {problem}") from problem
     try:
-        settings = yaml.load(text, Loader=_Loader)
+        settings = yaml.load(text, Loader=YamlLoader)
     except yaml.YAMLError as problem:
-        raise ConfigError(f"config file {path} is no valid YAML: {' '.join(str(problem).split())}") from problem
+        raise ConfigError(f"config file {path} is not valid YAML: {' '.join(str(problem).split())}") from problem
     if settings is None:
         return {}
     if not isinstance(settings, dict):
@@ -59,12 +51,27 @@ def read_yaml(path: str | Path) -> dict:
     return settings
 
 
+@cache
+def schema_table() -> dict:
+    """Return what properties/schema.yaml holds, as it is written; :mod:`recbole_mpo.common.schema` makes rows of it."""
+    return read_yaml(find_property("schema"))
+
+
+def text_keys() -> set[str]:
+    """Return the settings that are text, which the command line takes as written."""
+    return {name for name, row in schema_table()["settings"].items() if row["kind"] == "text"}
+
+
 def parse_value(text: str):
-    """A command-line value: YAML, or a bare ``a,b`` list."""
+    """Return the value of a command line's text: YAML, or a bare ``a,b`` list.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=YamlLoader)
     except yaml.YAMLError as problem:
-        raise ConfigError(f"value {text!r} is no valid YAML: {' '.join(str(problem).split())}") from problem
+        raise ConfigError(f"value {text!r} is not valid YAML: {' '.join(str(problem).split())}") from problem
     # A quoted value, which YAML gives back changed, is text on purpose.
     if isinstance(value, str) and "," in value and value == text.strip():
         return [parse_value(part.strip()) for part in value.split(",") if part.strip()]
@@ -72,19 +79,20 @@ def parse_value(text: str):
 
 
 def parse_assignments(arguments: list[str]) -> dict:
-    """``["--learning-rate=1e-3"]`` to ``{"learning_rate": 0.001}``.
+    """Return the settings of arguments: ``["--learning-rate=1e-3"]`` gives ``{"learning_rate": 0.001}``.
 
     Raises:
         ConfigError: an argument without ``=``, or a key given twice with different values.
     """
     settings: dict = {}
+    text_settings = COMMAND_TEXT | text_keys()
     for argument in arguments:
         name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not equals:
             hint = f"--{name.lstrip('-') or 'key'}=VALUE"
             raise ConfigError(f"argument {argument!r} is not understood; write {hint}, with '=' and no blank")
         key = name.replace("-", "_")
-        value = (None if text in ("", "~") else text) if key in TEXT_KEYS else parse_value(text)
+        value = (None if text in ("", "~") else text) if key in text_settings else parse_value(text)
         if key in settings and settings[key] != value:
             raise ConfigError(f"--{key} is given twice, as {settings[key]!r} and {value!r}")
         settings[key] = value
@@ -92,24 +100,30 @@ def parse_assignments(arguments: list[str]) -> dict:
 
 
 def check_choice(key: str, value, choices):
-    """Refuses a setting's value that is none of its choices.
+    """Refuse a setting's value that is not one of its choices.
 
     Raises:
-        ConfigError: it is not; names them all.
+        ConfigError: names them all.
     """
     if value not in choices:
         raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
 
 
 def as_list(value) -> list[str]:
-    """The texts of a setting that takes one or several; none where it is empty."""
+    """Return the texts of a setting that takes one or several; an empty list where there is none."""
     if value is None:
         return []
     return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
 
 
-def suggestion(name: str, known) -> str:
-    """`` (did you mean 'x'?)``, or nothing."""
+def suggestion(name: str, known, alike: float = 0.6) -> str:
+    """Return `` (did you mean 'x'?)`` for the name that is most alike, or nothing.
+
+    Args:
+        name: what was written.
+        known: the names that there are.
+        alike: how alike two names must be, from 0 to 1.
+    """
     by_lower = {str(entry).lower(): entry for entry in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""

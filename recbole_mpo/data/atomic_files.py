@@ -1,38 +1,75 @@
-"""Atomic interaction files: which layout a data set has, and its columns as a data frame.
+"""Atomic interaction files: what their columns are called, and which of RecBole's two layouts a dataset has.
 
-The two layouts are RecBole's: one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows
-carry their history in ``item_id_list``.
+The layouts are one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows carry their history in
+a column of their own.
 """
 
-import csv
 import difflib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.data.sequences import cut
 
 SPLITS = ("train", "valid", "test")
-# What a line that pandas skips may hold; tabs separate cells, so a line of tabs is a row.
-BLANK = " \r\n"
-# What is held at a time of a file that may be larger than memory: characters of text, rows of cells.
-BLOCK_CHARACTERS = 1 << 22
-BLOCK_ROWS = 1_000_000
+# What follows a dataset's name in the names of its interaction files.
+SINGLE_SUFFIX = ".inter"
+SPLIT_SUFFIXES = tuple(f".{split}.inter" for split in SPLITS)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """How interaction files name and separate their columns; the defaults are RecBole's.
+
+    Attributes:
+        user, item, time: names of columns (``USER_ID_FIELD``, ``ITEM_ID_FIELD``, ``TIME_FIELD``).
+        list_suffix: what the column of histories adds to the item's name (``LIST_SUFFIX``).
+        separator: between columns (``field_separator``).
+        sequence_separator: between the values of a sequence (``seq_separator``).
+        encoding: of the text.
+    """
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str = "timestamp"
+    list_suffix: str = "_list"
+    separator: str = "\t"
+    sequence_separator: str = " "
+    encoding: str = "utf-8"
+
+    @classmethod
+    def of(cls, config) -> "Fields":
+        """Return what RecBole's settings say."""
+        names = (config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LIST_SUFFIX"))
+        return cls(*names, config["field_separator"], config["seq_separator"], config["encoding"] or "utf-8")
+
+    @property
+    def history(self) -> str:
+        """The column of histories, in pre-split files."""
+        return self.item + self.list_suffix
+
+    @property
+    def single_header(self) -> str:
+        """The first line of a single file."""
+        return self.separator.join((f"{self.user}:token", f"{self.item}:token", f"{self.time}:float"))
+
+    @property
+    def split_header(self) -> str:
+        """The first line of a pre-split file."""
+        return self.separator.join((f"{self.user}:token", f"{self.history}:token_seq", f"{self.item}:token"))
+
+
+RECBOLE_FIELDS = Fields()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set's interactions stand and which RecBole settings read them."""
+    """Where a dataset's interactions stand and which RecBole settings read them."""
 
     files: tuple[Path, ...]
     is_presplit: bool
 
     def settings(self, user: str, item: str, time: str, list_suffix: str) -> dict:
-        """RecBole's keys for this layout; ``.item`` stays unloaded, it would enlarge the candidate set."""
+        """Return RecBole's keys for this layout; ``.item`` stays unloaded, it would enlarge the candidate set."""
         if self.is_presplit:
             history = item + list_suffix
             return {
@@ -44,14 +81,14 @@ class Layout:
 
 
 def find_layout(data_path: str | Path, name: str) -> Layout:
-    """The layout of data set ``name`` below ``data_path``.
+    """Return the layout of dataset ``name`` below ``data_path``; pre-split files win over a single one.
 
     Raises:
-        DataError: the folder or the files are missing; names what was looked for and similar data sets.
+        DataError: the folder or the files are missing; names what was looked for and similar datasets.
     """
     folder = Path(data_path) / name
-    single = folder / f"{name}.inter"
-    split = tuple(folder / f"{name}.{part}.inter" for part in SPLITS)
+    single = folder / f"{name}{SINGLE_SUFFIX}"
+    split = tuple(folder / f"{name}{suffix}" for suffix in SPLIT_SUFFIXES)
     present = [path for path in split if path.is_file()]
     if len(present) == len(split):
         return Layout(split, True)
@@ -59,9 +96,9 @@ def find_layout(data_path: str | Path, name: str) -> Layout:
         return Layout((single,), False)
     if present:
         missing = ", ".join(path.name for path in split if path not in present)
-        raise DataError(f"{folder} holds a pre-split data set without {missing}; all three files are needed")
+        raise DataError(f"{folder} holds a pre-split dataset without {missing}; all three files are needed")
     raise DataError(
-        f"data set {name!r} not found: neither {single} nor {split[0].name}, {split[1].name}, {split[2].name} "
+        f"dataset {name!r} not found: neither {single} nor {split[0].name}, {split[1].name}, {split[2].name} "
         f"exists{_suggest(Path(data_path), name)}. Set --data_path to the folder that holds {name}/, "
         f"or make it: recbole-mpo prepare {name}"
     )
@@ -69,214 +106,7 @@ def find_layout(data_path: str | Path, name: str) -> Layout:
 
 def _suggest(data_path: Path, name: str) -> str:
     if not data_path.is_dir():
-        return f" (data_path {data_path} is no folder)"
+        return f" (data_path {data_path} is not a folder)"
     names = [path.name for path in data_path.iterdir() if path.is_dir()]
     near = difflib.get_close_matches(name, names, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
-    """Field name to RecBole type name, in file order."""
-    with open(path, encoding=encoding) as file:
-        line = file.readline().rstrip("\r\n")
-    fields = {}
-    for column in line.split(separator):
-        name, _, kind = column.partition(":")
-        if kind not in ("token", "token_seq", "float", "float_seq"):
-            raise DataError(
-                f"{path}, line 1: column {column!r} is not 'name:type' with type token, token_seq, float or "
-                "float_seq"
-            )
-        if name in fields:
-            raise DataError(f"{path}, line 1: column {name!r} is there twice")
-        fields[name] = kind
-    return fields
-
-
-def read_atomic(
-    path: str | Path, columns, separator="\t", sequence_separator=" ", encoding="utf-8"
-) -> tuple[pd.DataFrame, dict]:
-    """Columns of an atomic file: tokens as categories, numbers in 64 bits, sequences as arrays of either.
-
-    Args:
-        path: the file.
-        columns: names to read; None reads all.
-
-    Returns:
-        The frame and ``{field: RecBole type name}``.
-
-    Raises:
-        DataError: missing file or column, rows of the wrong width, an empty token, a non-number (in a cell or a
-            sequence), bytes of another encoding.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
-    # A byte order mark would otherwise become part of the first column's name.
-    encoding = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
-    try:
-        header = read_header(path, separator, encoding)
-        wanted = _wanted_columns(header, columns, path)
-        _check_widths(path, len(header), separator, encoding)
-        types = {name: header[name] for name in wanted}
-        file = _AtomicFile(path, list(header), separator, sequence_separator, encoding)
-        return pd.DataFrame(_read_columns(file, types), copy=False), types
-    except (pd.errors.ParserError, UnicodeDecodeError) as problem:
-        raise DataError(f"{path} cannot be read: {problem}") from problem
-
-
-def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
-    if columns is None:
-        return list(header)
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise DataError(
-            f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}. "
-            "Rename the column or set USER_ID_FIELD, ITEM_ID_FIELD, TIME_FIELD or load_col"
-        )
-    return [name for name in header if name in columns]
-
-
-def _check_widths(path: Path, width: int, separator: str, encoding: str):
-    """Pandas cuts rows that are too wide and fills those too short, in silence."""
-    lines_before = 0
-    for block in _blocks_of_lines(path, encoding):
-        separators = _separators_per_line(block, separator)
-        wrong = np.flatnonzero(separators != width - 1)
-        lines = block.split("\n") if len(wrong) else []
-        for index in wrong:
-            if lines[index].strip(BLANK):
-                raise DataError(
-                    f"{path}, line {lines_before + index + 1} has {separators[index] + 1} columns, the header {width}"
-                )
-        lines_before += len(separators)
-
-
-def _blocks_of_lines(path: Path, encoding: str) -> Iterator[str]:
-    """The text of a file in blocks of whole lines, each line ended by a line feed."""
-    with open(path, encoding=encoding) as file:
-        while block := file.read(BLOCK_CHARACTERS) + file.readline():
-            yield block if block.endswith("\n") else block + "\n"
-
-
-def _separators_per_line(block: str, separator: str) -> np.ndarray:
-    """How often ``separator`` stands in each line, without a loop over the lines."""
-    # UTF-8 has no byte 0xFF, so it can stand for a separator of any length.
-    data = np.frombuffer(block.encode().replace(separator.encode(), b"\xff"), dtype=np.uint8)
-    marks = data[(data == 0xFF) | (data == ord("\n"))]
-    return np.diff(np.flatnonzero(marks == ord("\n")), prepend=-1) - 1
-
-
-def line_number(path: Path, row: int, encoding: str) -> int:
-    """Where row ``row`` (0 is the first after the header) stands; blank lines are no rows."""
-    with open(path, encoding=encoding) as file:
-        numbers = (number for number, line in enumerate(file, start=1) if line.strip(BLANK))
-        return next(number for index, number in enumerate(numbers) if index == row + 1)
-
-
-@dataclass(frozen=True)
-class _AtomicFile:
-    """A file whose header and row widths are known to be right."""
-
-    path: Path
-    names: list[str]
-    separator: str
-    sequence_separator: str
-    encoding: str
-
-    def blocks(self, columns: list[str], as_text: list[str]) -> Iterator[pd.DataFrame]:
-        """Some columns in blocks of rows; those not read ``as_text`` become numbers where pandas finds numbers."""
-        # Pandas' C parser takes separators of one byte; with low_memory it would guess types for parts of a block.
-        parser = {"low_memory": False} if len(self.separator.encode()) == 1 else {"engine": "python"}
-        # Quotes are plain characters in atomic files, and 'NA' or 'null' are legitimate tokens.
-        with pd.read_csv(
-            self.path,
-            sep=self.separator,
-            names=self.names,
-            usecols=columns,
-            header=0,
-            dtype=dict.fromkeys(as_text, str),
-            quoting=csv.QUOTE_NONE,
-            keep_default_na=False,
-            encoding=self.encoding,
-            index_col=False,
-            chunksize=BLOCK_ROWS,
-            **parser,
-        ) as reader:
-            yield from reader
-
-    def refuse(self, row: int, problem: str):
-        """Raises for what stands in row ``row``, 0 the first after the header."""
-        raise DataError(f"{self.path}, line {line_number(self.path, row, self.encoding)}: {problem}")
-
-
-def _read_columns(file: _AtomicFile, types: dict[str, str]) -> dict:
-    tokens = {name: np.array([], dtype=object) for name, kind in types.items() if kind == "token"}
-    parts: dict[str, list] = {name: [] for name in types}
-    as_text = [name for name, kind in types.items() if kind != "float"]
-    for block in file.blocks(list(types), as_text):
-        for name in types:
-            cells = block[name].to_numpy()
-            if name in tokens:
-                cells, tokens[name] = _number_tokens(cells, tokens[name])
-            parts[name].append(cells)
-    columns = {}
-    for name, kind in types.items():
-        if kind == "token":
-            columns[name] = _token_column(name, np.concatenate(parts.pop(name)), tokens[name], file)
-        elif kind == "float":
-            columns[name] = _number_column(name, parts.pop(name), file)
-        else:
-            columns[name] = _sequence_column(name, np.concatenate(parts.pop(name)), kind, file)
-    return columns
-
-
-def _number_tokens(cells: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each cell's index among the tokens, and the tokens: the ``known`` ones and after them those new in ``cells``."""
-    codes, tokens = pd.factorize(np.concatenate([known, cells]))
-    return codes[len(known) :].astype(np.int32), tokens
-
-
-def _token_column(name: str, codes: np.ndarray, tokens: np.ndarray, file: _AtomicFile) -> pd.Categorical:
-    if "" in tokens:
-        file.refuse(int(np.argmax(tokens[codes] == "")), f"column {name!r} is empty")
-    return pd.Categorical.from_codes(codes, categories=tokens)
-
-
-def _number_column(name: str, parts: list[np.ndarray], file: _AtomicFile) -> np.ndarray:
-    """int64 where every cell is a whole number, so that millisecond times keep their order; else float64."""
-    if all(part.dtype in (np.int64, np.float64) for part in parts):
-        numbers = np.concatenate(parts)
-        if np.isfinite(numbers).all():
-            return numbers
-    return _careful_numbers(name, file)
-
-
-def _careful_numbers(name: str, file: _AtomicFile) -> np.ndarray:
-    """The same from the cells as text, which an error message can quote."""
-    cells = np.concatenate([block[name].to_numpy() for block in file.blocks([name], [name])])
-    numbers = pd.to_numeric(cells, errors="coerce")
-    bad = np.flatnonzero(~np.isfinite(numbers.astype(np.float64)))
-    if len(bad):
-        file.refuse(bad[0], f"column {name!r} holds {cells[bad[0]]!r}, which is no number")
-    return numbers
-
-
-def _sequence_column(name: str, cells: np.ndarray, kind: str, file: _AtomicFile) -> pd.Series:
-    flat, lengths = _split_cells(cells, file.sequence_separator)
-    sequences = cut(flat, lengths)
-    for row in range(len(sequences)) if kind == "float_seq" else ():
-        try:
-            sequences[row] = sequences[row].astype(np.float64)
-        except ValueError as problem:
-            file.refuse(row, f"column {name!r}: {problem}")
-    return pd.Series(sequences, dtype=object)
-
-
-def _split_cells(cells: np.ndarray, separator: str) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of all cells, one after another, and how many each cell has; empty parts are left out."""
-    # No line end stands in a cell: one separates parts from here on, the other is a part that ends its cell.
-    text = "\n".join(cells).replace(separator, "\r").replace("\n", "\r\n\r")
-    parts = np.array([*filter(None, text.split("\r")), "\n"], dtype=object)
-    is_end = parts == "\n"
-    return parts[~is_end], (np.diff(np.flatnonzero(is_end), prepend=-1) - 1)[: len(cells)]

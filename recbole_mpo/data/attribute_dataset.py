@@ -1,4 +1,4 @@
-"""Attributes of a data set's items, taken from their text; and RecBole's data set with these in the place of a file's.
+"""Attributes of a dataset's items, taken from their text; and RecBole's dataset with these in the place of a file's.
 
 Shapes: N items by internal id (row 0 is PAD), F attributes, S the most attributes of an item.
 """
@@ -13,6 +13,7 @@ from scipy import sparse
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.reading import ReadingMixin
 from recbole_mpo.data.sequences import gather_padded
+from recbole_mpo.text.index_files import PAD
 from recbole_mpo.text.item_features import text_path
 from recbole_mpo.text.item_text import texts_of
 from recbole_mpo.text.sentences import LEAST_ITEMS, item_attributes
@@ -22,7 +23,7 @@ TEXT_ATTRIBUTES = "class"
 
 
 def load_item_attributes(config, item_tokens) -> tuple[list[str], sparse.csr_matrix]:
-    """Names of the attributes and which item has which, bool [N, F]; PAD and items without text have none.
+    """Return the attributes' names and which item has which, bool [N, F]; PAD and items without text have none.
 
     Raises:
         DataError: no text file, or one that gives no attribute.
@@ -38,7 +39,7 @@ def load_item_attributes(config, item_tokens) -> tuple[list[str], sparse.csr_mat
 
 
 class AttributeDataset(ReadingMixin, SequentialDataset):
-    """RecBole's sequential data set whose items have attributes for models that look them up in ``item_feat``.
+    """RecBole's sequential dataset whose items have attributes for models that look them up in ``item_feat``.
 
     They come from the item text, so that the candidates stay those of all models: an ``.item`` file adds the items
     without interactions. Where ``load_col`` names an ``.item`` file with the field, RecBole reads that as ever.
@@ -58,10 +59,10 @@ class AttributeDataset(ReadingMixin, SequentialDataset):
         self._add_item_feature(field, *load_item_attributes(config, self.field2id_token[self.iid_field]))
 
     def _add_item_feature(self, field: str, names: list[str], table: sparse.csr_matrix):
-        """As if read from a token_seq column: ids [N, S] from 1 on, padded with 0."""
+        """Add them as if read from a token_seq column: ids [N, S] from 1 on, padded with 0."""
         table.sort_indices()
         ids = gather_padded(table.indices.astype(np.int64) + 1, table.indptr[:-1], np.diff(table.indptr))
         self.item_feat = Interaction({self.iid_field: torch.arange(self.item_num), field: torch.from_numpy(ids)})
         self.set_field_property(field, FeatureType.TOKEN_SEQ, FeatureSource.ITEM, ids.shape[1])
-        self.field2id_token[field] = np.array(["[PAD]", *names])
+        self.field2id_token[field] = np.array([PAD, *names])
         self.field2token_id[field] = {name: number for number, name in enumerate(self.field2id_token[field].tolist())}

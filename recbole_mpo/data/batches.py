@@ -1,8 +1,7 @@
-"""Training batches: whole histories packed one after another into rows, nearly without padding.
+"""One training step's tensors: histories packed one after another into rows, or whole ones in groups.
 
-Shapes: R rows of a batch, L length of a row, M targets, W windows, B histories.
+Shapes: R rows of a batch, L length of a row, M targets, K newest items, W windows, B histories.
 """
-
 
 from dataclasses import dataclass, fields, replace
 
@@ -16,7 +15,7 @@ from recbole_mpo.data.sequences import Windows, positions_within
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """One training step.
+    """Histories nearly without padding, with the positions that predict.
 
     Attributes:
         items: [R, L] item ids, 0 where nothing stands.
@@ -34,19 +33,19 @@ class PackedBatch:
         return len(self.targets)
 
     def to(self, device) -> "PackedBatch":
-        """The same batch with its tensors on ``device``; the copy does not wait where memory is pinned."""
+        """Return the same batch with its tensors on ``device``; the copy does not wait where memory is pinned."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "PackedBatch":
-        """The same batch in page-locked memory, from which a GPU copies by itself."""
+        """Return the same batch in page-locked memory, from which a GPU copies by itself."""
         return self._each(Tensor.pin_memory)
 
     def newest_items(self, count: int) -> tuple[Tensor, Tensor]:
-        """The newest ``count`` items [M, K] before each target, the last one first, and which of them there are."""
+        """Return the newest ``count`` items [M, K] before each target, the last one first, and which there are."""
         back_K = torch.arange(count, device=self.items.device)
         place_MK = self.predicting.unsqueeze(1) - back_K
-        known_MK = self.positions.flatten().index_select(0, self.predicting).unsqueeze(1) >= back_K
-        return self.items.flatten()[place_MK.clamp(min=0)], known_MK
+        is_there_MK = self.positions.flatten().index_select(0, self.predicting).unsqueeze(1) >= back_K
+        return self.items.flatten()[place_MK.clamp(min=0)], is_there_MK
 
     def _each(self, change) -> "PackedBatch":
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
@@ -66,16 +65,16 @@ class HistoryBatch:
         return sum(map(len, self.groups))
 
     def to(self, device) -> "HistoryBatch":
-        """The same batch with its tensors on ``device``."""
+        """Return the same batch with its tensors on ``device``."""
         return HistoryBatch(tuple(group.to(device, non_blocking=True) for group in self.groups))
 
     def pin_memory(self) -> "HistoryBatch":
-        """The same batch in page-locked memory."""
+        """Return the same batch in page-locked memory."""
         return HistoryBatch(tuple(map(Tensor.pin_memory, self.groups)))
 
 
 def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
-    """Packs windows over ``values`` into rows as long as the longest of them."""
+    """Pack windows over ``values`` into rows as long as the longest of them."""
     window, position = positions_within(windows.lengths)
     source = windows.starts[window] + position
     predicts = position >= (windows.lengths - windows.targets)[window]
@@ -84,7 +83,7 @@ def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
 
 
 def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
-    """Packs the histories of padded rows [B, L]; the last position of each predicts, in the order of the rows.
+    """Pack the histories of padded rows [B, L]; the last position of each predicts, in the order of the rows.
 
     There are no targets: they are all 0.
     """
@@ -94,7 +93,7 @@ def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
 
 
 def _placed(items, lengths, window, position, predicts, targets) -> PackedBatch:
-    """Elements (``items``, each at ``position`` of its ``window``) in rows as long as the longest window."""
+    """Place elements (``items``, each at ``position`` of its ``window``) in rows as long as the longest window."""
     width = int(lengths.max())
     row, column = first_fit(lengths, width)
     place = (row * width + column)[window] + position

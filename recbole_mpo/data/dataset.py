@@ -1,8 +1,7 @@
-"""RecBole's sequential data set, read in 64 bits, with histories held flat and item text beside them.
+"""RecBole's sequential dataset, read in 64 bits, with histories held flat and item text beside them.
 
-Shapes: N items, F feature, R rows.
+Shapes: N items, F feature, I interactions, R rows.
 """
-
 
 import numpy as np
 import torch
@@ -12,22 +11,16 @@ from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.reading import ReadingMixin
-from recbole_mpo.data.sequences import (
-    Rows,
-    flatten_rows,
-    gather_padded,
-    lengths_of,
-    rows_of_groups,
-)
+from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, lengths_of, rows_of_groups
 from recbole_mpo.text.item_features import ItemFeatures, load_item_features
 
 ROW_END = "row_end"
 
 
 class TextSequenceDataset(ReadingMixin, SequentialDataset):
-    """Data set of the text models.
+    """The dataset of the text models.
 
-    With ``train_mode: packed`` rows are views into flat histories (``flat_items``), and padded histories are
+    With ``train_mode: packed`` rows are views into flat histories (``flat_items`` [I]), and padded histories are
     built for the rows asked for; with ``pairwise`` RecBole's padded rows are built for all.
     """
 
@@ -56,7 +49,8 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         self.inter_feat = Interaction(inter_feat)
         self.set_field_property(self.item_list_length_field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
 
-    def _flatten_users(self):
+    def _flatten_users(self) -> tuple[Rows, np.ndarray]:
+        """Return each user's rows and the times of their targets."""
         users = self.inter_feat[self.uid_field].to_numpy()
         order = np.argsort(users, kind="stable")
         users = users[order]
@@ -65,8 +59,8 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         times = self.inter_feat[self.time_field].to_numpy()[order]
         return Rows(users[ends], ends, lengths), times[ends]
 
-    def _flatten_presplit_rows(self):
-        """Joins a user's rows into one history wherever a row continues the one before it."""
+    def _flatten_presplit_rows(self) -> tuple[Rows, None]:
+        """Join a user's rows into one history wherever a row continues the one before it; there are no times."""
         users = self.inter_feat[self.uid_field].to_numpy()
         histories = self.inter_feat[self.iid_field + self.config["LIST_SUFFIX"]].to_numpy()
         splits = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
@@ -77,6 +71,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return Rows(users, ends, lengths_of(histories)), None
 
     def build(self):
+        """Return train, valid and test datasets; rows to evaluate stand by length."""
         splits = super().build()
         if self.config["train_mode"] != "packed":
             return splits
@@ -94,7 +89,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return rows
 
     def rows(self) -> Rows:
-        """This split's rows as views into ``flat_items``."""
+        """Return this split's rows as views into ``flat_items``."""
         fields = (self.uid_field, ROW_END, self.item_list_length_field)
         return Rows(*(self.inter_feat[field].numpy() for field in fields))
 
@@ -106,7 +101,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return self._loaded["features"]
 
     def item_features(self) -> torch.Tensor:
-        """The feature table [N, F]."""
+        """Return the feature table [N, F]."""
         return torch.from_numpy(self.features.table)
 
     @property
@@ -115,7 +110,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return self.features.hash
 
     def history_tokens(self, user: str) -> list[str]:
-        """A user's item tokens, oldest first, as loaded from a single interaction file.
+        """Return a user's item tokens, oldest first, as loaded from a single interaction file.
 
         Raises:
             DataError: no such user, or one with a single interaction.

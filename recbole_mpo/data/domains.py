@@ -10,11 +10,13 @@ import numpy as np
 from scipy import sparse
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.data.atomic_files import Fields
+from recbole_mpo.data.domain_ids import joined_id
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.sequences import positions_within
 from recbole_mpo.data.training_counts import pair_counts, training_interactions, training_transitions
 from recbole_mpo.text.encoding import encode_items
-from recbole_mpo.text.index_files import raw_names
+from recbole_mpo.text.index_files import PAD, raw_names
 from recbole_mpo.text.item_features import center_and_scale, encoder_of, load_item_features
 from recbole_mpo.text.item_text import ItemText, text_file, texts_of
 
@@ -31,10 +33,10 @@ class Domain:
     """What a graph is made of.
 
     Attributes:
-        name: of the data set.
+        name: of the dataset.
         users, items: [I] the training interactions.
         transitions: [N, N] how often item j follows item i in training histories.
-        user_names: raw names by user number; empty where a set only has numbers of its own.
+        user_names: raw names by user number; empty where a dataset only has numbers of its own.
         item_tokens: [N].
         texts: [N], empty where they are not asked for.
     """
@@ -54,54 +56,42 @@ class Domain:
 
 
 def target_domain(config, dataset, reads_text: bool) -> Domain:
-    """The domain of a run's training part (packed)."""
-    users, tokens = (dataset.field2id_token[field] for field in (dataset.uid_field, dataset.iid_field))
-    return Domain(
-        config["dataset"],
-        *training_interactions(dataset),
-        training_transitions(dataset),
-        raw_names(_user_index(config, config["dataset"]), users),
-        tokens,
-        texts_of(text_file(config.data_root, config["dataset"]), tokens) if reads_text else [""] * len(tokens),
-    )
+    """Return the domain of a run's training part (packed)."""
+    name = config["dataset"]
+    users, items = training_interactions(dataset)
+    user_tokens, item_tokens = (dataset.field2id_token[field] for field in (dataset.uid_field, dataset.iid_field))
+    names, texts = _names_and_texts(config, name, user_tokens, item_tokens, reads_text)
+    return Domain(name, users, items, training_transitions(dataset), names, item_tokens, texts)
 
 
 def source_domain(config, name: str, reads_text: bool) -> Domain:
-    """The domain of another data set beside the run's own; each user's last two interactions are left out.
+    """Return the domain of another dataset beside the run's own; each user's last two interactions are left out.
+
+    Its files call their columns as the run's do.
 
     Raises:
-        DataError: the data set is missing, or has no item text where it is asked for.
+        DataError: the dataset is missing, has other columns, or has no item text where it is asked for.
     """
-    histories = read_dataset_histories(config.data_root, name)
+    histories = read_dataset_histories(config.data_root, name, Fields.of(config))
     _, position = positions_within(histories.lengths)
-    trained = position < (histories.lengths - HELD_OUT)[histories.users]
-    users, items = histories.users[trained], histories.items[trained] + 1
-    tokens = np.array(["[PAD]", *histories.item_tokens])
+    is_trained = position < (histories.lengths - HELD_OUT)[histories.users]
+    users, items = histories.users[is_trained], histories.items[is_trained] + 1
+    item_tokens = np.array([PAD, *histories.item_tokens])
     follows = np.flatnonzero(users[1:] == users[:-1])
-    return Domain(
-        name,
-        users,
-        items,
-        pair_counts(items[follows], items[follows + 1], len(tokens)),
-        raw_names(_user_index(config, name), histories.user_tokens),
-        tokens,
-        texts_of(text_file(config.data_root, name), tokens) if reads_text else [""] * len(tokens),
-    )
+    transitions = pair_counts(items[follows], items[follows + 1], len(item_tokens))
+    names, texts = _names_and_texts(config, name, histories.user_tokens, item_tokens, reads_text)
+    return Domain(name, users, items, transitions, names, item_tokens, texts)
 
 
-def _user_index(config, name: str) -> Path:
-    return Path(config.data_root) / name / f"{name}.user2index"
-
-
-def _source_settings(config, name: str) -> dict:
-    """The run's settings of features, for another data set beside its own."""
-    settings = {key: config[key] for key in FEATURE_KEYS}
-    place = {"dataset": name, "data_path": str(Path(config.data_root) / name)}
-    return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
+def _names_and_texts(config, name: str, user_tokens, item_tokens, reads_text: bool) -> tuple[list[str], list[str]]:
+    """Return the users' raw names, and the items' texts [N] where they are read."""
+    user_index = Path(config.data_root) / name / f"{name}.user2index"
+    texts = texts_of(text_file(config.data_root, name), item_tokens) if reads_text else [""] * len(item_tokens)
+    return raw_names(user_index, user_tokens), texts
 
 
 def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
-    """Features [N, F] of each domain's items, in one space.
+    """Return the features [N, F] of each domain's items, in one space.
 
     Raises:
         ConfigError: they cannot be compared: a file for one domain alone, or files of different widths.
@@ -113,22 +103,28 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
         )
     if len(domains) > 1 and files[0] is None and encoder_of(config).needs_whole_corpus:
         return _encoded_together(config, domains)
-    others = (load_item_features(_source_settings(config, one.name), one.item_tokens) for one in domains[1:])
-    found = [dataset.item_features().numpy(), *(features.table for features in others)]
-    widths = [table.shape[1] for table in found]
+    sources = (load_item_features(_source_settings(config, one.name), one.item_tokens) for one in domains[1:])
+    tables = [dataset.item_features().numpy(), *(features.table for features in sources)]
+    widths = [table.shape[1] for table in tables]
     if len(set(widths)) > 1:
         columns = " and ".join(map(str, widths))
         raise ConfigError(f"features of two domains must be comparable, these have {columns} columns")
-    return found
+    return tables
+
+
+def _source_settings(config, name: str) -> dict:
+    """Return the run's settings of features, for another dataset beside its own."""
+    settings = {key: config[key] for key in FEATURE_KEYS}
+    place = {"dataset": name, "data_path": str(Path(config.data_root) / name)}
+    return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
 
 
 def _encoded_together(config, domains: list[Domain]) -> list[np.ndarray]:
-    """By an encoder whose vectors can only be compared within one call."""
-    tokens = [f"{number}-{token}" for number, one in enumerate(domains) for token in one.item_tokens]
+    """Encode by an encoder whose vectors can only be compared within one call."""
+    tokens = [joined_id(number, token) for number, one in enumerate(domains) for token in one.item_tokens]
     texts = [text for one in domains for text in texts_of(text_file(config.data_root, one.name), one.item_tokens)]
     name = "+".join(one.name for one in domains)
     item_text = ItemText(tokens, texts, text_file(config.data_root, domains[0].name))
     features = encode_items(item_text, encoder_of(config), config["cache_dir"], name, bool(config["show_progress"]))
     center_and_scale(features, config)
     return np.split(features, np.cumsum([one.item_num for one in domains])[:-1])
-

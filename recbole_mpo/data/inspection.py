@@ -1,4 +1,7 @@
-"""A data set at a glance: statistics, histograms, text coverage and a few histories, as text and as an HTML page."""
+"""A dataset at a glance: statistics, histograms, text coverage and a few histories, as text and as an HTML page.
+
+Shapes: U users, N items.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,42 +9,33 @@ from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
-from jinja2 import Environment
 
-from recbole_mpo.common.errors import DataError
-from recbole_mpo.common.files import write_lines
-from recbole_mpo.data.atomic_files import find_layout
+from recbole_mpo.common.page import write_page
+from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields, find_layout
 from recbole_mpo.data.histories import Histories, read_dataset_histories
-from recbole_mpo.data.statistics import Statistics, statistics
+from recbole_mpo.data.statistics import Statistics
 from recbole_mpo.text.item_text import is_missing, read_dataset_text, text_file
 
 BAR_WIDTH = 40
 TITLE_CHARACTERS = 70
 NEWEST = 10
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>
-<style>
-body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
-td, th { padding: .2em 1em .2em 0; text-align: left } li { margin: .2em 0 } .item { color: #777 }
-</style></head><body>
-<h1>{{ name }}</h1>
-<table>{% for what, value in rows %}<tr><td>{{ what }}</td><td>{{ value }}</td></tr>{% endfor %}</table>
+_BODY = """<table>{% for what, value in rows %}<tr><td>{{ what }}</td><td>{{ value }}</td></tr>{% endfor %}</table>
 {% for figure in figures %}{{ figure | safe }}{% endfor %}
 <h2>Histories</h2>
-{% for user, lines in histories %}<h3>User {{ user }}</h3>
-<ol>{% for item, text in lines %}<li>{{ text }} <span class="item">{{ item }}</span></li>{% endfor %}</ol>{% endfor %}
-</body></html>"""
+{% for user, lines in samples %}<h3>User {{ user }}</h3>
+<ol>{% for item, text in lines %}<li>{{ text }} <span class="item">{{ item }}</span></li>{% endfor %}</ol>
+{%- endfor %}"""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What there is to say of a data set.
+    """What there is to say of a dataset.
 
     Attributes:
-        name, files: of the data set.
+        name, files: of the dataset.
         statistics: as in a paper's table.
-        found: its histories.
+        histories: of all users.
         texts: by item token, or None without a text file.
         samples: users and their newest items with texts.
     """
@@ -49,30 +43,30 @@ class Description:
     name: str
     files: tuple[Path, ...]
     statistics: Statistics
-    found: Histories
+    histories: Histories
     texts: dict[str, str] | None
     samples: list[tuple[str, list[tuple[str, str]]]]
 
     def rows(self) -> list[tuple[str, str]]:
-        """What and how much."""
-        lengths, popularity = self.found.lengths, self.found.popularity
+        """Return what and how much."""
+        lengths, popularity = self.histories.lengths, self.histories.popularity
         top = np.sort(popularity)[::-1][: max(1, len(popularity) // 100)].sum() / popularity.sum()
         rows = [
             ("files", ", ".join(path.name for path in self.files)),
             *self.statistics.rows(),
             ("length: least, quartiles, most", _quartiles(lengths)),
-            ("interactions an item: least, quartiles, most", _quartiles(popularity)),
+            ("interactions per item: least, quartiles, most", _quartiles(popularity)),
             ("interactions with the most popular 1 % of items", f"{top:.1%}"),
             ("interactions with an item the user had before", f"{self._repeated():.1%}"),
         ]
         return rows if self.texts is None else [*rows, *self._text_rows()]
 
     def _repeated(self) -> float:
-        pairs = self.found.users * len(self.found.item_tokens) + self.found.items
+        pairs = self.histories.users * len(self.histories.item_tokens) + self.histories.items
         return 1 - len(np.unique(pairs)) / len(pairs)
 
     def _text_rows(self) -> list[tuple[str, str]]:
-        texts = [self.texts[item] for item in self.found.item_tokens if item in self.texts]
+        texts = [self.texts[item] for item in self.histories.item_tokens if item in self.texts]
         readable = [text for text in texts if not is_missing(text)]
         repeated = sum(count for count in Counter(readable).values() if count > 1)
         words = np.array([len(text.split()) for text in readable] or [0])
@@ -84,68 +78,72 @@ class Description:
         ]
 
     def as_text(self) -> str:
-        """For the screen."""
+        """Return all of it in lines, for the screen."""
         width = max(len(what) for what, _ in self.rows())
         lines = [self.name, *(f"  {what:<{width}}  {value}" for what, value in self.rows())]
-        lines += ["", "users by length", *_bars(self.found.lengths)]
-        lines += ["", "items by interactions", *_bars(self.found.popularity)]
+        lines += ["", "users by length", *_bars(self.histories.lengths)]
+        lines += ["", "items by interactions", *_bars(self.histories.popularity)]
         for user, items in self.samples:
             lines += ["", f"user {user}, the newest items"]
             lines += [f"  {item}  {text[:TITLE_CHARACTERS]}" for item, text in items]
         return "\n".join(lines)
 
     def write_page(self, path: str | Path):
-        """An HTML page that needs no network.
+        """Write all of it as an HTML page that needs no network.
 
         Raises:
             DataError: it cannot be written.
         """
-        figures = [
-            _figure("Users by length of their history", "interactions", self.found.lengths),
-            _figure("Items by popularity", "interactions", self.found.popularity),
+        charts = [
+            _figure("Users by length of their history", "interactions", self.histories.lengths),
+            _figure("Items by popularity", "interactions", self.histories.popularity),
         ]
-        parts = [
-            figure.to_html(full_html=False, include_plotlyjs=number == 0) for number, figure in enumerate(figures)
-        ]
-        page = Environment(autoescape=True).from_string(_PAGE)
-        content = page.render(name=self.name, rows=self.rows(), figures=parts, histories=self.samples)
-        try:
-            write_lines(path, content.split("\n"))
-        except OSError as problem:
-            raise DataError(f"{path} cannot be written: {problem.strerror or problem}") from problem
+        figures = [chart.to_html(full_html=False, include_plotlyjs=number == 0) for number, chart in enumerate(charts)]
+        write_page(path, self.name, _BODY, rows=self.rows(), figures=figures, samples=self.samples)
 
 
-def describe(data_path: str | Path, name: str, users: int = 3) -> Description:
-    """Reads a data set.
+def describe(data_path: str | Path, name: str, users: int = 3, fields: Fields = RECBOLE_FIELDS) -> Description:
+    """Read a dataset and count what there is to say of it.
 
     Args:
         data_path, name: ``<data_path>/<name>/<name>*.inter`` and ``.text``.
         users: how many histories to show.
+        fields: what the files call their columns.
 
     Raises:
-        DataError: the data set is missing or cannot be read.
+        DataError: the dataset is missing or cannot be read.
     """
-    found = read_dataset_histories(data_path, name)
+    histories = read_dataset_histories(data_path, name, fields)
     path = text_file(data_path, name)
-    item_text = read_dataset_text(path) if path.is_file() else None
-    texts = dict(zip(item_text.tokens, item_text.texts, strict=True)) if item_text else None
-    of_items = None if texts is None else [texts.get(item, "") for item in found.item_tokens]
-    total = statistics(len(found.user_tokens), len(found.items), len(found.item_tokens), of_items)
-    samples = [_sample(found, user, texts or {}) for user in range(min(users, len(found.user_tokens)))]
-    return Description(name, find_layout(data_path, name).files, total, found, texts, samples)
+    texts = read_dataset_text(path).by_token() if path.is_file() else None
+    texts_of_items = None if texts is None else [texts.get(item, "") for item in histories.item_tokens]
+    counts = len(histories.user_tokens), len(histories.item_tokens), len(histories.items)
+    samples = [_sample(histories, user, texts or {}) for user in range(min(users, len(histories.user_tokens)))]
+    files = find_layout(data_path, name).files
+    return Description(name, files, Statistics.of(*counts, texts_of_items), histories, texts, samples)
 
 
-def inspect(data_path: str | Path, name: str, page: str | Path | None = None, users: int = 3) -> str:
-    """A data set in words; ``page`` also writes the HTML page, by default ``<name>.html``, in this folder."""
-    description = describe(data_path, name, users)
+def inspect(
+    data_path: str | Path,
+    name: str,
+    page: str | Path | None = None,
+    users: int = 3,
+    fields: Fields = RECBOLE_FIELDS,
+) -> str:
+    """Return a dataset in words, and write its HTML page: ``page``, or ``<name>.html`` in this folder.
+
+    Raises:
+        DataError: as :func:`describe`, or the page cannot be written.
+    """
+    description = describe(data_path, name, users, fields)
     page = page or f"{name}.html"
     description.write_page(page)
     return f"{description.as_text()}\n\nwrote {page}"
 
 
-def _sample(found: Histories, user: int, texts: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
-    items = found.item_tokens[found.items[found.users == user][-NEWEST:]]
-    return str(found.user_tokens[user]), [(str(item), texts.get(item, "")) for item in items]
+def _sample(histories: Histories, user: int, texts: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    items = histories.item_tokens[histories.items[histories.users == user][-NEWEST:]]
+    return str(histories.user_tokens[user]), [(str(item), texts.get(item, "")) for item in items]
 
 
 def _quartiles(values: np.ndarray) -> str:
@@ -153,7 +151,7 @@ def _quartiles(values: np.ndarray) -> str:
 
 
 def _bins(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Counts by powers of two: 1, 2-3, 4-7, …"""
+    """Count values by powers of two: 1, 2-3, 4-7, …"""
     exponent = np.floor(np.log2(values)).astype(int)
     counts = np.bincount(exponent)
     names = ["1", *(f"{1 << e:,}-{(2 << e) - 1:,}" for e in range(1, len(counts)))]

@@ -1,9 +1,9 @@
-"""Training batches: whole histories packed one after another into rows, nearly without padding.
+"""Which windows of histories make a training batch, in which order: packed, or whole histories.
 
 A causal encoder with left-aligned positions computes the same state for a prefix as for that position of the
 whole history, so one pass over a history trains all its prefixes.
 
-Shapes: R rows of a batch, L length of a row, M targets, W windows.
+Shapes: I interactions, W windows.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,15 @@ class PackedLoader:
     """Batches of about ``batch_size`` targets, as many per epoch as a loader of single rows would make.
 
     The order depends on (seed, epoch) alone: nothing is drawn from the global generators. A thread packs the next
-    batch while one is trained on; ``pin_memory`` is for a GPU.
+    batch while one is trained on.
+
+    Args:
+        dataset: the training part, for whoever asks the loader for it.
+        values: [I] items of flat histories.
+        windows: [W] of these.
+        batch_size: targets per batch.
+        seed, shuffle: of the order.
+        pin_memory: for a GPU.
     """
 
     def __init__(
@@ -33,6 +41,7 @@ class PackedLoader:
         shuffle: bool = True,
         pin_memory: bool = False,
     ):
+        # RecBole's trainer reads the private name.
         self.dataset = self._dataset = dataset
         self.values = values
         self.windows = windows
@@ -43,22 +52,20 @@ class PackedLoader:
         self.set_epoch(0)
 
     def of_histories(self, batch_size: int, longest: int) -> "HistoryLoader":
-        """The same windows in batches of ``batch_size`` of them, each with its newest ``longest`` items at most."""
-        loader = HistoryLoader(
-            self.dataset, self.values, self.windows, batch_size, self.seed, self.shuffle, self.pin_memory
+        """Return the same windows in batches of ``batch_size`` of them, each with its newest ``longest`` items."""
+        return HistoryLoader(
+            self.dataset, self.values, self.windows, batch_size, self.seed, self.shuffle, self.pin_memory, longest
         )
-        loader.longest = longest
-        return loader
 
     def set_epoch(self, epoch: int):
-        """Fixes the order of the next iteration."""
+        """Fix the order of the next iteration."""
         order = np.arange(len(self.windows))
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
         self._batches = np.split(order, np.flatnonzero(np.diff(self._batch_of(order))) + 1)
 
     def _batch_of(self, order: np.ndarray) -> np.ndarray:
-        """The batch of each window, in this order."""
+        """Return the batch of each window, in this order."""
         targets = self.windows.targets[order]
         return (np.cumsum(targets) - targets) // self.batch_size
 
@@ -82,9 +89,24 @@ class PackedLoader:
 
 
 class HistoryLoader(PackedLoader):
-    """Batches of ``batch_size`` whole windows, targets included, for models that see a history from both sides."""
+    """Batches of ``batch_size`` whole windows, targets included, for models that see a history from both sides.
 
-    longest: int | None = None
+    Of a window longer than ``longest`` the newest items stay.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        values: np.ndarray,
+        windows: Windows,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        pin_memory: bool = False,
+        longest: int | None = None,
+    ):
+        self.longest = longest
+        super().__init__(dataset, values, windows, batch_size, seed, shuffle, pin_memory)
 
     def _batch_of(self, order: np.ndarray) -> np.ndarray:
         return np.arange(len(order)) // self.batch_size
@@ -93,7 +115,7 @@ class HistoryLoader(PackedLoader):
         whole = self.windows.lengths[chosen] + 1
         lengths = whole if self.longest is None else np.minimum(whole, self.longest)
         starts = self.windows.starts[chosen] + whole - lengths
-        rows = similar_rows(lengths, np.arange(len(lengths)))
-        padded = (gather_padded(self.values, starts[some], lengths[some]).astype(np.int64) for some in rows)
+        groups = similar_rows(lengths, np.arange(len(lengths)))
+        padded = (gather_padded(self.values, starts[rows], lengths[rows]).astype(np.int64) for rows in groups)
         batch = HistoryBatch(tuple(map(torch.from_numpy, padded)))
         return batch.pin_memory() if self.pin_memory else batch

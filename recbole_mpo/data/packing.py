@@ -1,5 +1,7 @@
-"""Which histories share a row or a group, so that little padding is computed."""
+"""Which histories share a row or a group, so that little padding is computed.
 
+Shapes: W windows, R rows.
+"""
 
 import numpy as np
 
@@ -9,7 +11,10 @@ MAX_PADDING = 0.2
 
 
 def first_fit(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places runs in rows of ``width`` by first-fit decreasing: the longest first, each in the first row with room.
+    """Place runs in rows of ``width`` by first-fit decreasing: the longest first, each in the first row with room.
+
+    Args:
+        lengths: [W] of the runs, none above ``width``.
 
     Returns:
         The row and the column [W] at which each run begins.
@@ -35,14 +40,19 @@ def first_fit(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def similar_rows(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Groups of ``rows`` of which at most ``MAX_PADDING`` is padding, each cut to the longest of its ``lengths``."""
+    """Group ``rows`` so that at most ``MAX_PADDING`` is padding where each group is cut to the longest of its rows.
+
+    Args:
+        lengths: of all rows.
+        rows: [R] the numbers of those to group.
+    """
     edges = bucket_edges(lengths[rows], MAX_PADDING)
     group = np.searchsorted(edges, lengths[rows])
     return [rows[group == number] for number in range(len(edges))]
 
 
 def bucket_edges(lengths: np.ndarray, max_padding: float = 0.1) -> np.ndarray:
-    """Fewest bucket sizes such that padding every length up to its bucket wastes at most ``max_padding``.
+    """Return the fewest bucket sizes such that padding every length up to its bucket wastes at most ``max_padding``.
 
     Exact, by dynamic programming over the distinct lengths.
 

@@ -1,7 +1,6 @@
-"""Replaces RecBole's file reader, numbering and ordering, for any of its sequential datasets."""
+"""How datasets are read: RecBole's file reader, numbering and ordering replaced, for any of its sequential classes."""
 
-import hashlib
-from logging import getLogger
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,38 +11,32 @@ from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureType
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.data.atomic_files import SPLITS, find_layout, line_number, read_atomic
-from recbole_mpo.data.sequences import (
-    cut,
-    leave_one_out,
-    lengths_of,
-)
+from recbole_mpo.data.atomic_files import SPLITS, Fields, find_layout
+from recbole_mpo.data.atomic_reader import line_number, read_atomic
+from recbole_mpo.data.catalogue import hash_items
+from recbole_mpo.data.sequences import cut, leave_one_out, lengths_of
+from recbole_mpo.text.index_files import PAD
 
-# Whether valid and test take a row of each user.
-HELD_OUT = {"valid_and_test": (True, True), "valid_only": (True, False), "test_only": (False, True)}
+logger = logging.getLogger(__name__)
 
-
-def _take(rows: Interaction, index: np.ndarray) -> Interaction:
-    """Some rows; Interaction's own indexing would make a list of the index first."""
-    index = torch.from_numpy(index)
-    return Interaction({name: column[index] for name, column in rows.interaction.items()})
+# Whether valid and test take a row of each user, by RecBole's name for it.
+LEAVE_ONE_OUT_MODES = {"valid_and_test": (True, True), "valid_only": (True, False), "test_only": (False, True)}
 
 
 class ReadingMixin:
-    """Replaces RecBole's file reader and its float32 ordering, for any sequential data set class of RecBole."""
+    """Mixed in before a sequential dataset class of RecBole: reads, numbers and orders interactions in its place."""
 
     @property
     def item_hash(self) -> str:
         """Identifies the items and their numbering; checkpoints keep it."""
-        return hashlib.sha256("\n".join(map(str, self.field2id_token[self.iid_field])).encode()).hexdigest()
+        return hash_items(self.field2id_token[self.iid_field])
 
     def _load_feat(self, filepath, source):
         wanted, _ = self._get_load_and_unload_col(source)
         if wanted == set():
             return None
-        encoding = self.config["encoding"] or "utf-8"
-        separators = self.config["field_separator"], self.config["seq_separator"]
-        frame, types = read_atomic(filepath, wanted, *separators, encoding)
+        fields = Fields.of(self.config)
+        frame, types = read_atomic(filepath, wanted, fields)
         if frame.empty and self.benchmark_filename_list is None:
             raise DataError(f"{filepath} holds no rows")
         for field, kind in types.items():
@@ -55,11 +48,11 @@ class ReadingMixin:
             if kind.endswith("seq"):
                 self.field2seqlen[field] = int(lengths_of(frame[field]).max(initial=0))
         for field in self._history_fields(types):
-            self._check_histories(frame[field], filepath, encoding)
+            self._check_histories(frame[field], filepath, fields.encoding)
         return frame
 
     def _history_fields(self, fields) -> list[str]:
-        """Those of ``fields`` that hold the history of another one."""
+        """Return those of ``fields`` that hold the history of another one."""
         suffix = self.config["LIST_SUFFIX"]
         return [field + suffix for field in fields if field + suffix in fields]
 
@@ -73,7 +66,7 @@ class ReadingMixin:
             )
 
     def _filter_by_inter_num(self):
-        """RecBole's k-core filter, counting codes where RecBole counts tokens one by one."""
+        """Filter as RecBole's k-core does, counting codes where RecBole counts tokens one by one."""
         if self.user_feat is not None or self.item_feat is not None:
             super()._filter_by_inter_num()
             return
@@ -90,12 +83,12 @@ class ReadingMixin:
             self.inter_feat.drop(self.inter_feat.index[dropped], inplace=True)
 
     def _remap(self, remap_list):
-        """RecBole's numbering, by first appearance, without its loops over rows."""
+        """Number tokens as RecBole does, by first appearance, without its loops over rows."""
         if not remap_list:
             return
         tokens, begins = self._concat_remaped_tokens(remap_list)
         ids, tokens = pd.factorize(tokens)
-        names = np.array(["[PAD]", *tokens])
+        names = np.array([PAD, *tokens])
         numbers = dict(zip(names.tolist(), range(len(names)), strict=True))
         for (feat, field, kind), new_ids in zip(remap_list, np.split(ids + 1, begins), strict=True):
             self.field2id_token.setdefault(field, names)
@@ -103,7 +96,7 @@ class ReadingMixin:
             feat[field] = new_ids if kind == FeatureType.TOKEN else cut(new_ids, lengths_of(feat[field]))
 
     def _concat_remaped_tokens(self, remap_list):
-        """Tokens of all columns and where each but the first begins; as categories where all columns are."""
+        """Return the tokens of all columns and where each but the first begins; as categories where all columns are."""
         columns = [
             np.concatenate(feat[field].values) if kind == FeatureType.TOKEN_SEQ else feat[field].values
             for feat, field, kind in remap_list
@@ -114,7 +107,7 @@ class ReadingMixin:
         return np.concatenate(columns), begins
 
     def _remap_ID_all(self):
-        """Cuts histories to their newest items once all are numbered: an item may stand in the older part alone.
+        """Cut histories to their newest items once all are numbered: an item may stand in the older part alone.
 
         RecBole itself does not cut them, or (``seq_len``) keeps the oldest items.
         """
@@ -126,7 +119,7 @@ class ReadingMixin:
                 self.field2seqlen[field] = longest
 
     def _change_feat_format(self):
-        """Sorts by time before RecBole turns times into float32 (128 s apart at today's dates).
+        """Sort by time before RecBole turns times into float32 (128 s apart at today's dates).
 
         RecBole's own sort is stable, so what is in order before it stays in order.
         """
@@ -151,7 +144,7 @@ class ReadingMixin:
         single = np.flatnonzero(counts == 1)
         if len(single):
             token = self.id2token(self.uid_field, int(single[0]))
-            getLogger().warning(
+            logger.warning(
                 "%d of %d users have one interaction and nothing to predict it from (the first is %r); "
                 "they are left out of training and evaluation",
                 len(single),
@@ -160,17 +153,19 @@ class ReadingMixin:
             )
 
     def leave_one_out(self, group_by, leave_one_mode):
-        """RecBole's splits, without its loops over rows and users."""
-        asked = HELD_OUT.get(leave_one_mode)
-        if group_by is None or asked is None:
+        """Split as RecBole does, without its loops over rows and users."""
+        takes_rows = LEAVE_ONE_OUT_MODES.get(leave_one_mode)
+        if group_by is None or takes_rows is None:
             return super().leave_one_out(group_by, leave_one_mode)  # which refuses them
-        parts = iter(leave_one_out(self.inter_feat[group_by].numpy(), sum(asked)))
+        indices = iter(leave_one_out(self.inter_feat[group_by].numpy(), sum(takes_rows)))
         self._drop_unused_col()
         nothing = np.array([], dtype=np.int64)
-        return [self.copy(_take(self.inter_feat, next(parts) if part else nothing)) for part in (True, *asked)]
+        return [
+            self.copy(_take_rows(self.inter_feat, next(indices) if takes else nothing)) for takes in (True, *takes_rows)
+        ]
 
     def build(self):
-        """Train, valid and test data sets; refuses an empty one, RecBole would fail on it much later."""
+        """Return train, valid and test datasets; refuse an empty one, on which RecBole would fail much later."""
         splits = super().build()
         allowed_empty = () if self.benchmark_filename_list is not None else self._empty_by_choice()
         for name, split in zip(SPLITS, splits, strict=True):
@@ -188,3 +183,9 @@ class ReadingMixin:
     def _where(self):
         files = find_layout(Path(self.dataset_path).parent, self.dataset_name).files
         return ", ".join(path.name for path in files)
+
+
+def _take_rows(rows: Interaction, index: np.ndarray) -> Interaction:
+    """Return some rows; Interaction's own indexing would make a list of the index first."""
+    index = torch.from_numpy(index)
+    return Interaction({name: column[index] for name, column in rows.interaction.items()})

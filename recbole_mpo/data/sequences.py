@@ -1,6 +1,6 @@
 """Users' histories, flat: one array of items, and rows or windows that are views into it.
 
-Shapes: I interactions, R rows, W windows, L the longest history a model sees.
+Shapes: I interactions, R rows, S sequences, W windows, L the longest history a model sees.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Windows:
 
 
 def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Views as one matrix [R, max(lengths)], left-aligned and padded with 0."""
+    """Return views as one matrix [R, max(lengths)], left-aligned and padded with 0."""
     columns = np.arange(int(lengths.max()) if len(lengths) else 0)
     inside = columns < lengths[:, None]
     index = np.where(inside, starts[:, None] + columns, 0)
@@ -51,24 +51,24 @@ def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -
 
 
 def lengths_of(sequences) -> np.ndarray:
-    """How many values each sequence has, [R]."""
+    """Return how many values each sequence has, [S]."""
     return np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
 
 
 def cut(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Views of these lengths, one after another; ``np.split`` takes three times as long."""
+    """Return views of these lengths [S], one after another; ``np.split`` takes three times as long."""
     ends = np.cumsum(lengths)
     return [values[begin:end] for begin, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
 
 
 def positions_within(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For runs of these lengths, one after another: each element's run and its position in it, both [sum]."""
+    """Return, for runs of these lengths one after another, each element's run and its position in it, both [sum]."""
     run = np.repeat(np.arange(len(lengths)), lengths)
     return run, np.arange(len(run)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and history lengths of flat sequences that stand one after another.
+    """Return targets and history lengths of flat sequences that stand one after another.
 
     Args:
         groups: [I] sequence number of each value, equal values adjacent.
@@ -86,7 +86,7 @@ def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.
 
 
 def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Joins rows into one history wherever a row continues the one before it, so that they share their items.
+    """Join rows into one history wherever a row continues the one before it, so that they share their items.
 
     A row continues another of the same user if its history is what that row ends with, target included.
 
@@ -106,18 +106,19 @@ def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tup
     row = candidates[number]
     differs = values[(ends - lengths)[row] + position] != values[ends[row - 1] + 1 - lengths[row] + position]
     continues[row[differs]] = False
-    kept = np.where(continues, 1, lengths + 1)
-    row, position = positions_within(kept)
-    return values[(ends + 1 - kept)[row] + position], np.cumsum(kept) - 1
+    # Of a row that continues another only the target is new.
+    new = np.where(continues, 1, lengths + 1)
+    row, position = positions_within(new)
+    return values[(ends + 1 - new)[row] + position], np.cumsum(new) - 1
 
 
 def row_order(users: np.ndarray, splits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Order in which pre-split rows continue one another: by user, split and history length.
+    """Return the order in which pre-split rows continue one another: by user, split and history length.
 
     Files that count down are read backwards on equal lengths.
 
     Args:
-        users, splits: [R] whose row it is, and of which part (train 0, valid 1, test 2).
+        users, splits: [R] whose row it is, and of which split (train 0, valid 1, test 2).
         lengths: [R] of the histories.
     """
     position = np.arange(len(users))
@@ -129,7 +130,7 @@ def row_order(users: np.ndarray, splits: np.ndarray, lengths: np.ndarray) -> np.
 def flatten_rows(
     users: np.ndarray, splits: np.ndarray, histories: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pre-split rows as flat histories: joins a user's rows wherever a row continues the one before it.
+    """Return pre-split rows as flat histories: a user's rows joined wherever a row continues the one before it.
 
     Args:
         users, splits: [R] as :func:`row_order` takes them.
@@ -146,7 +147,7 @@ def flatten_rows(
 
 
 def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
-    """Numbers of the rows in each of ``held_out`` + 1 parts: the last parts get one row of every group.
+    """Return the numbers of the rows in each of ``held_out`` + 1 parts: the last parts get one row of every group.
 
     The last row of a group goes to the last part, the one before it to the part before that, and so on; the first
     row always stays in the first part, which lists group after group in order of appearance. (RecBole's rule.)
@@ -164,10 +165,14 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
 
 
 def training_windows(rows: Rows, max_length: int) -> Windows:
-    """Windows that predict every row's target exactly once.
+    """Return windows that predict every row's target exactly once.
 
     Neighbouring rows of one history share a window. Where a run has more than L rows its later windows start
     half a window back, so that every target keeps at least L/2 items of context.
+
+    Args:
+        rows: in any order.
+        max_length: L.
     """
     order = np.argsort(rows.ends, kind="stable")
     users, ends, lengths = rows.users[order], rows.ends[order], rows.lengths[order]
@@ -181,11 +186,11 @@ def training_windows(rows: Rows, max_length: int) -> Windows:
     first_targets = ends[run_starts]
     histories = lengths[run_starts]
     counts = np.diff(np.append(run_starts, len(ends)))
-    return _cut(first_targets - histories, histories + counts - 1, counts, max_length)
+    return _cut_runs(first_targets - histories, histories + counts - 1, counts, max_length)
 
 
-def _cut(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_length: int) -> Windows:
-    """Cuts runs longer than ``max_length`` inputs; the last ``targets`` positions of a run predict."""
+def _cut_runs(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_length: int) -> Windows:
+    """Cut runs longer than ``max_length`` inputs; the last ``targets`` positions of a run predict."""
     step = max(max_length // 2, 1)
     pieces = 1 + np.maximum(0, -(-(lengths - max_length) // step))
     run = np.repeat(np.arange(len(starts)), pieces)
@@ -194,5 +199,5 @@ def _cut(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_lengt
     end = np.minimum(start + max_length, lengths[run])
     predicted_before = np.where(piece == 0, lengths[run] - targets[run], start - step + max_length)
     predicts = end - np.maximum(predicted_before, start)
-    kept = predicts > 0
-    return Windows((starts[run] + start)[kept], (end - start)[kept], predicts[kept])
+    useful = predicts > 0
+    return Windows((starts[run] + start)[useful], (end - start)[useful], predicts[useful])

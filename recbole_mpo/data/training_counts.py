@@ -1,23 +1,22 @@
 """What is counted in training histories: items, and pairs of neighbours.
 
-Shapes: N items (0 is PAD).
+Shapes: N items (0 is PAD), I interactions, P pairs.
 """
 
 import hashlib
-import math
 
 import numpy as np
 from scipy import sparse
 
-from recbole_mpo.common.errors import ConfigError
-
 
 def training_popularity(train) -> np.ndarray:
-    """How often each item occurs in training histories, int32 [N]."""
+    """Count each item in training histories, int32 [N]."""
+    if len(train.inter_feat) == 0:  # of a catalogue: it has no histories
+        return np.zeros(train.item_num, dtype=np.int32)
     users = train.inter_feat[train.uid_field].numpy()
     targets = train.inter_feat[train.iid_field].numpy()
     lengths = train.inter_feat[train.item_list_length_field].numpy()
-    # What a user's shortest history holds is no target of that user's rows.
+    # What a user's shortest history holds is not a target of that user's rows.
     order = np.lexsort((lengths, users))
     shortest = order[np.flatnonzero(np.diff(users[order], prepend=-1))]
     before = train[shortest][train.iid_field + train.config["LIST_SUFFIX"]].numpy()
@@ -26,9 +25,9 @@ def training_popularity(train) -> np.ndarray:
 
 
 def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items [I] of training histories; each place of a history comes once.
+    """Return users and items [I] of training histories; each place of a history comes once.
 
-    Training rows of a packed data set are views into flat histories: a row that ends at e with l items before it shows
+    Training rows of a packed dataset are views into flat histories: a row that ends at e with l items before it shows
     the places e - l, ..., e.
     """
     rows = train.rows()
@@ -40,7 +39,7 @@ def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
 
 
 def training_transitions(train) -> sparse.csr_matrix:
-    """How often item j follows item i in training histories, [N, N]; each place of a history counts once."""
+    """Count how often item j follows item i in training histories, [N, N]; each place of a history counts once."""
     rows = train.rows()
     # All places but the last of a row begin a pair.
     begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
@@ -48,7 +47,7 @@ def training_transitions(train) -> sparse.csr_matrix:
 
 
 def _covered(size: int, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Which of ``size`` places stand in one of the ranges or in several, ascending; ranges end before ``ends``."""
+    """Return which of ``size`` places stand in one of the ranges or in several, ascending; they end before ``ends``."""
     change = np.zeros(size + 1, dtype=np.int64)
     np.add.at(change, begins, 1)
     np.add.at(change, ends, -1)
@@ -56,28 +55,15 @@ def _covered(size: int, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def pair_counts(before: np.ndarray, after: np.ndarray, item_num: int) -> sparse.csr_matrix:
-    """How often each pair of items comes, [N, N]."""
+    """Count pairs of items: each of ``before`` [P] with the one at its place of ``after`` [P], as [N, N]."""
     return sparse.coo_matrix((np.ones(len(before)), (before, after)), shape=(item_num, item_num)).tocsr()
 
 
 def counts_hash(*tables) -> str:
-    """Identifies what was counted: sha256 of arrays and sparse matrices."""
+    """Return what identifies counts: the sha256 of arrays and sparse matrices."""
     digest = hashlib.sha256()
     for table in tables:
-        parts = (table.indptr, table.indices, table.data) if sparse.issparse(table) else (table,)
-        for part in parts:
-            digest.update(np.ascontiguousarray(part, dtype=np.float64).tobytes())
+        arrays = (table.indptr, table.indices, table.data) if sparse.issparse(table) else (table,)
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array, dtype=np.float64).tobytes())
     return digest.hexdigest()
-
-
-def recent_weights(config) -> list[float]:
-    """The setting ``recent_weights``, checked.
-
-    Raises:
-        ConfigError: no list of finite numbers from 0 on.
-    """
-    weights = config["recent_weights"]
-    is_list = isinstance(weights, list) and weights
-    if not is_list or not all(type(weight) in (int, float) and 0 <= weight < math.inf for weight in weights):
-        raise ConfigError(f"recent_weights must be a list of numbers from 0 on, not {weights!r}")
-    return [float(weight) for weight in weights]

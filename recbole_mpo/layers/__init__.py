@@ -1,1 +1,40 @@
+"""Layers: what models are put together from.
 
+Tensors come in (item features, rows of ids or states, graphs as CSR arrays) and tensors go out (vectors, states,
+losses). A layer knows no dataset, no setting and no file: sizes and rates are arguments. The room imports torch alone.
+MPO layers and the conversion of whole models have a room of their own, ``layers.mpo``.
+"""
+
+from recbole_mpo.layers.adaptor import MoEAdaptor, TextProjection
+from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolutions, Patch, Predecessors
+from recbole_mpo.layers.cpu_kernels import Dropout, dropout
+from recbole_mpo.layers.initialisation import normal_weights
+from recbole_mpo.layers.item_memory import ItemMemory, newest_items
+from recbole_mpo.layers.lora import LoRALinear, convert_to_lora
+from recbole_mpo.layers.losses import SparseLogits, catalogue_cross_entropy, sampled_cross_entropy, unit
+from recbole_mpo.layers.mergeable import MergeableLinear
+from recbole_mpo.layers.stacked import merge_stacked
+from recbole_mpo.layers.transformer import CausalTransformerEncoder
+
+__all__ = [
+    "CausalConvolution",
+    "CausalTransformerEncoder",
+    "DilatedConvolutions",
+    "Dropout",
+    "ItemMemory",
+    "LoRALinear",
+    "MergeableLinear",
+    "MoEAdaptor",
+    "Patch",
+    "Predecessors",
+    "SparseLogits",
+    "TextProjection",
+    "catalogue_cross_entropy",
+    "convert_to_lora",
+    "dropout",
+    "merge_stacked",
+    "newest_items",
+    "normal_weights",
+    "sampled_cross_entropy",
+    "unit",
+]

@@ -1,4 +1,4 @@
-"""UniSRec's mixture-of-experts adaptor: text features to item vectors.
+"""Text features to item vectors: UniSRec's mixture-of-experts adaptor, and a plain projection.
 
 Hou et al., "Towards Universal Sequence Representation Learning for Recommender Systems", KDD 2022, eq. 2-4.
 
@@ -24,7 +24,7 @@ class WhiteningExpert(nn.Module):
         self.lin = nn.Linear(feature_size, hidden_size, bias=False)
 
     def forward(self, features_NF: Tensor) -> Tensor:
-        """Item vectors [N, D] in the published, unfolded form (the oracle of the folded one)."""
+        """Return item vectors [N, D] in the published, unfolded form (the oracle of the folded one)."""
         return self.lin(self.dropout(features_NF) - self.bias)
 
 
@@ -55,7 +55,7 @@ class MoEAdaptor(nn.Module):
         self.w_noise = nn.Parameter(torch.zeros(feature_size, num_experts))
 
     def gates(self, features_NF: Tensor) -> Tensor:
-        """Expert weights [N, E], each row summing to one."""
+        """Return expert weights [N, E], each row summing to one."""
         # A choice between experts needs all digits, and costs next to nothing.
         with torch.autocast(features_NF.device.type, enabled=False):
             if not (self.noisy and self.training):
@@ -65,12 +65,12 @@ class MoEAdaptor(nn.Module):
             return (logits_NE + torch.randn_like(spread_NE) * spread_NE).softmax(dim=-1)
 
     def merge(self) -> tuple[Tensor, Tensor]:
-        """The experts' weights [E, D, F] and biases [E, F], for several calls within one step."""
+        """Return the experts' weights [E, D, F] and biases [E, F], for several calls within one step."""
         weight_EDF = merge_stacked([expert.lin for expert in self.experts])
         return weight_EDF, torch.stack([expert.bias for expert in self.experts])
 
     def forward(self, features_NF: Tensor, merged: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Item vectors [N, D]; ``merged`` is what :meth:`merge` gave, computed here when left out."""
+        """Return item vectors [N, D]; ``merged`` is what :meth:`merge` gave, computed here when left out."""
         weight_EDF, bias_EF = merged or self.merge()
         weight_EDF = weight_EDF.to(features_NF.dtype)
         gates_NE = self.gates(features_NF)
@@ -87,10 +87,21 @@ class MoEAdaptor(nn.Module):
         return torch.bmm(gates_NE.unsqueeze(1), projected_NED).squeeze(1)
 
     def forward_unfolded(self, features_NF: Tensor) -> Tensor:
-        """The published computation, expert by expert: slow, and the reference of :meth:`forward`."""
+        """Compute the published form, expert by expert: slow, and the reference of :meth:`forward`."""
         gates_NE = self.gates(features_NF)
         outputs_NED = torch.stack([expert(features_NF) for expert in self.experts], dim=-2)
         return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=-2)
+
+
+class TextProjection(nn.Linear):
+    """A linear map of text features to item vectors, called as a :class:`MoEAdaptor` is."""
+
+    def merge(self) -> None:
+        """Return None: nothing has to be merged before several calls."""
+
+    def forward(self, features_NF: Tensor, merged: None = None) -> Tensor:
+        """Return item vectors [N, D]; ``merged`` is what :meth:`merge` gave."""
+        return super().forward(features_NF)
 
 
 class _GatedExperts(torch.autograd.Function):
@@ -129,6 +140,6 @@ class _GatedExperts(torch.autograd.Function):
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype:
-    """The type in which autocast would multiply ``x``; its own without autocast."""
+    """Return the type in which autocast would multiply ``x``; its own without autocast."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

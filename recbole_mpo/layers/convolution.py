@@ -17,7 +17,7 @@ PATCH_FORMS = ("serial", "parallel")
 
 
 class Predecessors:
-    """Where each state finds what stands some steps before it in its own sequence.
+    """Where each state finds what stands some steps before it in its sequence.
 
     A row may hold several sequences one after another. A token stands one place behind the prefix it belongs to, so
     what it finds are items: no state sees a token but the token itself.
@@ -37,7 +37,7 @@ class Predecessors:
             self.places_S = torch.cat([self.places_S, ends_W + 1])
 
     def gather(self, x_PD: Tensor, steps: int) -> Tensor:
-        """Rows [S, D] of what stands ``steps`` before each state; zero before its sequence begins."""
+        """Return rows [S, D] of what stands ``steps`` before each state; zero before its sequence begins."""
         exists_S = self.positions_S >= steps
         rows_SD = F.embedding((self.places_S - steps).clamp(min=0), x_PD)
         return rows_SD * exists_S.to(x_PD.dtype).unsqueeze(1)
@@ -55,35 +55,47 @@ class CausalConvolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(hidden_size, hidden_size, kernel_size).normal_(std=0.02))
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
-    def forward(self, states_SD: Tensor, before: Predecessors) -> Tensor:
+    def forward(self, states_SD: Tensor, predecessors: Predecessors) -> Tensor:
+        """Return states [S, D], each from itself and what stands before it."""
         *older, newest = self.weight.unbind(dim=2)
         result_SD = F.linear(states_SD, newest, self.bias)
-        items_PD = states_SD[: before.item_count]
+        items_PD = states_SD[: predecessors.item_count]
         for back, weight in enumerate(reversed(older), start=1):
             steps = back * self.dilation
-            if steps <= before.length:
+            if steps <= predecessors.length:
                 # Projected first: a token's older taps are then projections that exist already.
-                result_SD = result_SD + before.gather(F.linear(items_PD, weight), steps)
+                result_SD = result_SD + predecessors.gather(F.linear(items_PD, weight), steps)
         return result_SD
 
 
 class Patch(nn.Module):
     """A bottleneck beside a convolution, ``y + W_up gelu(W_down h + b) + b'``.
 
-    ``serial``: h is the convolution's output y; ``parallel``: its input. With W_up and b' zero it changes nothing.
+    With W_up and b' zero it changes nothing.
+
+    Args:
+        hidden_size: D.
+        width: of the bottleneck.
+        form: ``serial``: h is the convolution's output y; ``parallel``: its input.
+        starts_at_zero: :func:`~recbole_mpo.layers.initialisation.normal_weights` zeroes W_up.
+
+    Raises:
+        ValueError: an unknown form.
     """
 
-    def __init__(self, hidden_size: int, width: int, form: str):
+    def __init__(self, hidden_size: int, width: int, form: str, starts_at_zero: bool = False):
         super().__init__()
         if form not in PATCH_FORMS:
             raise ValueError(f"the form of a patch is one of {', '.join(PATCH_FORMS)}, not {form!r}")
         self.form = form
+        self.starts_at_zero = starts_at_zero
         self.down = nn.Linear(hidden_size, width)
         self.up = nn.Linear(width, hidden_size)
 
     def forward(self, inputs_SD: Tensor, outputs_SD: Tensor) -> Tensor:
-        seen_SD = outputs_SD if self.form == "serial" else inputs_SD
-        return outputs_SD + self.up(F.gelu(self.down(seen_SD)))
+        """Return outputs [S, D] with what the bottleneck adds."""
+        read_SD = outputs_SD if self.form == "serial" else inputs_SD
+        return outputs_SD + self.up(F.gelu(self.down(read_SD)))
 
 
 class ResidualBlock(nn.Module):
@@ -96,11 +108,13 @@ class ResidualBlock(nn.Module):
         self.conv2 = CausalConvolution(hidden_size, kernel_size, 2 * dilation)
         self.ln2 = nn.LayerNorm(hidden_size, eps=1e-8)
 
-    def forward(self, states_SD: Tensor, before: Predecessors, patches: Sequence[Patch] | None = None) -> Tensor:
-        """States [S, D]; the two ``patches`` act between a convolution and its normalisation."""
+    def forward(
+        self, states_SD: Tensor, predecessors: Predecessors, patches: Sequence[Patch] | None = None
+    ) -> Tensor:
+        """Return states [S, D]; the two ``patches`` act between a convolution and its normalisation."""
         hidden_SD = states_SD
         for number, (convolution, norm) in enumerate(((self.conv1, self.ln1), (self.conv2, self.ln2))):
-            convolved_SD = convolution(hidden_SD, before)
+            convolved_SD = convolution(hidden_SD, predecessors)
             if patches is not None:
                 convolved_SD = patches[number](hidden_SD, convolved_SD)
             hidden_SD = F.relu(norm(convolved_SD))
@@ -108,22 +122,22 @@ class ResidualBlock(nn.Module):
 
 
 class DilatedConvolutions(nn.Module):
-    """A stack of :class:`ResidualBlock`, one for each of ``dilations``."""
+    """A stack of :class:`ResidualBlock`, one per dilation."""
 
     def __init__(self, hidden_size: int, kernel_size: int, dilations: Sequence[int]):
         super().__init__()
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
 
     def forward(
-        self, states_SD: Tensor, before: Predecessors, patches: Sequence[Sequence[Patch]] | None = None
+        self, states_SD: Tensor, predecessors: Predecessors, patches: Sequence[Sequence[Patch]] | None = None
     ) -> Tensor:
-        """States [S, D] after the last block.
+        """Return states [S, D] after the last block.
 
         Args:
-            states_SD: items, then tokens, as ``before`` counts them.
-            before: built from the positions of the batch.
-            patches: two a block.
+            states_SD: items, then tokens, as ``predecessors`` counts them.
+            predecessors: built from the positions of the batch.
+            patches: two per block.
         """
         for number, block in enumerate(self.blocks):
-            states_SD = block(states_SD, before, None if patches is None else patches[number])
+            states_SD = block(states_SD, predecessors, None if patches is None else patches[number])
         return states_SD

@@ -13,7 +13,7 @@ _TOLERANCE = 0.005
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
-    """``x`` of any shape with entries zeroed at rate ``p`` and the rest scaled by ``1 / (1 - p)``.
+    """Return ``x`` of any shape with entries zeroed at rate ``p`` and the rest scaled by ``1 / (1 - p)``.
 
     Draws from torch's global generator. Other devices than the CPU use ``F.dropout``.
     """
@@ -27,12 +27,12 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     if x.device.type != "cpu" or threshold >= levels:
         return F.dropout(x, p)
     # Compared straight into numbers: a product with them is several times faster than a choice by booleans.
-    kept = torch.ge(_random(x.shape, dtype), threshold - levels // 2, out=torch.empty(x.shape, dtype=x.dtype))
-    return x * kept.mul_(levels / (levels - threshold))
+    mask = torch.ge(_random(x.shape, dtype), threshold - levels // 2, out=torch.empty(x.shape, dtype=x.dtype))
+    return x * mask.mul_(levels / (levels - threshold))
 
 
 def _random(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """Every number of an integer type with equal probability."""
+    """Draw numbers of an integer type, each with equal probability."""
     count = shape.numel()
     words = torch.empty(-(-count * dtype.itemsize // 8), dtype=torch.int64).random_(-(2**63), None)
     return words.view(dtype)[:count].view(shape)
@@ -42,6 +42,7 @@ class Dropout(nn.Dropout):
     """``nn.Dropout`` with the masks of :func:`dropout`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with entries dropped while training."""
         return dropout(x, self.p, self.training)
 
 
@@ -49,7 +50,7 @@ _FLOATS_PER_LINE = 16
 
 
 def pad_rows(matrix: Tensor) -> Tensor:
-    """``matrix`` [..., rows, columns] with zero rows appended up to a multiple of 16 of them.
+    """Return ``matrix`` [..., rows, columns] with zero rows appended up to a multiple of 16 of them.
 
     As the second factor of a product ``x @ matrix.T`` it makes rows of the result whole cache lines.
     """

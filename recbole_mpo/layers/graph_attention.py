@@ -1,6 +1,6 @@
 """Graph layers: neighbours drawn or taken whole, attention over them, and contrast of two views.
 
-Shapes: V nodes, M nodes asked for, K neighbours of each, U different nodes among both, D hidden, H heads, P pairs.
+Shapes: V nodes, M nodes asked for, K neighbours per node, U different nodes among both, D hidden, H heads, P pairs.
 """
 
 import torch
@@ -19,7 +19,7 @@ class WeightedDraw(nn.Module):
         self.register_buffer("cumulative", weights.double().cumsum(0), persistent=False)
 
     def forward(self, count: int) -> Tensor:
-        """``count`` numbers."""
+        """Draw ``count`` numbers."""
         total = self.cumulative[-1]
         drawn = torch.rand(count, dtype=torch.float64, device=total.device) * total
         return torch.searchsorted(self.cumulative, drawn, right=True).clamp(max=len(self.cumulative) - 1)
@@ -39,7 +39,7 @@ class PairDraw(nn.Module):
         self.draw = WeightedDraw(weights)
 
     def forward(self, count: int) -> Tensor:
-        """``count`` pairs [2, count], none where there are none."""
+        """Draw ``count`` pairs [2, count], none where there are none."""
         return self.pairs[:, self.draw(count)] if self.pairs.shape[1] else self.pairs
 
 
@@ -66,15 +66,15 @@ class Neighbours(nn.Module):
         """How many neighbours each node has [V]."""
         return self.starts.diff()
 
-    def contains(self, nodes: Tensor, others: Tensor) -> Tensor:
-        """Whether they are neighbours, pair by pair."""
+    def contains(self, nodes: Tensor, candidates: Tensor) -> Tensor:
+        """Return whether nodes and candidates, of one shape, are neighbours, pair by pair."""
         if len(self.pairs) == 0:
             return torch.zeros_like(nodes, dtype=torch.bool)
-        wanted = nodes * (len(self.starts) - 1) + others
+        wanted = nodes * (len(self.starts) - 1) + candidates
         return self.pairs[torch.searchsorted(self.pairs, wanted).clamp(max=len(self.pairs) - 1)] == wanted
 
     def sample(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """``count`` neighbours of each node by weight, with replacement, [M, K]; and 1, or 0 where there are none."""
+        """Draw ``count`` neighbours [M, K] of each node by weight, with replacement; 1 where there are any, else 0."""
         if len(self.neighbours) == 0:
             return nodes_M.new_zeros(len(nodes_M), count), torch.zeros(len(nodes_M), count, device=nodes_M.device)
         starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
@@ -82,13 +82,13 @@ class Neighbours(nn.Module):
         drawn = begin + total * torch.rand(len(nodes_M), count, dtype=torch.float64, device=nodes_M.device)
         entry = torch.searchsorted(self.cumulative, drawn.flatten(), right=True).view_as(drawn) - 1
         has_some = ends > starts
-        # Rounding may put a draw one entry beside the node's own.
+        # Rounding may put a draw one entry beside the node's.
         entry = torch.minimum(torch.maximum(entry, starts), (ends - 1).clamp(min=0))
-        found = torch.where(has_some, self.neighbours[entry], 0)
-        return found, has_some.expand_as(found).float()
+        neighbours_MK = torch.where(has_some, self.neighbours[entry], 0)
+        return neighbours_MK, has_some.expand_as(neighbours_MK).float()
 
     def all(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """All neighbours [M, K], K the most; each is worth its share of ``count`` draws, padding nothing."""
+        """Return all neighbours [M, K], K the most; each is worth its share of ``count`` draws, padding nothing."""
         starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
         column = torch.arange(int((ends - starts).max()), device=nodes_M.device)
         if len(column) == 0:
@@ -119,17 +119,21 @@ class GraphAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def prepare(self, states_UD: Tensor) -> tuple[Tensor, ...]:
-        """What is computed once of all nodes' states, however many parts of them are asked for."""
+        """Return what is computed once of all nodes' states [U, D], however few of them are asked for at a time.
+
+        Projections [U, H, d], and their scores [U, H] as the node that attends and as a neighbour.
+        """
         projected_UHd = self.project(states_UD).unflatten(-1, (self.heads, -1))
         return projected_UHd, (projected_UHd * self.own).sum(dim=-1), (projected_UHd * self.other).sum(dim=-1)
 
     def forward(self, prepared, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
-        """States [M, D] of some of the nodes; nodes and neighbours are rows of what was prepared."""
-        projected_UHd, own_UH, other_UH = prepared
+        """Return states [M, D] of some of the nodes; nodes and neighbours are rows of what was prepared."""
+        projected_UHd, node_score_UH, neighbour_score_UH = prepared
         # Column 0 is the node itself, worth one neighbour.
         seen_MK = torch.cat([nodes_M.unsqueeze(1), neighbours_MK], dim=1)
         log_worth_MK = F.pad(worth_MK, (1, 0), value=1.0).log().unsqueeze(-1)
-        scores_MKH = F.leaky_relu(F.embedding(nodes_M, own_UH).unsqueeze(1) + F.embedding(seen_MK, other_UH), 0.2)
+        node_scores_M1H = F.embedding(nodes_M, node_score_UH).unsqueeze(1)
+        scores_MKH = F.leaky_relu(node_scores_M1H + F.embedding(seen_MK, neighbour_score_UH), 0.2)
         weights_MKH = (scores_MKH + log_worth_MK).softmax(dim=1)
         values_MKHd = F.embedding(seen_MK, projected_UHd.flatten(1)).unflatten(-1, (self.heads, -1))
         return torch.einsum("mkh,mkhd->mhd", weights_MKH, values_MKHd).flatten(1) + self.bias
@@ -153,22 +157,23 @@ class FactorisedAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def prepare(self, states_UD: Tensor) -> Tensor:
-        """Nothing."""
+        """Return the states [U, D]: nothing is computed once."""
         return states_UD
 
     def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
-        """States [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
-        own_MD = F.embedding(nodes_M, states_UD)
-        seen_MKD = torch.cat([own_MD.unsqueeze(1), F.embedding(neighbours_MK, states_UD)], dim=1)
+        """Return states [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
+        nodes_MD = F.embedding(nodes_M, states_UD)
+        seen_MKD = torch.cat([nodes_MD.unsqueeze(1), F.embedding(neighbours_MK, states_UD)], dim=1)
         worth_MK = F.pad(worth_MK, (1, 0), value=1.0)
         heads_MKHd = seen_MKD.unflatten(-1, (self.heads, -1))
         scores_MKH = (heads_MKHd * heads_MKHd[:, :1]).sum(dim=-1)
         weights_MKH = (scores_MKH + worth_MK.log().unsqueeze(-1)).softmax(dim=1)
         attended_MD = torch.einsum("mkh,mkhd->mhd", weights_MKH, heads_MKHd).flatten(1)
         mean_MD = torch.einsum("mk,mkd->md", worth_MK / worth_MK.sum(dim=1, keepdim=True), seen_MKD)
-        linear = sum(layer(part) for layer, part in zip(self.linear, (own_MD, attended_MD, mean_MD), strict=True))
-        pairs = zip(self.pairwise, (mean_MD, attended_MD), strict=True)
-        return linear + sum(_pairwise(part, layer.weight) for layer, part in pairs)
+        linear_terms = zip(self.linear, (nodes_MD, attended_MD, mean_MD), strict=True)
+        pairwise_terms = zip(self.pairwise, (mean_MD, attended_MD), strict=True)
+        linear_MD = sum(layer(x_MD) for layer, x_MD in linear_terms)
+        return linear_MD + sum(_pairwise(x_MD, layer.weight) for layer, x_MD in pairwise_terms)
 
 
 def _pairwise(x_MD: Tensor, weight_DD: Tensor) -> Tensor:
@@ -192,30 +197,31 @@ class GraphEncoder(nn.Module):
         self.fan_out = fan_out
 
     def forward(self, inputs, graph: Neighbours, nodes_M: Tensor, depth: int | None = None) -> Tensor:
-        """States [M, D] of nodes; ``inputs`` gives the vectors of nodes before the first layer."""
+        """Return states [M, D] of nodes; ``inputs`` gives the vectors of nodes before the first layer."""
         depth = len(self.layers) if depth is None else depth
         if depth == 0:
             return inputs(nodes_M)
         neighbours, worth = graph.sample(nodes_M, self._count(depth))
         needed, where = torch.unique(torch.cat([nodes_M, neighbours.flatten()]), return_inverse=True)
         states_UD = self(inputs, graph, needed, depth - 1)
-        own, others = where.split([len(nodes_M), neighbours.numel()])
+        node_rows_M, neighbour_rows = where.split([len(nodes_M), neighbours.numel()])
         layer = self.layers[depth - 1]
-        return self._activated(depth, layer(layer.prepare(states_UD), own, others.view_as(neighbours), worth))
+        states_MD = layer(layer.prepare(states_UD), node_rows_M, neighbour_rows.view_as(neighbours), worth)
+        return self._activated(depth, states_MD)
 
     def whole(self, inputs_VD: Tensor, graph: Neighbours, wanted: int) -> Tensor:
-        """States of the first ``wanted`` nodes with all neighbours, from the vectors of all nodes."""
+        """Return states of the first ``wanted`` nodes with all neighbours, from the vectors of all nodes."""
         states_VD = inputs_VD
         for depth in range(1, len(self.layers) + 1):
             count = wanted if depth == len(self.layers) else len(inputs_VD)
             order = graph.degrees[:count].argsort(stable=True)
             layer = self.layers[depth - 1]
             prepared = layer.prepare(states_VD)
-            parts = [
+            chunks = [
                 layer(prepared, nodes, *graph.all(nodes, self._count(depth)))
                 for nodes in _of_similar_degree(order, graph.degrees[order])
             ]
-            states_VD = torch.empty_like(states_VD[:count]).index_copy(0, order, torch.cat(parts))
+            states_VD = torch.empty_like(states_VD[:count]).index_copy(0, order, torch.cat(chunks))
             states_VD = self._activated(depth, states_VD)
         return states_VD[:wanted]
 
@@ -227,26 +233,26 @@ class GraphEncoder(nn.Module):
 
 
 def _of_similar_degree(order: Tensor, degrees: Tensor) -> list[Tensor]:
-    """Cuts nodes in order of degree so that each part gathers about GATHERED neighbours, padding included."""
-    parts, begin, degrees = [], 0, degrees.tolist()
+    """Cut nodes in order of degree so that each chunk gathers about GATHERED neighbours, padding included."""
+    chunks, begin, degrees = [], 0, degrees.tolist()
     while begin < len(order):
         end = begin + max(1, GATHERED // (degrees[begin] + 1))
-        # The last of the part is the widest: all are padded to it.
+        # The last of the chunk is the widest: all are padded to it.
         while end - begin > 1 and (end - begin) * (degrees[min(end, len(order)) - 1] + 1) > 2 * GATHERED:
             end = begin + (end - begin) // 2
-        parts.append(order[begin:end])
+        chunks.append(order[begin:end])
         begin = end
-    return parts
+    return chunks
 
 
 def contrast(
     anchors_PD: Tensor, positives_PD: Tensor, ids_P: Tensor, kinds_P: Tensor, temperature: float
 ) -> Tensor:
-    """InfoNCE of pairs by cosine: each anchor has to find its own positive among those of its kind.
+    """Return InfoNCE of pairs by cosine: each anchor has to find its positive among those of its kind.
 
     Args:
-        ids_P: the positives' identities; another place of the same one is no negative.
-        kinds_P: pairs of other kinds are no negatives, they would be told apart too easily.
+        ids_P: the positives' identities; another place of the same one is not a negative.
+        kinds_P: pairs of other kinds are not negatives, they would be told apart too easily.
     """
     logits_PP = F.normalize(anchors_PD, dim=1) @ F.normalize(positives_PD, dim=1).t() / temperature
     is_other_kind = kinds_P.unsqueeze(1) != kinds_P
@@ -258,11 +264,11 @@ def contrast(
 def neighbour_loss(
     states_PD: Tensor, positives_PD: Tensor, negatives_KD: Tensor, is_none_PK: Tensor, offset: Tensor
 ) -> Tensor:
-    """Mean over pairs of ``-log s(i . k + b) - sum_j log(1 - s(i . j + b))``, s the sigmoid and b the offset.
+    """Return the mean over pairs of ``-log s(i . k + b) - sum_j log(1 - s(i . j + b))``, s the sigmoid, b the offset.
 
-    ``is_none_PK`` marks draws that are no negatives of a pair: the node itself and its neighbours. Inner products of
+    ``is_none_PK`` marks draws that are not negatives of a pair: the node itself and its neighbours. Inner products of
     vectors of one table cannot all be negative; without b, many negatives to a positive would hold them all at 0.
     """
-    own_P = F.softplus(-(states_PD * positives_PD).sum(dim=1) - offset)
-    others_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(is_none_PK, 0.0)
-    return (own_P + others_PK.sum(dim=1)).mean()
+    positive_P = F.softplus(-(states_PD * positives_PD).sum(dim=1) - offset)
+    negative_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(is_none_PK, 0.0)
+    return (positive_P + negative_PK.sum(dim=1)).mean()

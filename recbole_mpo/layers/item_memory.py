@@ -12,7 +12,15 @@ from recbole_mpo.layers.losses import SparseLogits
 
 
 def newest_items(item_seq: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The newest ``count`` items [B, K] of left-aligned histories, the last one first, and which of them there are."""
+    """Return the newest ``count`` items of left-aligned histories, the last one first, and which of them there are.
+
+    Args:
+        item_seq: ids [B, L], padded on the right.
+        lengths: [B].
+
+    Returns:
+        Ids [B, K] and whether each exists [B, K]; what stands where none exists means nothing.
+    """
     back_BK = lengths.unsqueeze(1) - 1 - torch.arange(count, device=lengths.device)
     return item_seq.gather(1, back_BK.clamp(min=0)), back_BK >= 0
 
@@ -21,7 +29,7 @@ class ItemMemory(nn.Module):
     """Adds ``a * log(1 + factor * sum_k w_k C[x_k, j])`` to the logit of item j, x_k the k-th last item.
 
     C [N, N] counts neighbours in training histories, symmetric. a starts at 0 and is learned. A training pair must not
-    find its own count in the table, else a learns to trust a table that holds the answer: :meth:`forward` takes it out.
+    find its count in the table, else a learns to trust a table that holds the answer: :meth:`forward` takes it out.
 
     Args:
         starts: [N + 1] where each item's neighbours begin, as in a CSR matrix.
@@ -38,23 +46,23 @@ class ItemMemory(nn.Module):
         for name, table in {**tables, "recent_weights": torch.tensor(weights)}.items():
             self.register_buffer(name, table, persistent=False)
 
-    def forward(self, recent_BK: Tensor, known_BK: Tensor, targets_B: Tensor | None = None) -> SparseLogits:
-        """What to add to logits [B, N].
+    def forward(self, recent_BK: Tensor, exists_BK: Tensor, targets_B: Tensor | None = None) -> SparseLogits:
+        """Return what to add to logits [B, N].
 
         Args:
             recent_BK: the newest items, the last one first.
-            known_BK: which of them there are.
+            exists_BK: which of them there are.
             targets_B: what these rows are trained on; one count of (last item, target) is taken out.
         """
-        rows, columns, found = self._weighted_counts(recent_BK, known_BK, targets_B)
+        rows, columns, counts = self._weighted_counts(recent_BK, exists_BK, targets_B)
         places, place_of = torch.unique(rows * (len(self.starts) - 1) + columns, return_inverse=True)
-        sums = torch.zeros(len(places), device=found.device).index_add_(0, place_of, found)
+        sums = torch.zeros(len(places), device=counts.device).index_add_(0, place_of, counts)
         values = self.weight * torch.log1p(self.factor * sums.clamp_(min=0.0))
         return SparseLogits(places // (len(self.starts) - 1), places % (len(self.starts) - 1), values)
 
-    def _weighted_counts(self, recent_BK, known_BK, targets_B):
-        """Row, item and weighted count of every neighbour of every recent item; a pair may come several times."""
-        row_P, age_P = known_BK.nonzero(as_tuple=True)
+    def _weighted_counts(self, recent_BK, exists_BK, targets_B):
+        """Return row, item and weighted count of each neighbour of each recent item; a pair may come several times."""
+        row_P, age_P = exists_BK.nonzero(as_tuple=True)
         item_P = recent_BK[row_P, age_P]
         begin_P, end_P = self.starts[item_P], self.starts[item_P + 1]
         length_P = end_P - begin_P
@@ -66,6 +74,6 @@ class ItemMemory(nn.Module):
         if targets_B is not None:
             # Whichever recent item is the last one again reads the same entry; on the diagonal a pair counts twice.
             last_B = recent_BK[:, 0]
-            is_own = (item_P == last_B[row_P])[pair] & (columns == targets_B[rows])
-            counts = counts - is_own * (1.0 + (last_B == targets_B).float()[rows])
+            is_training_pair = (item_P == last_B[row_P])[pair] & (columns == targets_B[rows])
+            counts = counts - is_training_pair * (1.0 + (last_B == targets_B).float()[rows])
         return rows, columns, counts * self.recent_weights[age_P[pair]]

@@ -12,22 +12,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mpo.layers.mpo.linear import MPOLinear
+from recbole_mpo.layers.mergeable import MergeableLinear
+from recbole_mpo.layers.mpo.factors import auxiliary_count, check_has_centre, choose_factors
 from recbole_mpo.layers.replace import matching_linears, place
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(MergeableLinear, nn.Linear):
     """``nn.Linear`` under its own parameter names, with ``lora_A`` and ``lora_B`` beside them; W0 is frozen.
 
     It starts as the layer it is made of, and a dense checkpoint loads into it.
+
+    Args:
+        linear: whose parameters it takes over.
+        rank: r.
+        alpha: r when left out, so that the product counts once.
+
+    Raises:
+        ValueError: a rank below 1 or beyond the smaller side.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float | None = None):
-        """``alpha`` is the rank when left out, so that the product counts once.
-
-        Raises:
-            ValueError: a rank below 1 or beyond the smaller side.
-        """
         if not 1 <= rank <= min(linear.weight.shape):
             raise ValueError(f"rank must be between 1 and {min(linear.weight.shape)}, not {rank}")
         nn.Module.__init__(self)
@@ -40,10 +44,11 @@ class LoRALinear(nn.Linear):
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def merged_weight(self) -> Tensor:
-        """W (out, in), differentiable by A and B."""
+        """Return W (out, in), differentiable by A and B."""
         return torch.addmm(self.weight, self.lora_B, self.lora_A, alpha=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
         return F.linear(x, self.merged_weight(), self.bias)
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
@@ -60,10 +65,10 @@ def convert_to_lora(
     alpha: float | None = None,
     num_cores: int = 5,
 ) -> nn.Module:
-    """Replaces the model's matching ``nn.Linear`` layers by :class:`LoRALinear`, in place; returns it.
+    """Replace the model's matching ``nn.Linear`` layers by :class:`LoRALinear`, in place; return it.
 
     Args:
-        target_modules: as :func:`~recbole_mpo.layers.mpo.linear.convert.convert_to_mpo` takes them.
+        target_modules: as :func:`~recbole_mpo.layers.replace.matching_linears` takes them.
         rank: of each layer; when left out the one whose parameters come nearest to those that MPORecLight trains
             (all cores but the central one, of ``num_cores``).
         alpha: scale of the product, times the rank.
@@ -77,9 +82,11 @@ def convert_to_lora(
 
 
 def matched_rank(linear: nn.Linear, num_cores: int = 5) -> int:
-    """The rank at which LoRA trains as many parameters as MPO without its central core."""
-    light = MPOLinear.from_linear(linear, num_cores=num_cores)
-    light.freeze_central()
-    bias = 0 if linear.bias is None else linear.bias.numel()
-    trained = sum(parameter.numel() for parameter in light.parameters() if parameter.requires_grad) - bias
-    return max(1, round(trained / (linear.in_features + linear.out_features)))
+    """Return the rank at which LoRA trains as many parameters as MPO without its central core.
+
+    Raises:
+        ValueError: an even number of cores.
+    """
+    check_has_centre(num_cores)
+    auxiliary = auxiliary_count(*choose_factors(linear.in_features, linear.out_features, num_cores))
+    return max(1, round(auxiliary / (linear.in_features + linear.out_features)))

@@ -17,7 +17,7 @@ CHUNK_LOGITS = 1 << 24
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Rows of length one. A zero row stays zero and takes no gradient.
+    """Scale rows to length one. A zero row stays zero and takes no gradient.
 
     ``F.normalize`` gives such a row (an item without text, while the whitening biases are zero) a gradient of the
     order of 1e12; one step of it fills Adam's second moment of every bias for the rest of the training.
@@ -44,7 +44,7 @@ class _Unit(torch.autograd.Function):
 
 
 def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = False) -> Tensor:
-    """Mean cross-entropy against every item, from logits: the oracle that :func:`catalogue_cross_entropy` is tested by.
+    """Return the mean cross-entropy against every item, from logits: the oracle of :func:`catalogue_cross_entropy`.
 
     PAD's logit stays in the sum, as in UniSRec's published code, unless ``mask_pad``.
     """
@@ -62,7 +62,7 @@ class SparseLogits:
     values: Tensor
 
     def add_to(self, logits_MN: Tensor) -> Tensor:
-        """Adds the entries in place."""
+        """Add the entries to the logits in place; return them."""
         places = self.rows * logits_MN.shape[1] + self.columns
         logits_MN.view(-1).index_add_(0, places, self.values.to(logits_MN.dtype))
         return logits_MN
@@ -76,7 +76,7 @@ def catalogue_cross_entropy(
     max_logits: int | None = None,
     added: SparseLogits | None = None,
 ) -> Tensor:
-    """Mean cross-entropy of the logits ``states @ items.T``, whose gradient is computed along with the loss.
+    """Return the mean cross-entropy of the logits ``states @ items.T``, its gradient computed along with the loss.
 
     No logit is kept for the backward pass. Where there are more of them than ``max_logits``, they live in chunks of
     items and are computed twice: once for the sum of their exponentials, once for the gradient.
@@ -100,7 +100,7 @@ def catalogue_cross_entropy(
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Sums over a catalogue need more digits than bfloat16 has, whatever made ``x``."""
+    """Raise ``x`` to float32 if it has fewer digits: sums over a catalogue need them, whatever made it."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -129,7 +129,7 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
 
 
 def _at_once(states_MD, items_ND, added, targets_M, mask_pad):
-    """Sum of the losses and its gradients by states, items and added values."""
+    """Return the sum of the losses and its gradients by states, items and added values."""
     items_AD = pad_rows(items_ND)
     logits_MA = added.add_to(states_MD @ items_AD.t())
     logits_MA[:, len(items_ND) :] = -torch.inf
@@ -148,7 +148,7 @@ def _at_once(states_MD, items_ND, added, targets_M, mask_pad):
 
 
 def _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size):
-    """The same, holding logits of ``size`` items at a time."""
+    """Return the same, holding logits of ``size`` items at a time."""
     chunks = [slice(begin, begin + size) for begin in range(0, len(items_ND), size)]
     total_M1 = torch.full_like(states_MD[:, :1], -torch.inf)
     for chunk in chunks:
@@ -171,7 +171,7 @@ def _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size):
 
 
 def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
-    """Logits of a chunk of items, and which of the added entries are in it."""
+    """Return logits of a chunk of items, and which of the added entries are in it."""
     logits_MC = states_MD @ items_ND[chunk].t()
     inside_E = (added.columns >= chunk.start) & (added.columns < chunk.stop)
     SparseLogits(added.rows[inside_E], added.columns[inside_E] - chunk.start, added.values[inside_E]).add_to(logits_MC)
@@ -183,11 +183,11 @@ def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
 def sampled_cross_entropy(
     states_MD: Tensor, candidates_CD: Tensor, targets_M: Tensor, inclusion_C: Tensor
 ) -> Tensor:
-    """Sampled softmax with logQ correction: the catalogue's cross-entropy estimated from C candidates.
+    """Return the sampled softmax loss with logQ correction: the catalogue's cross-entropy estimated from C candidates.
 
     A candidate's exponential is divided by the probability with which it came among the candidates, so that the sum
-    over them is an unbiased estimate of the sum over the catalogue (Horvitz and Thompson, 1952); a row's own target,
-    which is always there, is not corrected. Candidates that are certain (probability 1) make it the full softmax.
+    over them is an unbiased estimate of the sum over the catalogue (Horvitz and Thompson, 1952); a row's target, which
+    is always there, is not corrected. Candidates that are certain (probability 1) make it the full softmax.
 
     Args:
         states_MD, candidates_CD: as in :func:`catalogue_cross_entropy`.
@@ -207,7 +207,7 @@ def sampled_cross_entropy(
 
 
 def inclusion_probability(counts_C: Tensor, batch_share: float, sampled_share: float) -> Tensor:
-    """Probability of items to be among the candidates of one step.
+    """Return the probability of items to be among the candidates of one step.
 
     An item gets in as a target of the batch, which takes its part of an epoch's targets, or by the uniform sample.
 

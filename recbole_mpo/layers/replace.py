@@ -1,5 +1,7 @@
-"""Finds and replaces linear layers of a model by their names."""
+"""Find and replace linear layers of a model by their names.
 
+Legend: a name is a module's dotted path in the model.
+"""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -10,7 +12,17 @@ from torch import nn
 def matching_linears(
     model: nn.Module, targets: str | Sequence[str], excluded: str | Sequence[str] | None = None
 ) -> dict[str, nn.Linear]:
-    """The linear layers that ``targets`` name and ``excluded`` do not, by name; ValueError where there is none."""
+    """Return the linear layers that ``targets`` name and ``excluded`` do not, by name.
+
+    A layer used under two names appears under both. The model itself, which has no parent, is never among them.
+
+    Args:
+        targets: names or their dotted endings, patterns such as ``moe_adaptor.experts.*.lin``, or ``all-linear``.
+        excluded: names or patterns.
+
+    Raises:
+        ValueError: no layer matches; lists those that there are.
+    """
     # The model itself has no parent in which it could be replaced, hence `if name`.
     linears = {
         name: module
@@ -38,6 +50,6 @@ def _matches(name: str, patterns: str | Sequence[str]) -> bool:
 
 
 def place(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts ``module`` where the model has the one called ``name``."""
+    """Put ``module`` where the model has the one called ``name``."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)

@@ -1,7 +1,7 @@
 """The causal post-norm Transformer of SASRec and UniSRec, over rows that hold one or several sequences.
 
 Module names follow RecBole's ``TransformerEncoder``, so checkpoints of either load into the other. A row may hold
-whole sequences one after another (*packed*); each position then names the column at which its own sequence
+whole sequences one after another (*packed*); each position then names the column at which its sequence
 starts, and attention does not look beyond it.
 
 Shapes: R rows, L length of a row, D hidden, I inner, H heads, d = D / H.
@@ -26,9 +26,9 @@ ACTIVATIONS = {
 
 
 def attention_bias(starts_RL: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores [R, 1, L, L]: 0 where position i may see j, else -inf.
+    """Return what is added to attention scores [R, 1, L, L]: 0 where position i may see j, else -inf.
 
-    Position i sees its own sequence up to itself: ``starts[i] <= j <= i``.
+    Position i sees its sequence up to itself: ``starts[i] <= j <= i``.
     """
     column = torch.arange(starts_RL.shape[1], device=starts_RL.device)
     seen = (column >= starts_RL.unsqueeze(2)) & (column <= column.unsqueeze(1))
@@ -37,7 +37,7 @@ def attention_bias(starts_RL: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head attention in which a position sees its own sequence up to itself.
+    """Multi-head attention in which a position sees its sequence up to itself.
 
     Left-aligned rows need no key mask: padding stands to the right of every real position and is never seen.
     """
@@ -56,7 +56,7 @@ class CausalSelfAttention(nn.Module):
         self.out_dropout = Dropout(hidden_dropout)
 
     def forward(self, states_RLD: Tensor, bias: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
-        """States [R, L, D], or [W, D] of the ``wanted`` among the R * L positions.
+        """Return states [R, L, D], or [W, D] of the ``wanted`` among the R * L positions.
 
         ``bias`` [R, 1, L, L] is that of packed rows; without it attention is plainly causal.
         """
@@ -77,7 +77,7 @@ class CausalSelfAttention(nn.Module):
         return self._attend(*heads, bias).transpose(1, 2).flatten(2)
 
     def _context_of_few(self, states_RLD, weights_3DD, bias, wanted) -> Tensor:
-        """Contexts [W, D] of the wanted positions, without keys and values of all the others.
+        """Return contexts [W, D] of the wanted positions, without computing keys and values of any.
 
         ``q . (K h + k) = (K^T q) . h + const``, and a softmax does not see the constant; the weighted sum of
         ``V h + v`` is V times that of h, plus v. So K moves to the queries and V behind the sum.
@@ -90,6 +90,10 @@ class CausalSelfAttention(nn.Module):
         slots = _Slots(wanted, *states_RLD.shape[:2])
         scores_WHL = slots.gather(slots.scatter(query_WHD) @ states_RLD.transpose(1, 2), self.num_heads)
         scores_WHL = scores_WHL + slots.rows_of(bias, scores_WHL.dtype)
+        if torch.is_grad_enabled():
+            # The constant, so that the key's bias has its gradient, which is zero, on this path too.
+            shift_Hd = self.key.bias.unflatten(0, (self.num_heads, width))
+            scores_WHL = scores_WHL + (query_WHd * shift_Hd).sum(dim=-1, keepdim=True)
         context_WHD = slots.gather(slots.scatter(scores_WHL.softmax(dim=-1)) @ states_RLD, self.num_heads)
         context_WHd = torch.einsum("whe,hde->whd", context_WHD, value_HdD)
         return context_WHd.flatten(1) + self.value.bias
@@ -129,16 +133,16 @@ class _Slots:
         self.rows, self.row_W, self.column_W, self.length = rows, row_W, wanted - row_W * length, length
 
     def scatter(self, x_WHK: Tensor) -> Tensor:
-        """[W, H, K] to [R, Q * H, K], zero where a row has fewer positions."""
+        """Spread [W, H, K] to [R, Q * H, K], zero where a row has fewer positions."""
         empty = x_WHK.new_zeros(self.rows * self.width, *x_WHK.shape[1:])
         return empty.index_copy(0, self.place_W, x_WHK).view(self.rows, -1, x_WHK.shape[2])
 
     def gather(self, x_RQK: Tensor, heads: int) -> Tensor:
-        """[R, Q * H, K] to [W, H, K]."""
+        """Collect [W, H, K] from [R, Q * H, K]."""
         return x_RQK.reshape(self.rows * self.width, heads, x_RQK.shape[2]).index_select(0, self.place_W)
 
     def rows_of(self, bias_R1LL: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """What is added to scores [W, H, L]: the wanted rows [W, 1, L] of the bias, by default the causal one."""
+        """Return what is added to scores [W, H, L]: rows [W, 1, L] of the bias, of the causal one by default."""
         if bias_R1LL is None:
             starts = torch.zeros(1, self.length, dtype=torch.long, device=self.row_W.device)
             return attention_bias(starts, dtype)[0, 0].index_select(0, self.column_W).unsqueeze(1)
@@ -159,6 +163,7 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(hidden_dropout)
 
     def forward(self, states_RLD: Tensor) -> Tensor:
+        """Return states of the shape of the given ones."""
         update_RLD = self.dense_2(self.activation(self.dense_1(states_RLD)))
         return self.LayerNorm(self.dropout(update_RLD) + states_RLD)
 
@@ -174,6 +179,7 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(hidden_size, inner_size, hidden_dropout, activation, eps)
 
     def forward(self, states_RLD: Tensor, bias: Tensor | None, wanted: Tensor | None) -> Tensor:
+        """Return states as :class:`CausalSelfAttention` does."""
         return self.feed_forward(self.multi_head_attention(states_RLD, bias, wanted))
 
 
@@ -211,7 +217,7 @@ class CausalTransformerEncoder(nn.Module):
     def forward(
         self, states_RLD: Tensor, starts_RL: Tensor | None = None, wanted: Tensor | None = None
     ) -> Tensor:
-        """States [R, L, D] after the last layer, or [W, D] of the wanted positions.
+        """Return states [R, L, D] after the last layer, or [W, D] of the wanted positions.
 
         Args:
             states_RLD: inputs.

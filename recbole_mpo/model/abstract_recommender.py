@@ -3,15 +3,40 @@
 Shapes: N items (column 0 is PAD), D hidden, B rows, L length.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_mpo.common.errors import CheckpointError
+
 # What belongs to the items of one dataset: the id table, the text table that UniSRec's published code saves, biases
 # of items, the weight of a table of counts.
 ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.")
+
+
+@dataclass(frozen=True)
+class PretrainedWeights:
+    """What ``pretrained`` names: weights, and what is known of the run that made them.
+
+    Attributes:
+        path: the file.
+        weights: by parameter name.
+        settings: of that run; empty where the file holds weights alone.
+        item_hash: identifies its items, where it says.
+        item_names: names of its items by row that mean the same in other datasets, where it keeps them.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    settings: dict
+    item_hash: str | None = None
+    item_names: Sequence[str] = ()
 
 
 class ModelContract:
@@ -30,6 +55,8 @@ class ModelContract:
     """Loss and scores of a row do not depend on the padding behind its history, so it may be left out."""
     predicts_masked_items: ClassVar[bool] = False
     """RecBole's data transform masks items of its training rows."""
+    is_built_from_items: ClassVar[bool] = False
+    """Its parameters follow from the items and the settings, so that a checkpoint suffices to build it."""
     item_inputs: ClassVar[tuple[str, ...]] = ()
     """What ``item_input`` may be; empty where there is no such setting."""
     fresh_weights: tuple[str, ...] = ITEM_TABLES
@@ -42,25 +69,43 @@ class ModelContract:
     """Identifies the text features."""
     counts_hash: str | None = None
     """Identifies what was counted in training interactions."""
-    text_entries: int = 0
-    """Entries of the frozen table of text features, which parameter totals count (PAD's row too)."""
+    feature_size: int = 0
+    """Columns F of the frozen table of text features [N, F] that the model reads."""
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.item_tokens: np.ndarray = dataset.field2id_token[dataset.iid_field]
+        """Tokens of the items [N] by internal id."""
         self.item_hash: str = dataset.item_hash
         """Identifies the items and their numbering."""
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """What a table calls a run of the model ``name`` with these settings, unless ``run_label`` does."""
+        """Return what a table calls a run of the model ``name`` with these settings, unless ``run_label`` does."""
         return name
 
-    def carry_over(self, state: dict, path) -> dict[str, Tensor]:
-        """Weights of the checkpoint ``state`` that go over otherwise than by name; it was read from ``path``."""
+    def carry_over(self, source: PretrainedWeights) -> dict[str, Tensor]:
+        """Return the weights of another run's checkpoint that go over otherwise than by name.
+
+        Raises:
+            CheckpointError, ConfigError: the checkpoint is not one that this model can start from.
+        """
         return {}
 
+    def check_items(self, item_hash: str | None, path: str | Path):
+        """Refuse a checkpoint of other items or of another numbering of them.
+
+        Raises:
+            CheckpointError: ``item_hash``, as the file at ``path`` gives it, is not this model's.
+        """
+        if item_hash != self.item_hash:
+            raise CheckpointError(
+                f"checkpoint {path} was trained on other items, or on the same in another order (ids follow the order "
+                "of appearance): restore its interaction files, or start a new run from its weights with --pretrained"
+            )
+
     def check_fresh_start(self):
-        """Refuses to train from the weights of initialisation where that makes no sense."""
+        """Refuse to train from the weights of initialisation where that makes no sense."""
 
 
 class FullRankingRecommender(ModelContract, SequentialRecommender):

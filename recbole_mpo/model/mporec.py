@@ -5,14 +5,14 @@ in which cores are trained or inserted (``mpo_strategy`` in their property files
 """
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.values import check_choice
-from recbole_mpo.layers.mpo.convert import convert_to_mpo
-from recbole_mpo.model.sequential import TextSequentialRecommender
+from recbole_mpo.layers.mpo import MPOShape, convert_to_mpo
+from recbole_mpo.model.sequential import UniSRec
 
-STRATEGIES = ("full", "light", "expand")
+# Cores inserted where mpo_expand is left out.
+DEFAULT_EXPAND = 2
 
 
-class MPORec(TextSequentialRecommender):
+class MPORec(UniSRec):
     """All cores trained; slightly more parameters than dense (Algorithm 1).
 
     The dense weights are initialised first and then decomposed exactly, so at one seed MPORec and UniSRec
@@ -21,33 +21,38 @@ class MPORec(TextSequentialRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.mpo_strategy = config["mpo_strategy"]
-        check_choice("mpo_strategy", self.mpo_strategy, STRATEGIES)
-        if config["mpo_expand"] is not None and self.mpo_strategy != "expand":
+        if config["mpo_expand"] is not None and config["mpo_strategy"] != "expand":
             raise ConfigError(
-                f"mpo_expand is set to {config['mpo_expand']}, but mpo_strategy is '{self.mpo_strategy}': "
+                f"mpo_expand is set to {config['mpo_expand']}, but mpo_strategy is '{config['mpo_strategy']}': "
                 "inserted cores belong to --model=MPORecExpand (mpo_strategy: expand)"
             )
-        try:
-            self._convert(config)
-        except ValueError as problem:
-            hint = "; with item_input=id set mpo_target_modules=all-linear" if not self.uses_text else ""
-            raise ConfigError(f"the MPO settings (mpo_*) do not fit the model: {problem}{hint}") from problem
-
-    def _convert(self, config):
-        convert_to_mpo(
-            self,
-            target_modules=config["mpo_target_modules"],
-            strategy=self.mpo_strategy,
-            expand=2 if config["mpo_expand"] is None else config["mpo_expand"],
+        shape = MPOShape(
             num_cores=config["mpo_num_cores"],
             in_factors=config["mpo_in_factors"],
             out_factors=config["mpo_out_factors"],
             max_bond_dim=config["mpo_max_bond_dim"],
             gauge=config["mpo_gauge"],
-            expand_init=config["mpo_expand_init"],
             pad=config["mpo_pad"],
         )
+        try:
+            convert_to_mpo(
+                self,
+                target_modules=config["mpo_target_modules"],
+                strategy=config["mpo_strategy"],
+                expand=config["mpo_expand"] or DEFAULT_EXPAND,
+                expand_init=config["mpo_expand_init"],
+                shape=shape,
+            )
+        except ValueError as problem:
+            hint = "; with item_input=id set mpo_target_modules=all-linear" if not self.uses_text else ""
+            raise ConfigError(f"the MPO settings (mpo_*) do not fit the model: {problem}{hint}") from problem
+
+    @classmethod
+    def label(cls, name: str, config) -> str:
+        """Name a run as the paper does: with the number t of inserted cores."""
+        if config["mpo_strategy"] == "expand":
+            name = f"{name} (t = {config['mpo_expand'] or DEFAULT_EXPAND})"
+        return super().label(name, config)
 
 
 class MPORecLight(MPORec):

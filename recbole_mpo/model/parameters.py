@@ -24,12 +24,12 @@ GROUP_PREFIXES = {
 
 
 def group_of(name: str) -> str:
-    """The group of a parameter by its name; ``other`` for models of other families."""
+    """Return the group of a parameter by its name; ``other`` for models of other families."""
     return next((group for prefix, group in GROUP_PREFIXES.items() if name.startswith(prefix)), "other")
 
 
 def freeze(model: nn.Module, groups):
-    """Stops training every parameter of the named groups.
+    """Stop training every parameter of the named groups.
 
     Raises:
         ConfigError: an unknown group, or one that this model has no parameter of.
@@ -45,7 +45,7 @@ def freeze(model: nn.Module, groups):
 
 
 def core_names(model: nn.Module) -> set[str]:
-    """Names of the parameters that are cores, inserted ones included (biases are not)."""
+    """Return the names of the parameters that are cores, inserted ones included (biases are not)."""
     return {
         f"{module_name}.{name}" if module_name else name
         for module_name, module in model.named_modules()
@@ -56,7 +56,7 @@ def core_names(model: nn.Module) -> set[str]:
 
 
 def count_parameters(model: nn.Module) -> dict:
-    """Totals and counts by group.
+    """Return the totals and counts by group.
 
     The frozen text table counts into the total, PAD row included (as the paper's Table 6 does).
 
@@ -74,9 +74,8 @@ def count_parameters(model: nn.Module) -> dict:
     for name, parameter in model.named_parameters():
         group = f"{group_of(name)} (cores)" if name in cores else group_of(name)
         add(group, parameter.numel(), parameter.requires_grad)
-    table = getattr(model, "item_features", None)
-    if table is not None:
-        add("item_features (frozen text)", table.numel(), False)
+    if model.feature_size:
+        add("item_features (frozen text)", model.n_items * model.feature_size, False)
     return {
         "total": sum(counts["total"] for counts in by_group.values()),
         "trainable": sum(counts["trainable"] for counts in by_group.values()),
@@ -85,7 +84,7 @@ def count_parameters(model: nn.Module) -> dict:
 
 
 def parameter_table(counts: dict) -> str:
-    """The counts as aligned text, one group a line."""
+    """Return the counts as aligned text, one group a line."""
     rows = [("group", "total", "trainable")]
     rows += [(g, f"{c['total']:,}", f"{c['trainable']:,}") for g, c in counts["by_group"].items()]
     rows.append(("all", f"{counts['total']:,}", f"{counts['trainable']:,}"))

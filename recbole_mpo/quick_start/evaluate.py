@@ -1,40 +1,49 @@
 """Metrics and ranks of a trained model, and of a checkpoint."""
 
-
-
-
-
 from pathlib import Path
 
+from recbole_mpo.data.atomic_files import SPLITS
 from recbole_mpo.data.training_counts import training_popularity
-from recbole_mpo.quick_start import record as records
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.record import write_ranks
 from recbole_mpo.trainer.ranking import metrics_from_ranks
 
 
-def _evaluate(trainer, data, show_progress: bool = False) -> tuple[dict[str, float], dict | None]:
-    """Metrics of one split and, where they follow from ranks, the ranks; both empty for an empty split."""
-    if len(data._dataset) == 0:
+def evaluate_split(trainer, loader, show_progress: bool = False) -> tuple[dict[str, float], dict | None]:
+    """Return the metrics of one split and, where they follow from ranks, the ranks; nothing of an empty split."""
+    if len(loader._dataset) == 0:
         return {}, None
     if trainer.uses_ranks():
-        ranks = trainer.target_ranks(data, show_progress)
+        ranks = trainer.target_ranks(loader, show_progress)
         return metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"]), ranks
-    values = trainer.evaluate(data, load_best_model=False, show_progress=show_progress)
+    values = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
     return {name: float(value) for name, value in values.items()}, None
 
 
-def _write_ranks(ranks: dict, experiment: Experiment, path: Path):
-    ranks = {name: columns for name, columns in ranks.items() if columns is not None}
-    if ranks:
-        popularity = training_popularity(experiment.splits[0])
-        for columns in ranks.values():
+def keep_ranks(ranks: dict[str, dict | None], train, path: Path):
+    """Write the ranks of each split, and how popular the targets are in the training part ``train``."""
+    present = {name: dict(columns) for name, columns in ranks.items() if columns is not None}
+    if present:
+        popularity = training_popularity(train)
+        for columns in present.values():
             columns["popularity"] = popularity[columns.pop("target")]
-        records.write_ranks(ranks, path)
+        write_ranks(present, path)
 
 
 def evaluate_checkpoint(path: str | Path, overrides=None) -> dict[str, dict[str, float]]:
-    """Valid and test metrics of a checkpoint, ranked anew."""
-    experiment, _ = Experiment.from_checkpoint(path, overrides)
-    trainer = experiment.trainer(Path(path).parent)
-    loaders = dict(zip(("valid", "test"), experiment.loaders[1:], strict=True))
-    return {name: _evaluate(trainer, data)[0] for name, data in loaders.items()}
+    """Return the valid and test metrics of a checkpoint, ranked anew.
+
+    Args:
+        path: of the checkpoint.
+        overrides: settings that win over its own.
+
+    Returns:
+        ``{"valid": {"hit@10": …}, "test": …}``.
+
+    Raises:
+        CheckpointError: it is damaged, or of other data than those at hand.
+    """
+    experiment, model, _ = Experiment.from_checkpoint(path, overrides)
+    trainer = experiment.trainer(model, Path(path).parent)
+    loaders = dict(zip(SPLITS[1:], experiment.data.loaders[1:], strict=True))
+    return {name: evaluate_split(trainer, loader)[0] for name, loader in loaders.items()}

@@ -17,7 +17,7 @@ PACKAGES = ("recbole-mpo", "recbole", "torch", "numpy", "pandas", "scipy", "safe
 
 
 def write_record(record: dict, path: str | Path):
-    """Writes the record atomically, creating the folder.
+    """Write the record atomically, creating the folder.
 
     Raises:
         RecordError: the file system refuses.
@@ -32,7 +32,7 @@ def write_record(record: dict, path: str | Path):
 
 
 def read_record(path: str | Path) -> dict:
-    """A record, checked for the keys every report needs; ``path`` may be its run's folder.
+    """Return a record, checked for the keys every report needs; ``path`` may be its run's folder.
 
     Raises:
         RecordError: missing, no JSON, or keys absent (named).
@@ -44,7 +44,7 @@ def read_record(path: str | Path) -> dict:
     except OSError as problem:
         raise RecordError(f"record {path} cannot be read: {problem.strerror}") from problem
     except ValueError as problem:
-        raise RecordError(f"record {path} is no JSON: {problem}") from problem
+        raise RecordError(f"record {path} is not valid JSON: {problem}") from problem
     missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
     if missing:
         raise RecordError(f"record {path} lacks {', '.join(missing)}; it is not a run's record.json")

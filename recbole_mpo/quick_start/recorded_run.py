@@ -1,27 +1,31 @@
-"""From a model's name to a finished, recorded run; and what is done with a run's checkpoint."""
+"""From a model's name to a finished, recorded run."""
 
 import time
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 from recbole_mpo.common import machine
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.recbole_globals import logging_to
+from recbole_mpo.data.prepare.prepare import prepare_if_absent
 from recbole_mpo.model.parameters import count_parameters
-from recbole_mpo.quick_start import record as records
-from recbole_mpo.quick_start.evaluate import _evaluate, _write_ranks
+from recbole_mpo.quick_start.configure import make_config
+from recbole_mpo.quick_start.evaluate import evaluate_split, keep_ranks
 from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.quick_start.resume import _find_resume
+from recbole_mpo.quick_start.record import package_versions, write_record
+from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.quick_start.run_folder import make_run_dir, this_process
-from recbole_mpo.quick_start.show import _show, _show_results
+from recbole_mpo.quick_start.show import show_results, show_run
+from recbole_mpo.trainer.checkpoint import load_checkpoint
 
 
 def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resume=None, record_path=None) -> dict:
-    """Trains, evaluates and records one run.
+    """Train, evaluate and record one run.
 
     Args:
         model: name in any capitalisation.
-        dataset: data set name.
+        dataset: its name; a known one that is absent is prepared (not with ``dry_run``).
         config_files: YAML files, later ones win.
         overrides: settings that win over the files.
         dry_run: build everything, print the parameter table and data statistics, write the record, stop.
@@ -30,52 +34,60 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
 
     Returns:
         The run record.
+
+    Raises:
+        RecboleMPOError: what was given cannot be run; the message names what and why.
     """
     begin = time.perf_counter()
     if dry_run and resume:
         raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
-    experiment = Experiment.of(model, dataset, config_files, overrides, prepares=not dry_run)
-    config = experiment.config
-    resume_file = _find_resume(experiment, str(resume)) if resume else None
-    run_dir = _run_dir(experiment, resume_file)
+    spec, config = make_config(model, dataset, config_files, overrides)
+    if not dry_run:
+        prepare_if_absent(dataset, config.data_root, bool(config["show_progress"]))
+    experiment = Experiment.with_config(spec, config)
+    resume_file = find_resume(experiment, str(resume)) if resume else None
+    # Before anything is written into the folder of the run that goes on.
+    restored = experiment.restore_model(load_checkpoint(resume_file), resume_file) if resume_file else None
+    run_dir = resume_file.parent if resume_file else make_run_dir(config["checkpoint_dir"], spec.name, dataset)
     record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
-    with logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO"):
-        record = _announce(experiment, run_dir)
-        try:
-            record.update(_describe(experiment))
-            _show(record)
-            if dry_run:
-                record["status"] = "dry_run"
-            else:
-                _write(record, record_paths)
-                record.update(_train_and_test(experiment, run_dir, resume_file))
-            record["seconds"]["total"] = time.perf_counter() - begin
-        except BaseException as problem:
-            record.update(status="failed", error=f"{type(problem).__name__}: {problem}")
-            raise
-        finally:
-            del record["process"]
-            record.update(finished=_now(), peak_memory_mb=machine.peak_memory_mb(config["device"]))
+    log = logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO")
+    with log, _recorded(experiment, run_dir, record_paths) as record:
+        built = restored if resume_file else experiment.build_model()
+        record.update(_describe(experiment, built))
+        show_run(record)
+        if dry_run:
+            record["status"] = "dry_run"
+        else:
             _write(record, record_paths)
-        _show_results(record, record_paths)
+            record.update(_train_and_test(experiment, built, run_dir, resume_file))
+        record["seconds"]["total"] = time.perf_counter() - begin
     return record
 
 
-def _run_dir(experiment: Experiment, resume_file: Path | None) -> Path:
-    if resume_file:
-        return resume_file.parent
-    return make_run_dir(
-        experiment.config["checkpoint_dir"], experiment.spec.name, experiment.config["dataset"]
-    )
+@contextmanager
+def _recorded(experiment: Experiment, run_dir: Path, paths: list):
+    """Give the record of a run of which nothing is built yet; write it when the run ends, failed ones too."""
+    record = _announce(experiment, run_dir)
+    try:
+        yield record
+    except BaseException as problem:
+        record.update(status="failed", error=f"{type(problem).__name__}: {problem}")
+        raise
+    finally:
+        del record["process"]
+        record.update(finished=_now(), peak_memory_mb=machine.peak_memory_mb(experiment.config["device"]))
+        _write(record, paths)
+    show_results(record, paths)
 
 
 def _announce(experiment: Experiment, run_dir: Path) -> dict:
-    """The record of a run of which nothing is built yet."""
-    config = experiment.config
+    """Return the record of a run of which nothing is built yet."""
+    spec, config = experiment.spec, experiment.config
     return {
         "status": "running",
         "run_id": run_dir.name,
-        "model": experiment.spec.name,
+        "model": spec.name,
+        "label": str(config["run_label"] or spec.model_class.label(spec.name, config)),
         "dataset": config["dataset"],
         "seed": config["seed"],
         "item_input": config["item_input"] or "id",
@@ -87,39 +99,37 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "started": _now(),
         "process": this_process(),
         "config": config.plain(),
-        "packages": records.package_versions(),
+        "packages": package_versions(),
         "device": machine.device_description(config["device"]),
         "git": machine.revision(),
     }
 
 
-def _describe(experiment: Experiment) -> dict:
-    experiment.seed()
+def _describe(experiment: Experiment, model) -> dict:
     return {
         "data": experiment.statistics(),
-        "params": count_parameters(experiment.model),
-        "features": experiment.feature_summary(),
+        "params": count_parameters(model),
+        "features": experiment.feature_summary(model),
     }
 
 
-def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | None) -> dict:
+def _train_and_test(experiment: Experiment, model, run_dir: Path, resume_file: Path | None) -> dict:
     config = experiment.config
-    train_data, valid_data, test_data = experiment.loaders
-    trainer = experiment.trainer(run_dir)
+    train_data, valid_data, test_data = experiment.data.loaders
+    trainer = experiment.trainer(model, run_dir)
     machine.reset_peak_memory(config["device"])
     # What was built before must not shift what training draws, so that models are compared at one seed.
     experiment.seed()
     if resume_file:
-        trainer.train_loader = train_data
-        trainer.resume_checkpoint(resume_file)
+        trainer.resume(resume_file, train_data)
     show_progress = bool(config["show_progress"])
     trainer.fit(train_data, valid_data, saved=True, show_progress=show_progress)
-    best = trainer.load(trainer.saved_model_file, resume=False)
+    best = trainer.load(trainer.saved_model_file)
     begin = time.perf_counter()
     results, ranks = {}, {}
-    for name, data in (("valid", valid_data), ("test", test_data)):
-        results[name], ranks[name] = _evaluate(trainer, data, show_progress)
-    _write_ranks(ranks, experiment, run_dir / "ranks.npz")
+    for name, loader in (("valid", valid_data), ("test", test_data)):
+        results[name], ranks[name] = evaluate_split(trainer, loader, show_progress)
+    keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
     return {
         "status": "completed",
         **results,
@@ -134,7 +144,7 @@ def _train_and_test(experiment: Experiment, run_dir: Path, resume_file: Path | N
 
 def _write(record: dict, paths):
     for path in paths:
-        records.write_record(record, path)
+        write_record(record, path)
 
 
 def _now() -> str:

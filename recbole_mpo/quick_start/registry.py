@@ -19,7 +19,7 @@ from recbole_mpo.model.baselines.bert4rec import BERT4RecFair
 from recbole_mpo.model.baselines.ccdr import CCDR
 from recbole_mpo.model.baselines.counting import CoVisit, Pop, TextKNN
 from recbole_mpo.model.baselines.peterrec import PeterRec
-from recbole_mpo.model.baselines.recbole_s3rec import build_s3rec
+from recbole_mpo.model.baselines.recbole_s3rec import S3RecContract
 from recbole_mpo.model.baselines.s3rec import S3RecFixed
 from recbole_mpo.model.baselines.sasrec import SASRecCE
 from recbole_mpo.model.baselines.unisrec_lora import LoRA
@@ -27,29 +27,32 @@ from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import UniSRec
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
 from recbole_mpo.trainer.stages import PretrainingTrainer
-from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, MPOTrainer, RunTrainer
+from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, RunTrainer
 from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's canonical name and the classes that make up its run.
-
-    ``builder(model_class, config, dataset)`` makes the model where that takes more than its class.
-    """
+    """A model's canonical name and the classes that make up its run."""
 
     name: str
     model_class: type
     trainer_class: Callable
     dataset_class: type
-    builder: Callable | None = None
 
     def build(self, config, dataset):
-        """The model."""
-        return self.builder(self.model_class, config, dataset) if self.builder else self.model_class(config, dataset)
+        """Return a new model for a run's training part.
+
+        Raises:
+            ConfigError: the settings do not fit it.
+        """
+        try:
+            return self.model_class(config, dataset)
+        except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
+            raise ConfigError(f"{self.name} cannot be built with these settings: {problem}") from problem
 
 
-def _own(name: str, model_class: type, trainer_class: Callable = MPOTrainer) -> ModelSpec:
+def _own(name: str, model_class: type, trainer_class: Callable = ItemVectorTrainer) -> ModelSpec:
     return ModelSpec(name, model_class, trainer_class, TextSequenceDataset)
 
 
@@ -67,7 +70,7 @@ OWN_MODELS = {
         _own("PeterRec", PeterRec),
         _own("S3RecFixed", S3RecFixed, PretrainingTrainer),
         _own("BERT4RecFair", BERT4RecFair, RunTrainer),
-        _own("CCDR", CCDR, ItemVectorTrainer),
+        _own("CCDR", CCDR),
         _own("Pop", Pop, CountingTrainer),
         _own("CoVisit", CoVisit, CountingTrainer),
         _own("TextKNN", TextKNN, CountingTrainer),
@@ -89,7 +92,7 @@ def recbole_model_names() -> list[str]:
 
 
 def find_model(name: str) -> ModelSpec:
-    """The model of this name; capitals, hyphens and underscores do not matter.
+    """Return the model of this name; capitals, hyphens and underscores do not matter.
 
     Raises:
         ConfigError: no such model; suggests the nearest.
@@ -110,9 +113,10 @@ def find_model(name: str) -> ModelSpec:
 def _recbole_spec(name: str) -> ModelSpec:
     """RecBole finds a model's own dataset by name; so does this. Contract and reader are mixed in."""
     recbole_class = getattr(sequential_models(), name)
+    contract = S3RecContract if name == "S3Rec" else ModelContract
     facts = {"trims_batches": name in TRIMMED_MODELS, "predicts_masked_items": name == "BERT4Rec"}
-    model_class = type(name, (ModelContract, recbole_class), {**facts, "__module__": recbole_class.__module__})
+    model_class = type(name, (contract, recbole_class), {**facts, "__module__": recbole_class.__module__})
     if name == "S3Rec":
-        return ModelSpec(name, model_class, S3RecTrainer, AttributeDataset, build_s3rec)
+        return ModelSpec(name, model_class, S3RecTrainer, AttributeDataset)
     dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)
     return ModelSpec(name, model_class, RunTrainer, type(f"Reading{dataset.__name__}", (ReadingMixin, dataset), {}))

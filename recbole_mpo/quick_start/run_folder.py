@@ -13,7 +13,7 @@ from recbole_mpo.common.errors import RecboleMPOError
 
 
 def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
-    """A new folder ``<model>-<dataset>-<time>-<random>``; runs started in the same second do not meet."""
+    """Return a new folder ``<model>-<dataset>-<time>-<random>``; runs started in the same second do not meet."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     path = Path(checkpoint_dir) / f"{model}-{dataset}-{stamp}-{secrets.token_hex(3)}"
     try:
@@ -24,12 +24,12 @@ def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
 
 
 def this_process() -> dict:
-    """Which process a run belongs to while its record says ``running``."""
+    """Return which process a run belongs to while its record says ``running``."""
     return {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
 
 
 def is_running(process: dict | None) -> bool:
-    """Whether that process is alive on this machine; an unknown or another machine's one counts as gone."""
+    """Return whether that process is alive on this machine; an unknown or another machine's one counts as gone."""
     if process is None or process["host"] != platform.node() or process["pid"] == os.getpid():
         return False
     try:

@@ -1,17 +1,17 @@
 """What a run says of itself in the log."""
 
-
-
-
-from logging import getLogger
+import logging
 
 from recbole_mpo.model.parameters import parameter_table
 
+logger = logging.getLogger(__name__)
 
-def _show(record: dict):
-    log, data = getLogger(), record["data"]
-    log.info("%s on %s, seed %s (run %s)", record["model"], record["dataset"], record["seed"], record["run_id"])
-    log.info(
+
+def show_run(record: dict):
+    """Log what a run is of: data, item text and parameters."""
+    data = record["data"]
+    logger.info("%s on %s, seed %s (run %s)", record["model"], record["dataset"], record["seed"], record["run_id"])
+    logger.info(
         "data: %s users, %s items; targets: %s",
         f"{data['users']:,}",
         f"{data['items']:,}",
@@ -19,20 +19,20 @@ def _show(record: dict):
     )
     features = record["features"]
     if features:
-        log.info(
+        logger.info(
             "item text: %s, %d features; %d of %d items have text",
             features["source"],
             features["dimension"],
             features["with_text"],
             features["items"],
         )
-    log.info("parameters:\n%s", parameter_table(record["params"]))
+    logger.info("parameters:\n%s", parameter_table(record["params"]))
 
 
-def _show_results(record: dict, paths):
-    log = getLogger()
+def show_results(record: dict, paths):
+    """Log the best metrics of a finished run, and where its record was written."""
     for split in ("valid", "test"):
         if record[split]:
             values = "  ".join(f"{name} {value:.4f}" for name, value in record[split].items())
-            log.info("best %s: %s", split, values)
-    log.info("record: %s", ", ".join(str(path) for path in paths))
+            logger.info("best %s: %s", split, values)
+    logger.info("record: %s", ", ".join(str(path) for path in paths))

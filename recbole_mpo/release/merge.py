@@ -1,33 +1,41 @@
 """An MPO checkpoint as a dense one."""
 
-
-
-
-
 from pathlib import Path
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
-from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.quick_start.registry import OWN_MODELS
+from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.trainer import checkpoint
+
+# What a merged model is.
+DENSE_MODEL = "UniSRec"
 
 
 def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
-    """Writes an MPO checkpoint's merged weights as a checkpoint of UniSRec, fit for evaluation or pretrained."""
+    """Write an MPO checkpoint's merged weights as a checkpoint of UniSRec, fit for evaluation or ``pretrained``.
+
+    Reads no dataset, unless the checkpoint is of an older version.
+
+    Args:
+        path: of the MPO checkpoint.
+        output: the file to write; its folder is made.
+        overrides: settings that win over the checkpoint's own.
+
+    Raises:
+        CheckpointError: it has no MPO layers, or cannot be read or written.
+    """
     if Path(output).is_dir():
         raise CheckpointError(f"output {output} is a folder; name the file to write")
-    experiment, state = Experiment.from_checkpoint(path, overrides)
-    if not mpo_layers(experiment.model):
-        raise CheckpointError(f"checkpoint {path} is of {experiment.spec.name}, which has no MPO layers to merge")
+    model, state = model_of_checkpoint(path, overrides)
+    if not mpo_layers(model):
+        raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO layers to merge")
     config = {key: value for key, value in state["config"].items() if not key.startswith("mpo_")}
+    items = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
     merged = {
-        "model": OWN_MODELS["UniSRec"].name,
-        "config": {**config, "model": OWN_MODELS["UniSRec"].name, "pretrained": None},
-        "item_hash": state["item_hash"],
-        "feature_hash": state["feature_hash"],
-        "counts_hash": state.get("counts_hash"),
-        "state_dict": dense_state_dict(experiment.model),
+        "model": DENSE_MODEL,
+        "config": {**config, "model": DENSE_MODEL, "pretrained": None},
+        **{name: state[name] for name in items if name in state},
+        "state_dict": dense_state_dict(model),
         "epoch": state["epoch"],
     }
     Path(output).parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.values import suggestion
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.layers.mpo.convert import merged
+from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.text.item_features import text_path
 from recbole_mpo.text.item_text import read_dataset_text
@@ -41,7 +42,7 @@ def read_histories(path: str | Path) -> list[list[str]]:
     except OSError as problem:
         raise DataError(f"histories file {path} cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
-        raise DataError(f"histories file {path} is no UTF-8 text: {problem}") from problem
+        raise DataError(f"histories file {path} is not valid UTF-8 text: {problem}") from problem
     histories = [line.replace(",", " ").split() for line in lines]
     for number, history in enumerate(histories, start=1):
         if not history:
@@ -76,29 +77,31 @@ class Recommender:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, overrides=None) -> "Recommender":
-        """Loads model, item tokens and texts as the checkpoint's settings say."""
-        experiment, _ = Experiment.from_checkpoint(path, {"show_progress": False, **(overrides or {})})
-        return cls.of(experiment)
+        """Load model, item tokens and texts as the checkpoint's settings say."""
+        experiment, model, _ = Experiment.from_checkpoint(path, {"show_progress": False, **(overrides or {})})
+        return cls.of(experiment, model)
 
     @classmethod
-    def of(cls, experiment: Experiment) -> "Recommender":
-        """For the model an experiment holds.
+    def of(cls, experiment: Experiment, model) -> "Recommender":
+        """Make it for a model of an experiment.
 
         Raises:
-            DataError: it is one of RecBole's own models, which have no item vectors to share.
+            DataError: the model has no item vectors to share (RecBole's own, those that count).
         """
-        model, dataset = experiment.model, experiment.dataset
-        if not hasattr(model, "encode_items"):
+        if not isinstance(model, ItemVectorRecommender):
             raise DataError(f"recommend serves this package's text models, this is a {experiment.spec.name}")
-        tokens = list(dataset.field2id_token[dataset.iid_field])
-        extra = None
-        if model.uses_text:
-            tokens, extra = _with_text_only(dataset.features, tokens, model)
+        dataset = experiment.data.dataset
+        tokens, extra = list(model.item_tokens), None
+        # Items of which nothing usable is known (features all zero) are left out.
+        if model.uses_text and model.scores_text_alone:
+            features = dataset.features
+            extra = torch.from_numpy(features.text_only_features).to(experiment.config["device"])
+            tokens += [features.item_text.tokens[row] for row in features.text_only]
         return cls(model, tokens, _titles(experiment.config), extra)
 
     @torch.no_grad()
     def recommend(self, histories: list[list[str]], topk: int = 10) -> list[list[Recommended]]:
-        """The best ``topk`` candidates of each history, best first; items already in it are left out.
+        """Return the best ``topk`` candidates of each history, best first; items already in it are left out.
 
         Raises:
             DataError: an unknown token (named), or an empty history.
@@ -143,24 +146,13 @@ class Recommender:
         token = self.tokens[row]
         return Recommended(token, score, self.titles.get(token, ""))
 
-    def as_text(self, history: list[str], found: list[Recommended], width: int = 70) -> str:
-        """A history and its recommendations, one item a line."""
+    def as_text(self, history: list[str], recommended: list[Recommended], width: int = 70) -> str:
+        """Return a history and its recommendations, one item a line."""
         lines = [f"after {len(history)} items, the last ones:"]
         lines += [f"        {token:>10}  {self.titles.get(token, '')[:width]}" for token in history[-5:]]
         lines.append("recommended:")
-        lines += [f"  {item.score:6.2f}{item.token:>10}  {item.title[:width]}" for item in found]
+        lines += [f"  {item.score:6.2f}{item.token:>10}  {item.title[:width]}" for item in recommended]
         return "\n".join(lines)
-
-
-def _with_text_only(features, tokens: list[str], model) -> tuple[list[str], torch.Tensor | None]:
-    """Adds the text file's items that have no interactions, where item vectors need no id.
-
-    Those without usable text (features all zero) are left out: nothing is known of them.
-    """
-    if not model.scores_text_alone:
-        return tokens, None
-    extra = torch.from_numpy(features.text_only_features).to(model.item_features.device)
-    return tokens + [features.item_text.tokens[row] for row in features.text_only], extra
 
 
 def _titles(config) -> dict[str, str]:

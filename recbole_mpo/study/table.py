@@ -6,7 +6,6 @@ import io
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.values import check_choice, read_yaml
-from recbole_mpo.model.baselines.peterrec import MODES, PATCHED
 from recbole_mpo.quick_start.record import read_record
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
@@ -21,10 +20,10 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, p
         form: ``markdown`` or ``csv`` (unrounded).
         metrics: metric names; HIT and NDCG at 10 and 50 by default.
         mix: allow records that are not comparable.
-        published: add the MPORec paper's test figures of the same model and data set.
+        published: add the MPORec paper's test figures of the same model and dataset.
 
     Raises:
-        RecordError: no record, or records of different data sets, candidate sets, targets or item inputs.
+        RecordError: no record, or records of different datasets, candidate sets, targets or item inputs.
     """
     check_choice("format", form, FORMATS)
     if not paths:
@@ -35,8 +34,9 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, p
     metrics = [metric.lower() for metric in metrics or METRICS]
     rows = [_row(record, metrics, exact=form == "csv") for record in records]
     if published:
-        known = read_yaml(find_property("published"))
-        rows = [{**row, **_published(record, metrics, known)} for row, record in zip(rows, records, strict=True)]
+        published_figures = read_yaml(find_property("published"))
+        columns = [_published(record, metrics, published_figures) for record in records]
+        rows = [{**row, **more} for row, more in zip(rows, columns, strict=True)]
     return _csv(rows) if form == "csv" else _markdown(rows)
 
 
@@ -59,7 +59,7 @@ def _interaction_files(record: dict) -> dict:
 
 
 _PROTOCOL = {
-    "the data set": lambda record: record["dataset"],
+    "the dataset": lambda record: record["dataset"],
     "the interaction files": _interaction_files,
     "the number of candidate items": lambda record: record["data"]["item_num"],
     "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
@@ -71,28 +71,8 @@ _PROTOCOL = {
 
 
 def _label(record: dict) -> str:
-    config, name = record["config"], record["model"]
-    if name == "MPORecExpand" or config.get("mpo_strategy") == "expand":
-        name = f"{name} (t = {config.get('mpo_expand') or 2})"
-    if name == "PeterRec":
-        name = _peterrec(record["item_input"], config)
-    if config.get("memory") == "covisit":
-        name += " + memory"
-    name = str(config.get("run_label") or name)
-    return name if record["status"] == "completed" else f"{name} [{record['status']}]"
-
-
-def _peterrec(item_input: str, config: dict) -> str:
-    """The stage or what is trained; and the input, where text is read, which the published model does not."""
-    details = ["pretrain"]
-    if config["train_stage"].lower() == "finetune":
-        # Settings name modes in any capitals.
-        mode = next(mode for mode in MODES if mode.lower() == config["finetune_mode"].lower())
-        details = [] if mode == "peterrec" else [mode]
-        details += [config["patch_form"].lower()] if mode in PATCHED else []
-        details += [] if config["cls_token"] else ["last item"]
-        details += [] if config["pretrained"] or mode == "PeterZero" else ["from scratch"]
-    return f"PeterRec{'-text' if item_input == 'text' else ''} ({', '.join(details)})"
+    label = record.get("label", record["model"])
+    return label if record["status"] == "completed" else f"{label} [{record['status']}]"
 
 
 def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
@@ -114,12 +94,12 @@ def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
     return row
 
 
-def _published(record: dict, metrics, known: dict) -> dict[str, str]:
-    """Columns of the paper's figures; empty for what the paper does not have, such as a memory."""
-    name = known["stands_for"].get(record["model"], record["model"])
+def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
+    """Return the columns of the paper's figures; empty for what the paper does not have, such as a memory."""
+    name = figures_of["stands_for"].get(record["model"], record["model"])
     is_papers = record["config"].get("memory", "none") == "none"
-    figures = known["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
-    values = dict(zip(known["metrics"], figures, strict=False))
+    figures = figures_of["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
+    values = dict(zip(figures_of["metrics"], figures, strict=False))
     return {f"published {metric}": format(values[metric], ".4f") if metric in values else "" for metric in metrics}
 
 

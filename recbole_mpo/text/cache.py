@@ -1,9 +1,7 @@
 """The feature cache: finished matrices with their manifest, and the rows of an encoding under way.
 
-N items, F feature dimension.
+Shapes: N items, U distinct texts, F feature.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -17,7 +15,7 @@ from safetensors.numpy import save_file
 
 from recbole_mpo import __version__
 from recbole_mpo.common.errors import FeatureError
-from recbole_mpo.common.files import replacing_path
+from recbole_mpo.common.files import replacing_path, write_json
 from recbole_mpo.text.feature_files import MATRIX_KEY, feature_hash, read_safetensors
 
 logger = logging.getLogger(__name__)
@@ -40,7 +38,7 @@ class PartialStore:
         self.key = hashlib.sha256(key.encode()).hexdigest()
         self.path = folder / f"{name}.{self.key[:16]}.partial"
 
-    def __enter__(self) -> PartialStore:
+    def __enter__(self) -> "PartialStore":
         self.file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
         return self
 
@@ -48,7 +46,7 @@ class PartialStore:
         self.file.close()
 
     def read(self, n_texts: int) -> list[np.ndarray]:
-        """The rows of finished chunks as one array in a list; an empty list where there are none."""
+        """Return the rows of finished chunks, as one array [at most U, F] in a list, or an empty list."""
         header = self.file.read(_HEADER_BYTES)
         dimension = self._dimension(header)
         if dimension is None:
@@ -64,7 +62,7 @@ class PartialStore:
         return [np.frombuffer(body, dtype=np.float32, count=rows * dimension).reshape(rows, dimension)]
 
     def write(self, start: int, vectors: np.ndarray) -> None:
-        """Put the rows of texts `start`, `start + 1`, … and wait until the disk has them."""
+        """Put the rows of texts ``start``, ``start + 1``, … and wait until the disk has them."""
         if start == 0:
             header = json.dumps({"key": self.key, "dimension": vectors.shape[1]}).encode()
             self.file.seek(0)
@@ -77,17 +75,14 @@ class PartialStore:
     def _dimension(self, header: bytes) -> int | None:
         try:
             stored = json.loads(header)
-            return (
-                int(stored["dimension"])
-                if stored["key"] == self.key and len(header) == _HEADER_BYTES
-                else None
-            )
+            is_whole = len(header) == _HEADER_BYTES
+            return int(stored["dimension"]) if is_whole and stored["key"] == self.key else None
         except (ValueError, KeyError, TypeError):
             return None
 
 
 def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray | None:
-    """The stored features, or None where they are absent, damaged, or made from something else."""
+    """Return the stored features [N, F], or None where they are absent, damaged, or made from something else."""
     manifest_path, matrix_path = folder / f"{name}.json", folder / f"{name}.safetensors"
     if not manifest_path.exists() and not matrix_path.exists():
         return None
@@ -103,16 +98,13 @@ def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray
         return features
     except (OSError, ValueError, KeyError, TypeError, FeatureError) as error:
         logger.warning(
-            "the cached features %s are damaged (%s: %s); encoding anew",
-            matrix_path,
-            type(error).__name__,
-            error,
+            "the cached features %s are damaged (%s: %s); encoding anew", matrix_path, type(error).__name__, error
         )
         return None
 
 
 def save_cached(folder: Path, name: str, identity: dict[str, Any], features: np.ndarray) -> None:
-    """Write matrix and manifest, then drop what interrupted encodings of this encoder left behind."""
+    """Write features [N, F] and their manifest, then drop what interrupted encodings of this encoder left behind."""
     features = np.ascontiguousarray(features)
     manifest = {
         **identity,
@@ -122,7 +114,6 @@ def save_cached(folder: Path, name: str, identity: dict[str, Any], features: np.
     }
     with replacing_path(folder / f"{name}.safetensors") as temporary:
         save_file({MATRIX_KEY: features}, temporary)
-    with replacing_path(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / f"{name}.json", manifest)
     for leftover in folder.glob(f"{name}.{'[0-9a-f]' * 16}.partial"):
         leftover.unlink(missing_ok=True)

@@ -1,9 +1,7 @@
-"""Feature matrices: encoding with a cache, reading files, aligning rows with internal item ids.
+"""Item texts to a feature matrix, by an encoder and through the cache.
 
-N items, F feature dimension.
+Shapes: N items, U distinct texts, F feature.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -29,15 +27,15 @@ def encode_items(
     dataset_name: str,
     show_progress: bool = True,
 ) -> np.ndarray:
-    """Feature matrix of the items, float32 [N, F] in file order; zero rows where the text is missing.
+    """Return the feature matrix of the items, float32 [N, F] in file order; zero rows where the text is missing.
 
-    Kept in `<cache_dir>/<dataset_name>/<encoder.name>.safetensors` with a manifest `<encoder.name>.json`;
-    another text or encoder fingerprint encodes anew, and so does a damaged file, with a warning. Equal texts
-    are encoded once and get equal rows, bit for bit. An interrupted encoding continues after its last whole
-    chunk.
+    Kept in ``<cache_dir>/<dataset_name>/<encoder.name>.safetensors`` with a manifest ``<encoder.name>.json``; another
+    text or encoder fingerprint encodes anew, and so does a damaged file, with a warning. Equal texts are encoded once
+    and get equal rows, bit for bit. An interrupted encoding continues after its last whole chunk.
 
-    Raises DataError where no item has text or the cache cannot be written, FeatureError where the encoder
-    returns unusable vectors.
+    Raises:
+        DataError: no item has text, or the cache cannot be written.
+        FeatureError: the encoder returns unusable vectors.
     """
     # The fingerprint as JSON gives it back, so that it compares equal with a stored one.
     fingerprint = json.loads(json.dumps(encoder.fingerprint()))
@@ -46,26 +44,9 @@ def encode_items(
     cached = load_cached(folder, encoder.name, identity)
     if cached is not None:
         return cached
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # better now than after an hour of encoding
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot keep item features there ({error}); set another cache_dir"
-        ) from error
-
-    # Distinct texts in order of first appearance: rounding differs between batches, so a text encoded twice
-    # would break the exact tie of its items.
-    row_of_text: dict[str, int] = {}
-    rows = [
-        -1 if is_missing(text) else row_of_text.setdefault(text, len(row_of_text)) for text in item_text.texts
-    ]
-    if not row_of_text:
-        raise DataError(
-            f"{item_text.source}: no item has a text with a letter or digit, so nothing can be encoded"
-        )
-    vectors_UF = _encode_distinct(list(row_of_text), encoder, folder, identity, show_progress)
-    rows_N = np.asarray(rows)
+    _require_writable(folder)
+    distinct_texts, rows_N = _distinct(item_text)
+    vectors_UF = _encode_distinct(distinct_texts, encoder, folder, identity, show_progress)
     features_NF = vectors_UF[rows_N]
     features_NF[rows_N < 0] = 0.0
     save_cached(folder, encoder.name, identity, features_NF)
@@ -73,14 +54,35 @@ def encode_items(
 
 
 def text_hash(item_text: ItemText) -> str:
-    """sha256 over tokens and texts, in order."""
+    """Return the sha256 over tokens and texts, in order."""
     return hashlib.sha256(json.dumps([item_text.tokens, item_text.texts]).encode()).hexdigest()
+
+
+def _require_writable(folder: Path):
+    """Refuse a cache that cannot be written; better now than after an hour of encoding."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot keep item features there ({error}); set another cache_dir") from error
+
+
+def _distinct(item_text: ItemText) -> tuple[list[str], np.ndarray]:
+    """Return the texts [U] in order of first appearance and each item's place [N] among them, -1 for a missing text.
+
+    Rounding differs between batches, so a text encoded twice would break the exact tie of its items.
+    """
+    row_of_text: dict[str, int] = {}
+    rows = [-1 if is_missing(text) else row_of_text.setdefault(text, len(row_of_text)) for text in item_text.texts]
+    if not row_of_text:
+        raise DataError(f"{item_text.source}: no item has a text with a letter or digit, so nothing can be encoded")
+    return list(row_of_text), np.asarray(rows)
 
 
 def _encode_distinct(
     texts: list[str], encoder: TextEncoder, folder: Path, identity: dict[str, Any], show_progress: bool
 ) -> np.ndarray:
-    """Vectors of distinct texts, float32 [texts, F], with a progress bar."""
+    """Return the vectors of distinct texts, float32 [U, F]; show a progress bar."""
     bar = partial(
         tqdm,
         total=len(texts),
@@ -94,14 +96,14 @@ def _encode_distinct(
             progress.update(len(texts))
         return vectors
     with PartialStore(folder, encoder.name, identity) as store:
-        parts = store.read(len(texts))
-        done = sum(map(len, parts))
+        chunks = store.read(len(texts))
+        done = sum(map(len, chunks))
         with bar(initial=done) as progress:
             for start in range(done, len(texts), cache.CHUNK_SIZE):
-                parts.append(_encode_checked(encoder, texts[start : start + cache.CHUNK_SIZE]))
-                store.write(start, parts[-1])
-                progress.update(len(parts[-1]))
-    return np.concatenate(parts)
+                chunks.append(_encode_checked(encoder, texts[start : start + cache.CHUNK_SIZE]))
+                store.write(start, chunks[-1])
+                progress.update(len(chunks[-1]))
+    return np.concatenate(chunks)
 
 
 def _encode_checked(encoder: TextEncoder, texts: list[str]) -> np.ndarray:

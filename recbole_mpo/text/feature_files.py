@@ -1,9 +1,7 @@
 """Feature matrices in files: `.npy`, `.safetensors`, raw float32; and what identifies a matrix.
 
-N items, F feature dimension.
+Shapes: N items, F feature.
 """
-
-from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
@@ -17,31 +15,27 @@ from recbole_mpo.common.errors import FeatureError
 MATRIX_KEY = "features"
 # Files that are surely not a raw matrix, so that they are not read as one by accident.
 _FOREIGN_SUFFIXES = {
-    ".npz",
-    ".pt",
-    ".pth",
-    ".pkl",
-    ".pickle",
-    ".csv",
-    ".tsv",
-    ".txt",
-    ".text",
-    ".json",
-    ".parquet",
+    *(".npz", ".pt", ".pth", ".pkl", ".pickle"),
+    *(".csv", ".tsv", ".txt", ".text", ".json", ".parquet"),
 }
 
 
 def read_feature_file(
     path: str | Path, n_rows: int, dimension: int | None = None, tokens: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Read a feature matrix made elsewhere, float32 [n_rows, F]; row r belongs to line r of the text file.
+    """Read a feature matrix made elsewhere, float32 [N, F]; row r belongs to line r of the text file.
 
-    `.npy` (float16, 32 or 64), `.safetensors` (one matrix, or the one called `features`); any other file is
-    raw little-endian float32 in row order, as UniSRec writes it (`.feat1CLS`), whose F is `dimension` or
-    follows from the file's size. `tokens` names items in messages.
+    ``.npy`` (float16, 32 or 64), ``.safetensors`` (one matrix, or the one called ``features``); any other file is raw
+    little-endian float32 in row order, as UniSRec writes it (``.feat1CLS``).
 
-    Raises FeatureError for a missing, unreadable or pickled file, a wrong number of rows or columns, and
-    numbers that are not finite.
+    Args:
+        n_rows: N.
+        dimension: F; follows from the file where left out.
+        tokens: [N], to name items in messages.
+
+    Raises:
+        FeatureError: a missing, unreadable or pickled file, a wrong number of rows or columns, numbers that are not
+            finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -58,7 +52,7 @@ def read_feature_file(
 
 
 def feature_hash(table: np.ndarray) -> str:
-    """sha256 over dtype, shape and bytes (row order)."""
+    """Return what identifies a matrix: the sha256 over dtype, shape and bytes (row order)."""
     table = np.ascontiguousarray(table)
     digest = hashlib.sha256(f"{table.dtype.str}{table.shape}".encode())
     digest.update(table.data.cast("B") if table.size else b"")
@@ -74,12 +68,17 @@ def _read_npy(path: Path) -> np.ndarray:
             "numpy.save (pickled objects are refused because loading them runs code)"
         ) from error
     if not isinstance(matrix, np.ndarray) or not np.issubdtype(matrix.dtype, np.floating):
-        found = matrix.dtype if isinstance(matrix, np.ndarray) else "an archive"
-        raise FeatureError(f"{path}: holds {found}; a feature matrix is float16, float32 or float64")
+        content = matrix.dtype if isinstance(matrix, np.ndarray) else "an archive"
+        raise FeatureError(f"{path}: holds {content}; a feature matrix is float16, float32 or float64")
     return matrix
 
 
 def read_safetensors(path: Path) -> np.ndarray:
+    """Read the one matrix of a safetensors file, or the one called ``features``, as float32.
+
+    Raises:
+        FeatureError: there is no such matrix, or the file is damaged.
+    """
     try:
         # Through torch, because NumPy has no bfloat16.
         with safe_open(path, framework="pt") as file:
@@ -102,7 +101,7 @@ def _read_raw(path: Path, n_rows: int, dimension: int | None) -> np.ndarray:
     if size == 0 or size % unit:
         expected = f"with {n_rows} rows" if dimension is None else f"of dimension {dimension}"
         raise FeatureError(
-            f"{path}: {size} bytes are no float32 matrix {expected}; row r must be the r-th line of .text"
+            f"{path}: {size} bytes are not a float32 matrix {expected}; row r must be the r-th line of .text"
         )
     return np.fromfile(path, dtype="<f4").reshape(-1, size // unit if dimension is None else dimension)
 
@@ -110,7 +109,7 @@ def _read_raw(path: Path, n_rows: int, dimension: int | None) -> np.ndarray:
 def _checked_matrix(
     matrix: np.ndarray, path: Path, n_rows: int, dimension: int | None, tokens: Sequence[str] | None
 ) -> np.ndarray:
-    """The matrix as float32 [n_rows, F]; FeatureError where its shape or its numbers do not serve."""
+    """Return the matrix as float32 [N, F]; FeatureError where its shape or its numbers do not serve."""
     if matrix.ndim != 2:
         raise FeatureError(f"{path}: shape {matrix.shape}; a feature matrix has two axes, items and features")
     if len(matrix) != n_rows:
@@ -124,7 +123,5 @@ def _checked_matrix(
     bad_rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if bad_rows.size:
         item = "" if tokens is None else f" (item {tokens[bad_rows[0]]!r})"
-        raise FeatureError(
-            f"{path}: {bad_rows.size} rows hold NaN or inf, the first is row {bad_rows[0]}{item}"
-        )
+        raise FeatureError(f"{path}: {bad_rows.size} rows hold NaN or inf, the first is row {bad_rows[0]}{item}")
     return matrix

@@ -4,24 +4,30 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
 
+# RecBole's token of row 0 of every field, which pads.
+PAD = "[PAD]"
+
 
 def raw_names(index_file: Path, tokens) -> list[str]:
-    """Names that mean the same in other data sets: those of an index file, or the tokens.
+    """Return the names that mean the same in other datasets: those of an index file, or the tokens.
 
-    Empty where these are mere numbers: a set's own say nothing of another set's.
+    Empty where these are mere numbers: a dataset's own say nothing of another one's.
+
+    Raises:
+        DataError: as :func:`read_index`.
     """
     if index_file.is_file():
         name_of = {number: raw for raw, number in read_index(index_file).items()}
         return [name_of.get(token, "") for token in tokens]
     tokens = [str(token) for token in tokens]
-    return [] if all(token.isdecimal() for token in tokens if token != "[PAD]") else tokens
+    return [] if all(token.isdecimal() for token in tokens if token != PAD) else tokens
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """Number by raw name from an ``.item2index`` or ``.user2index`` file.
+    """Read the number of each raw name from an ``.item2index`` or ``.user2index`` file.
 
     Raises:
-        DataError: a line is no pair, or the numbers are not 0, 1, 2, …
+        DataError: a line is not a pair, or the numbers are not 0, 1, 2, …
     """
     number_of = {}
     # Not str.splitlines, which would break a name at U+2028 and the like.

@@ -1,10 +1,11 @@
-"""From a data set's item text to the feature table a model takes.
+"""From a dataset's item text to the feature table a model takes.
 
-Shapes: N items in RecBole's internal order (row 0 is PAD), F feature.
+Shapes: N items in RecBole's internal order (row 0 is PAD), T lines of the text file, K of them of items without
+interactions, F feature.
 """
 
+import logging
 from dataclasses import dataclass
-from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,21 @@ from recbole_mpo.text.encoding import encode_items
 from recbole_mpo.text.feature_files import feature_hash, read_feature_file
 from recbole_mpo.text.item_text import ItemText, read_dataset_text
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """Features of a data set's items, and of those that only have text.
+    """Features of a dataset's items, and of those that only have text.
 
     Attributes:
         table: [N, F] by internal id, PAD row zero.
         hash: of the table.
         report: how many items have text.
         source: encoder or file the features come from.
-        item_text: tokens and texts of the text file.
+        item_text: tokens and texts of the text file [T].
         text_only: the lines of ``item_text`` [K] of the items that have text and no interactions.
-        text_only_features: theirs [K, F], centred and scaled as the table is.
+        text_only_features: the features of these [K, F], centred and scaled as the table is.
     """
 
     table: np.ndarray
@@ -41,12 +44,12 @@ class ItemFeatures:
 
 
 def text_path(config) -> Path:
-    """Where the item text of a run's data set stands."""
+    """Return the path of the item text of a run's dataset."""
     return Path(config["data_path"]) / f"{config['dataset']}.text"
 
 
 def load_item_features(config, item_tokens) -> ItemFeatures:
-    """Encodes or reads the features that ``config`` asks for and aligns them with ``item_tokens`` [N].
+    """Encode or read the features that ``config`` asks for and align them with ``item_tokens`` [N].
 
     Raises:
         FeatureError: the matrix does not fit, or not one of the items has a row.
@@ -56,48 +59,45 @@ def load_item_features(config, item_tokens) -> ItemFeatures:
     table, report = align_features(features, item_text.tokens, item_tokens, item_text.texts)
     _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
-    known = set(item_tokens)
-    unknown = np.fromiter((token not in known for token in item_text.tokens), dtype=bool, count=len(item_text))
-    text_only = np.flatnonzero(unknown & present)
-    return ItemFeatures(
-        table, feature_hash(table), report, source, item_text, text_only, features[text_only]
-    )
+    candidates = set(item_tokens)
+    has_no_interactions = (token not in candidates for token in item_text.tokens)
+    is_text_only = np.fromiter(has_no_interactions, dtype=bool, count=len(item_text))
+    text_only = np.flatnonzero(is_text_only & present)
+    return ItemFeatures(table, feature_hash(table), report, source, item_text, text_only, features[text_only])
 
 
-def center_and_scale(features_NF: np.ndarray, config) -> np.ndarray:
-    """Centres and scales features in place as the settings say; returns which rows have any, [N]."""
-    present = present_rows(features_NF)
+def center_and_scale(features_TF: np.ndarray, config) -> np.ndarray:
+    """Centre and scale features in place as the settings say; return which rows [T] have any."""
+    present = present_rows(features_TF)
     if config["feature_center"]:
-        center_features(features_NF, present)
+        center_features(features_TF, present)
     if config["feature_scale"]:
-        scale_features(features_NF, present)
+        scale_features(features_TF, present)
     return present
 
 
 def encoder_of(config) -> TextEncoder:
-    """The text encoder that the settings name."""
+    """Return the text encoder that the settings name."""
     return build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
 
 
 def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
+    """Return the item text, what the features come from, and the features [T, F] of its lines."""
     path = text_path(config)
     if config["feature_file"]:
         file = _feature_file(config)
         # Without a text file row r belongs to the item whose token is r.
         numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
         item_text = read_dataset_text(path) if path.is_file() else numbered
-        raw = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
-        return item_text, file.name, raw
+        return item_text, file.name, read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
     item_text = read_dataset_text(path)
     encoder = encoder_of(config)
-    raw = encode_items(
-        item_text, encoder, config["cache_dir"], config["dataset"], bool(config["show_progress"])
-    )
-    return item_text, encoder.name, raw
+    features = encode_items(item_text, encoder, config["cache_dir"], config["dataset"], bool(config["show_progress"]))
+    return item_text, encoder.name, features
 
 
 def _feature_file(config) -> Path:
-    """The path as given, or below the data set's folder."""
+    """Return the path as given, or below the dataset's folder."""
     given = Path(str(config["feature_file"]))
     beside_data = Path(config["data_path"]) / given
     if not given.is_file() and not beside_data.is_file():
@@ -106,7 +106,7 @@ def _feature_file(config) -> Path:
 
 
 def _refuse_strangers(report: AlignmentReport, item_text: ItemText, item_tokens):
-    """Another data set's text, or rows without names, would leave every vector zero."""
+    """Refuse another dataset's text, and rows without names: every vector would be zero."""
     if report.absent_from_text_file == report.items:
         raise FeatureError(
             f"none of the {report.items} items is listed in {item_text.source}: the interactions call the first "
@@ -118,7 +118,7 @@ def _refuse_strangers(report: AlignmentReport, item_text: ItemText, item_tokens)
 def _warn(report: AlignmentReport, source: Path):
     without = report.missing_text + report.absent_from_text_file
     if without:
-        getLogger().warning(
+        logger.warning(
             "%d of %d items have no usable text (%d not in %s, %d with nothing to read): their text vector is "
             "zero; give them text or use item_input=text+id",
             without,

@@ -1,6 +1,4 @@
-"""Reading `<Name>.text`: one item per line, its token and its text."""
-
-from __future__ import annotations
+"""Item texts: ``<Name>.text``, one item per line, its token and its text."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +6,13 @@ from pathlib import Path
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.text.index_files import read_index
 
-HEADER = "item_id:token\ttext:token_seq"
+TEXT_HEADER = "item_id:token\ttext:token_seq"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class ItemText:
-    """Items in file order: `texts[r]` belongs to `tokens[r]`, and to row r of a feature matrix."""
+    """Items in file order: ``texts[r]`` belongs to ``tokens[r]``, and to row r of a feature matrix."""
 
     tokens: list[str]
     texts: list[str]
@@ -23,26 +21,36 @@ class ItemText:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def by_token(self) -> dict[str, str]:
+        """Return the text of each token, in file order."""
+        return dict(zip(self.tokens, self.texts, strict=True))
+
 
 def is_missing(text: str) -> bool:
-    """Whether a text says nothing: it holds no letter and no digit, of any script (`.`, `--`, blank)."""
+    """Say whether a text says nothing: it holds no letter and no digit, of any script (``.``, ``--``, blank)."""
     return not any(character.isalnum() for character in text)
 
 
+def text_file(data_path: str | Path, name: str) -> Path:
+    """Return the path of a dataset's item text."""
+    return Path(data_path) / name / f"{name}.text"
+
+
 def read_item_text(path: str | Path) -> ItemText:
-    """Read a `.text` file: the header `item_id:token<TAB>text:token_seq`, then one line per item.
+    """Read a ``.text`` file: the header ``item_id:token<TAB>text:token_seq``, then one line per item.
 
     Only the first tab of a line separates, and quotes are plain characters (RecBole's own reader aborts on an
     unbalanced one). Lines end at a line feed alone, so other Unicode line separators stay inside a text.
 
-    Raises DataError, naming file and line, for a missing file, another header, bytes that are not UTF-8, a
-    line without a tab or token, a token that occurs twice, and a file without items.
+    Raises:
+        DataError: a missing file, another header, bytes that are not UTF-8, a line without a tab or token, a token that
+            occurs twice, a file without items; names file and line.
     """
     path = Path(path)
     lines = _read_lines(path)
-    if not lines or lines[0] != HEADER:
-        found = repr(lines[0][:80]) if lines else "an empty file"
-        raise DataError(f"{path}, line 1: the header must be {HEADER!r}, found {found}")
+    if not lines or lines[0] != TEXT_HEADER:
+        first_line = repr(lines[0][:80]) if lines else "an empty file"
+        raise DataError(f"{path}, line 1: the header must be {TEXT_HEADER!r}, found {first_line}")
     tokens, texts = [], []
     line_of_token: dict[str, int] = {}
     for number, line in enumerate(lines[1:], start=2):
@@ -51,11 +59,9 @@ def read_item_text(path: str | Path) -> ItemText:
             raise DataError(f"{path}, line {number}: no tab between item and text in {line[:60]!r}")
         if not token:
             raise DataError(f"{path}, line {number}: the item token before the tab is empty")
-        first_line = line_of_token.setdefault(token, number)
-        if first_line != number:
-            raise DataError(
-                f"{path}, line {number}: item {token!r} already has a text in line {first_line}; keep one"
-            )
+        earlier = line_of_token.setdefault(token, number)
+        if earlier != number:
+            raise DataError(f"{path}, line {number}: item {token!r} already has a text in line {earlier}; keep one")
         tokens.append(token)
         texts.append(text)
     if not tokens:
@@ -64,7 +70,7 @@ def read_item_text(path: str | Path) -> ItemText:
 
 
 def _read_lines(path: Path) -> list[str]:
-    """The file's lines without line ends; empty lines at the very end are dropped."""
+    """Return the file's lines without line ends; empty lines at the very end are dropped."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -84,13 +90,8 @@ def _read_lines(path: Path) -> list[str]:
     return lines
 
 
-def text_file(data_path: str | Path, name: str) -> Path:
-    """Where the item text of a data set stands."""
-    return Path(data_path) / name / f"{name}.text"
-
-
 def read_dataset_text(path: Path) -> ItemText:
-    """The ``.text`` file in the order and under the names of the interactions.
+    """Read a ``.text`` file in the order and under the names of the interactions.
 
     UniSRec's release names items by raw ids there and by the numbers of ``.item2index`` in the interactions; its
     feature files are in the order of these numbers, and so is what this returns: one entry for each number.
@@ -105,13 +106,16 @@ def read_dataset_text(path: Path) -> ItemText:
     number_of = read_index(index_file)
     if not set(item_text.tokens) <= number_of.keys():
         return item_text  # already under the numbers
-    text_of = dict(zip(item_text.tokens, item_text.texts, strict=True))
+    text_of = item_text.by_token()
     names = sorted(number_of, key=lambda name: int(number_of[name]))
     return ItemText([number_of[name] for name in names], [text_of.get(name, "") for name in names], path)
 
 
 def texts_of(path: Path, item_tokens) -> list[str]:
-    """Texts [N] in the order of the tokens, "" for PAD (the first) and for items without one."""
-    item_text = read_dataset_text(path)
-    text_of = dict(zip(item_text.tokens, item_text.texts, strict=True))
+    """Return the texts [N] in the order of the tokens, "" for PAD (the first) and for items without one.
+
+    Raises:
+        DataError: as :func:`read_dataset_text`.
+    """
+    text_of = read_dataset_text(path).by_token()
     return ["", *(text_of.get(token, "") for token in item_tokens[1:])]

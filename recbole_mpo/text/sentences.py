@@ -1,4 +1,6 @@
-"""Item attributes from item text: category and brand, or telling words where a text is a title alone.
+"""Item text as sentences, ``title. category path. brand.``: written from an item's fields, read again as attributes.
+
+Source of the form: UniSRec's preparation.
 
 Shapes: N items, F attributes.
 """
@@ -11,44 +13,71 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-# An attribute of fewer items says little; one of more than this share of them says nothing.
-LEAST_ITEMS, LARGEST_SHARE = 5, 0.5
+# A name of fewer items says little; an attribute of more than this share of them says nothing.
+LEAST_ITEMS, LARGEST_ATTRIBUTE_SHARE = 5, 0.5
+# A "title" of so many characters is the page's source.
+TOO_LONG = 2000
+# The fields' own line ends vanish as in UniSRec; what else would end a line or a cell of a file becomes a blank.
+_REMOVED = re.compile(r'["\n\r]+')
+_SEPARATOR = re.compile(r"[\t\v\f\x00]")
 _SENTENCE_END = re.compile(r"\.\s+")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
-def item_attributes(texts: list[str], least: int = LEAST_ITEMS) -> tuple[list[str], sparse.csr_matrix]:
-    """Names of the attributes and which item has which, bool [N, F].
+def clean_field(value) -> str:
+    """Return one field as a sentence that ends in one full stop: a lone one for an empty field, nothing for none.
 
-    Texts are sentences: title, category path, brand (as UniSRec's preparation writes them). All sentences but the first
-    are attributes as wholes, and so are the words of all but the first and the last; of a text of one sentence its
-    words are. Attributes of fewer than ``least`` items or of more than half of them are left out.
+    Lists are joined by blanks, HTML entities resolved, double quotes and line ends removed; a field of ``TOO_LONG`` or
+    more characters is left out.
     """
-    found = [_names(text) for text in texts]
-    counts = Counter(name for names in found for name in names)
-    most = max(least, LARGEST_SHARE * len(texts))
-    kept = sorted(name for name, count in counts.items() if least <= count <= most)
-    column = {name: number for number, name in enumerate(kept)}
-    rows = [[column[name] for name in names if name in column] for names in found]
+    if value is None:
+        return ""
+    words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    sentence = _SEPARATOR.sub(" ", _REMOVED.sub("", html.unescape(words))).rstrip(".") + "."
+    return sentence if len(sentence) < TOO_LONG else ""
+
+
+def item_sentence(record: dict, fields) -> str:
+    """Return the ``fields`` that a record has, cleaned and joined by blanks, in the order of ``fields``."""
+    sentences = (clean_field(record.get(field)) for field in fields)
+    return " ".join(filter(None, sentences))
+
+
+def telling_names(names_of_items: list[set[str]], least: int, largest_share: float) -> set[str]:
+    """Return the names of at least ``least`` items and of at most this share of all (never fewer than ``least``)."""
+    counts = Counter(name for names in names_of_items for name in names)
+    most = max(least, largest_share * len(names_of_items))
+    return {name for name, count in counts.items() if least <= count <= most}
+
+
+def item_attributes(texts: list[str], least: int = LEAST_ITEMS) -> tuple[list[str], sparse.csr_matrix]:
+    """Return the names of the attributes, in alphabetical order, and which item has which, bool [N, F].
+
+    All sentences but the first are attributes as wholes, and so are the words of all but the first and the last; of a
+    text of one sentence its words are. Attributes of fewer than ``least`` items or of more than half of them are left
+    out.
+    """
+    names_of_items = [_attribute_names(text) for text in texts]
+    attributes = sorted(telling_names(names_of_items, least, LARGEST_ATTRIBUTE_SHARE))
+    column = {name: number for number, name in enumerate(attributes)}
+    rows = [[column[name] for name in names if name in column] for names in names_of_items]
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     indices = np.array([number for row in rows for number in row], dtype=np.int64)
-    shape = (len(texts), len(kept))
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    return kept, sparse.csr_matrix((np.ones(len(indices), dtype=bool), indices, starts), shape=shape)
+    shape = (len(texts), len(attributes))
+    return attributes, sparse.csr_matrix((np.ones(len(indices), dtype=bool), indices, starts), shape=shape)
 
 
-def _names(text: str) -> set[str]:
-    sentences = [part.strip(" .").lower() for part in _SENTENCE_END.split(text)]
-    sentences = [sentence for sentence in sentences if sentence]
+def _attribute_names(text: str) -> set[str]:
+    sentences = [sentence for sentence in _split_sentences(text.lower()) if sentence]
     if len(sentences) < 2:
-        return set(_WORD.findall(text.lower()))
-    words = {word for sentence in sentences[1:-1] for word in _WORD.findall(sentence)}
-    return words | set(sentences[1:])
+        return _words([text.lower()])
+    return _words(sentences[1:-1]) | set(sentences[1:])
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the texts of a set say of each item, lower-cased, "" where they say nothing.
+    """What the texts of a dataset say of each item, lower-cased, "" where they say nothing.
 
     Attributes:
         brands, categories: [N]; a category is the whole path.
@@ -61,48 +90,28 @@ class Metadata:
 
 
 def item_metadata(texts: list[str]) -> Metadata:
-    """Reads ``title. category path. brand.`` (as UniSRec's preparation writes it) from the end of each text.
+    """Read ``title. category path. brand.`` from the end of each text.
 
-    A title may hold full stops itself; so a set counts as titles alone unless most of its texts have three sentences.
+    A title may hold full stops itself; so a dataset's texts count as titles alone unless most of them have three
+    sentences.
     """
-    plain = (html.unescape(text).strip().lower() for text in texts)
-    split = [[part.strip(" .") for part in _SENTENCE_END.split(text)] for text in plain]
-    has_text = [parts for parts in split if any(parts)]
-    if 2 * sum(len(parts) >= 3 for parts in has_text) <= len(has_text):
+    split = [_split_sentences(html.unescape(text).strip().lower()) for text in texts]
+    has_text = [sentences for sentences in split if any(sentences)]
+    if 2 * sum(len(sentences) >= 3 for sentences in has_text) <= len(has_text):
         nothing = [""] * len(texts)
-        return Metadata(nothing, nothing, [_words(parts) for parts in split])
+        return Metadata(nothing, nothing, [_words(sentences) for sentences in split])
     # Of a shorter text only the title is known for certain.
-    whole = [parts if len(parts) >= 3 else [*parts, "", ""] for parts in split]
+    whole = [sentences if len(sentences) >= 3 else [*sentences, "", ""] for sentences in split]
     return Metadata(
-        [parts[-1] for parts in whole], [parts[-2] for parts in whole], [_words(parts[:-2]) for parts in whole]
+        [sentences[-1] for sentences in whole],
+        [sentences[-2] for sentences in whole],
+        [_words(sentences[:-2]) for sentences in whole],
     )
+
+
+def _split_sentences(text: str) -> list[str]:
+    return [sentence.strip(" .") for sentence in _SENTENCE_END.split(text)]
 
 
 def _words(sentences: list[str]) -> set[str]:
     return {word for sentence in sentences for word in _WORD.findall(sentence)}
-
-
-# A "title" that long is the page's source.
-TOO_LONG = 2000
-# The fields' own line ends vanish as in UniSRec; what else would end a line or a cell of a file becomes a blank.
-_REMOVED = re.compile(r'["\n\r]+')
-_SEPARATOR = re.compile(r"[\t\v\f\x00]")
-
-
-def clean_field(value) -> str:
-    """One field as a sentence that ends in one full stop: a lone one for an empty field, nothing for none.
-
-    Lists are joined by blanks, HTML entities resolved, double quotes and line ends removed; a field of 2,000 or more
-    characters is left out.
-    """
-    if value is None:
-        return ""
-    words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    sentence = _SEPARATOR.sub(" ", _REMOVED.sub("", html.unescape(words))).rstrip(".") + "."
-    return sentence if len(sentence) < TOO_LONG else ""
-
-
-def item_sentence(record: dict, fields) -> str:
-    """The ``fields`` that a record has, cleaned and joined by blanks, in the order of ``fields``."""
-    sentences = (clean_field(record.get(field)) for field in fields)
-    return " ".join(filter(None, sentences))

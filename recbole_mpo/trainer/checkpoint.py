@@ -6,9 +6,11 @@ pickle runs code. Here a checkpoint is a dict of tensors, numbers, strings and l
 
 import pickle
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import replacing
@@ -18,7 +20,7 @@ OTHERS = "use another one, such as last.pth or best.pth of the same run"
 
 
 def save_checkpoint(state: dict, path: str | Path):
-    """Writes ``state`` with the format version; a crash leaves the former file untouched.
+    """Write ``state`` with the format version; a crash leaves the former file untouched.
 
     Raises:
         CheckpointError: the file cannot be written.
@@ -31,7 +33,7 @@ def save_checkpoint(state: dict, path: str | Path):
 
 
 def load_checkpoint(path: str | Path) -> dict:
-    """Reads a checkpoint to the CPU with ``weights_only=True``.
+    """Read a checkpoint to the CPU with ``weights_only=True``.
 
     Raises:
         CheckpointError: missing, truncated, not of this package, or of a newer format.
@@ -63,7 +65,7 @@ def load_checkpoint(path: str | Path) -> dict:
 
 
 def load_weights(model, state_dict: dict, path: str | Path):
-    """Loads weights by name.
+    """Load weights by name.
 
     Raises:
         CheckpointError: names or shapes differ; lists them.
@@ -92,16 +94,46 @@ def _shape_lines(problem: RuntimeError) -> str:
     return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
+def identity(model) -> dict:
+    """Return what a checkpoint says of its model's data: the items by token, the text features' size, and hashes."""
+    return {
+        "item_num": model.n_items,
+        "item_tokens": _as_bytes(model.item_tokens),
+        "feature_size": model.feature_size,
+        "item_hash": model.item_hash,
+        "feature_hash": model.feature_hash,
+        "counts_hash": model.counts_hash,
+    }
+
+
+def _as_bytes(tokens: Iterable[str]) -> Tensor:
+    # One tensor: reading a list of a million strings without unpickling code takes seconds.
+    return torch.frombuffer(bytearray("\n".join(map(str, tokens)).encode()), dtype=torch.uint8)
+
+
+def item_tokens(state: dict) -> list[str] | None:
+    """Return the item tokens [N] of a checkpoint by internal id; None of one that older versions wrote."""
+    tokens = state.get("item_tokens")
+    return None if tokens is None else bytes(tokens.numpy()).decode().split("\n")
+
+
+def restore_model(model, state: dict, path: str | Path):
+    """Give a model the weights of a checkpoint of the same data.
+
+    Raises:
+        CheckpointError: of other data, or of another architecture.
+    """
+    check_identity(state, model, path)
+    load_weights(model, state["state_dict"], path)
+    model.load_other_parameter(state.get("other_parameter"))
+
+
 def check_identity(state: dict, model, path: str | Path):
-    """Refuses a checkpoint of other items, another numbering of them, other text features, or other counts.
+    """Refuse a checkpoint of other items, another numbering of them, other text features, or other counts.
 
     ``model`` carries ``item_hash`` and, where it takes text, ``feature_hash``; where it counts, ``counts_hash``.
     """
-    if state.get("item_hash") != model.item_hash:
-        raise CheckpointError(
-            f"checkpoint {path} was trained on other items, or on the same in another order (ids follow the order "
-            "of appearance): restore its interaction files, or start a new run from its weights with --pretrained"
-        )
+    model.check_items(state.get("item_hash"), path)
     if state.get("feature_hash") != model.feature_hash:
         raise CheckpointError(
             f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, the model has "

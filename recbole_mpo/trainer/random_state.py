@@ -1,15 +1,17 @@
 """The random generators of a process as plain data."""
 
 
+import logging
 import random
-from logging import getLogger
 
 import numpy as np
 import torch
 
+logger = logging.getLogger(__name__)
+
 
 def rng_state(device: torch.device) -> dict:
-    """The global random generators, and that of ``device``, as plain data."""
+    """Return the global random generators, and that of ``device``, as plain data."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -27,7 +29,7 @@ def rng_state(device: torch.device) -> dict:
 
 
 def restore_rng_state(state: dict, device: torch.device):
-    """Puts the global random generators back; warns where the thread count, and so rounding, differs."""
+    """Put the global random generators back; warns where the thread count, and so rounding, differs."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     saved = state["numpy"]
@@ -37,7 +39,7 @@ def restore_rng_state(state: dict, device: torch.device):
     if state["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
     if state["threads"] != torch.get_num_threads():
-        getLogger().warning(
+        logger.warning(
             "the checkpoint was written with %d threads, this run has %d: it resumes, but rounding may differ",
             state["threads"],
             torch.get_num_threads(),

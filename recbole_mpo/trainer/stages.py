@@ -1,45 +1,68 @@
 """Models that are pre-trained on other objectives before the run proper, in one run."""
 
-from logging import getLogger
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.trainer import checkpoint
-from recbole_mpo.trainer.trainer import MPOTrainer
+from recbole_mpo.trainer.trainer import ItemVectorTrainer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What comes before a run's own training.
+
+    Attributes:
+        epochs: of it.
+        make_loader: from the run's training loader to that of pre-training.
+        loss: from a batch to its loss.
+        begin_fine_tuning: prepares the model for the run proper; called with whether that starts now, else it goes on.
+    """
+
+    epochs: int
+    make_loader: Callable
+    loss: Callable[[object], Tensor]
+    begin_fine_tuning: Callable[[bool], None] = lambda starts: None
 
 
 class PretrainingMixin:
-    """Pre-trains a model first and keeps what came of it in ``pretrained.pth``; mixed in before a trainer of runs.
+    """Pre-trains a model first and keeps the result in ``pretrained.pth``; mixed in before a trainer of runs."""
 
-    What it is mixed into says how: ``pretrain_epochs``, ``_pretraining_loader(train_data)`` and
-    ``_pretraining_loss(batch)``.
-    """
+    def __init__(self, config, model, run_dir, plan: Pretraining):
+        super().__init__(config, model, run_dir)
+        self.plan = plan
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Pre-training, then as ever; a run that is resumed has all or part of it behind it."""
-        if self.start_epoch == 0 and not self.pretraining and self.pretrain_epochs:
-            self._pretrain(self._continued(self._pretraining_loader(train_data), train_data), saved, show_progress)
+        """Pre-train, then train as every run does; a run that is resumed has all or part of the first behind it."""
+        if self.start_epoch == 0 and not self.pretraining and self.plan.epochs:
+            self._pretrain(self._continued(self.plan.make_loader(train_data), train_data), saved, show_progress)
             self.train_loader = train_data
             self._end_pretraining(saved)
-        self._begin_fine_tuning()
+        self.plan.begin_fine_tuning(self.start_epoch == 0)
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def _continued(self, loader, train_data):
-        """The loader, drawing on where a run that is resumed within its pre-training stopped.
+        """Return the loader, drawing on where a run that is resumed within its pre-training stopped.
 
         A resumed run hands what was drawn last to the loader of the run proper, which has drawn nothing yet.
         """
-        if self.history and hasattr(loader, "generator"):
+        if self.history and not isinstance(loader, PackedLoader):
             loader.generator.set_state(train_data.generator.get_state())
             train_data.generator.manual_seed(self.config["seed"])
         return loader
 
     def _pretrain(self, loader, saved: bool, show_progress: bool):
         self.train_loader = loader
-        getLogger().info("pre-training: %d epochs of %d steps", self.pretrain_epochs, len(loader))
-        for epoch in range(len(self.history), self.pretrain_epochs):
-            self._train_epoch(loader, epoch, self._pretraining_loss, show_progress)
-            getLogger().info("pre-training %d [loss: %.4f]", epoch, self.history[-1]["train_loss"])
+        logger.info("pre-training: %d epochs of %d steps", self.plan.epochs, len(loader))
+        for epoch in range(len(self.history), self.plan.epochs):
+            self._train_epoch(loader, epoch, self.plan.loss, show_progress)
+            logger.info("pre-training %d [loss: %.4f]", epoch, self.history[-1]["train_loss"])
             if saved:
                 self._save_before_fine_tuning()
             if saved and self.config["save_step"] and (epoch + 1) % self.config["save_step"] == 0:
@@ -65,21 +88,17 @@ class PretrainingMixin:
         }
         checkpoint.save_checkpoint(state, self.run_dir / name)
 
-    def _begin_fine_tuning(self):
-        """What a model needs between its stages."""
 
-
-class PretrainingTrainer(PretrainingMixin, MPOTrainer):
+class PretrainingTrainer(PretrainingMixin, ItemVectorTrainer):
     """For this package's models, which tell the epochs, the batch and the loss of their pre-training."""
 
-    @property
-    def pretrain_epochs(self) -> int:
-        return self.model.pretrain_epochs
+    def __init__(self, config, model, run_dir):
+        def make_loader(train_data):
+            return train_data.of_histories(model.pretrain_batch_size, model.max_seq_length)
 
-    def _pretraining_loader(self, train_data):
-        return train_data.of_histories(self.model.pretrain_batch_size, self.model.max_seq_length)
+        super().__init__(config, model, run_dir, Pretraining(model.pretrain_epochs, make_loader, self._full_precision))
 
-    def _pretraining_loss(self, batch):
+    def _full_precision(self, batch) -> Tensor:
         # RecBole's mixed precision would be float16 here.
         with torch.autocast(self.device.type, enabled=False):
             return self.model.pretraining_loss(batch)

@@ -1,22 +1,25 @@
 """Training and evaluation: RecBole's loop, with safe checkpoints, exact resume and rank-based evaluation."""
 
+import logging
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import partial
-from logging import getLogger
 from pathlib import Path
 
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
-from tqdm import tqdm
 
 from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.layers.mpo.convert import merged
+from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.trainer import checkpoint, random_state, ranking
 from recbole_mpo.trainer.optimizer import optimizer_groups
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
+
+logger = logging.getLogger(__name__)
 
 # What torch updates in one pass over a parameter instead of one pass per operation.
 FUSED_LEARNERS = ("adam", "adamw")
@@ -28,7 +31,7 @@ class RunTrainerMixin:
     """What every run gets, RecBole's own models included; mixed in before any of RecBole's trainers.
 
     ``best.pth`` and ``last.pth`` in the run's folder replace RecBole's pickled files. ``last.pth`` is written
-    after each evaluation and holds all that :meth:`resume_checkpoint` needs to go on as if never interrupted.
+    after each evaluation and holds all that :meth:`resume` needs to go on as if never interrupted.
     """
 
     def __init__(self, config, model, run_dir):
@@ -42,7 +45,7 @@ class RunTrainerMixin:
         self.is_finished = False
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Trains until the epochs are done or validation stops improving; returns RecBole's pair."""
+        """Train until the epochs are done or validation stops improving; returns RecBole's pair."""
         self.train_loader = train_data
         if self.is_finished:
             return self.best_valid_score, self.best_valid_result
@@ -56,7 +59,7 @@ class RunTrainerMixin:
         return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        if hasattr(train_data, "set_epoch"):
+        if isinstance(train_data, PackedLoader):
             train_data.set_epoch(epoch_idx)
         if loss_func is None and self._trims_batches():
             loss_func = partial(trimmed_loss, self.model)
@@ -70,7 +73,7 @@ class RunTrainerMixin:
         return loss
 
     def _trims_batches(self) -> bool:
-        """Whether padding is left out: on a GPU the several groups of a batch are not known to be faster."""
+        """Return whether padding is left out: on a GPU the several groups of a batch are not known to be faster."""
         return self.config["trim_batches"] and self.device.type == "cpu" and self.model.trims_batches
 
     def _valid_epoch(self, valid_data, show_progress=False):
@@ -85,16 +88,14 @@ class RunTrainerMixin:
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
         checkpoint.save_checkpoint(self._state(epoch), path)
         if verbose:
-            getLogger().info("Saving current: %s", path)
+            logger.info("Saving current: %s", path)
 
     def _state(self, epoch: int) -> dict:
         best = self.best_valid_result
         return {
             "model": self.config["model"],
             "config": self.config.plain(),
-            "item_hash": self.model.item_hash,
-            "feature_hash": self.model.feature_hash,
-            "counts_hash": self.model.counts_hash,
+            **checkpoint.identity(self.model),
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
@@ -109,20 +110,23 @@ class RunTrainerMixin:
         }
 
     def _loader_generator_state(self):
-        generator = getattr(self.train_loader, "generator", None)
-        return None if generator is None else generator.get_state()
+        # A packed loader's order follows from the epoch; RecBole's loaders draw on.
+        is_recboles = self.train_loader is not None and not isinstance(self.train_loader, PackedLoader)
+        return self.train_loader.generator.get_state() if is_recboles else None
 
-    def load(self, path, *, resume: bool) -> dict:
-        """Loads weights; with ``resume`` also the optimizer, counters and random generators. Returns the file."""
+    def load(self, path) -> dict:
+        """Load the weights of a checkpoint of this run's data. Returns the file."""
         state = checkpoint.load_checkpoint(path)
-        checkpoint.check_identity(state, self.model, path)
-        checkpoint.load_weights(self.model, state["state_dict"], path)
-        self.model.load_other_parameter(state.get("other_parameter"))
-        if resume:
-            self._resume_from(state)
+        checkpoint.restore_model(self.model, state, path)
         return state
 
-    def _resume_from(self, state: dict):
+    def resume(self, path, train_data):
+        """Go on from ``path`` (a run's ``last.pth``) as if the run had not been interrupted.
+
+        ``train_data`` is the loader that :meth:`fit` will train on; one of RecBole's draws on where it stopped.
+        """
+        self.train_loader = train_data
+        state = self.load(path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
@@ -132,29 +136,22 @@ class RunTrainerMixin:
         self.pretraining = state.get("pretraining", [])
         self.is_finished = self.cur_step > self.stopping_step or self.start_epoch >= self.epochs
         if state["loader_rng"] is not None:
-            self.train_loader.generator.set_state(state["loader_rng"])
+            train_data.generator.set_state(state["loader_rng"])
         random_state.restore_rng_state(state["rng"], self.device)
-
-    def resume_checkpoint(self, resume_file):
-        """Goes on from ``resume_file`` (a run's ``last.pth``) as if the run had not been interrupted.
-
-        ``train_loader`` must be set first where the loader has a generator of its own (RecBole's do).
-        """
-        self.load(resume_file, resume=True)
-        getLogger().info("Resuming %s at epoch %d", resume_file, self.start_epoch)
+        logger.info("Resuming %s at epoch %d", path, self.start_epoch)
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """Metrics of ``eval_data``; ranks them exactly where the settings allow, else RecBole's evaluator."""
+        """Return the metrics of ``eval_data``, from exact ranks where the settings allow, else RecBole's."""
         if load_best_model:
-            self.load(model_file or self.saved_model_file, resume=False)
+            self.load(model_file or self.saved_model_file)
         if self.uses_ranks():
             ranks = self.target_ranks(eval_data, show_progress)["rank"]
             return ranking.metrics_from_ranks(ranks, self.config["metrics"], self.config["topk"])
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def uses_ranks(self) -> bool:
-        """Whether every metric follows from the ranks of single targets among all items."""
+        """Return whether every metric follows from the ranks of single targets among all items."""
         is_full = set(self.config["eval_args"]["mode"].values()) == {"full"}
         scores_all = type(self.model).full_sort_predict is not AbstractRecommender.full_sort_predict
         can_rank = scores_all and is_full and ranking.can_rank(self.config["metrics"])
@@ -162,34 +159,15 @@ class RunTrainerMixin:
 
     @torch.no_grad()
     def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
-        """``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows."""
+        """Return ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows."""
         self.model.eval()
-        columns: dict[str, list] = {"user": [], "rank": [], "history_length": [], "target": []}
-        batches = tqdm(eval_data, desc="Evaluate", ncols=100, disable=not show_progress, leave=False)
-        with self._ranking() as rank:
-            for interaction, _, _, targets in batches:
-                columns["rank"].append(rank(interaction.to(self.device), targets.to(self.device)).cpu())
-                columns["user"].append(interaction[self.config["USER_ID_FIELD"]].cpu())
-                columns["history_length"].append(interaction[self.config["ITEM_LIST_LENGTH_FIELD"]].cpu())
-                columns["target"].append(targets)
-        return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in columns.items()}
-
-    @contextmanager
-    def _ranking(self):
-        """A function from (interaction, targets) to ranks, for the time of one evaluation."""
-        score = partial(trimmed_scores, self.model) if self._trims_batches() else self.model.full_sort_predict
-
-        def rank(interaction, targets):
-            size = ranking.rows_per_batch(len(targets), self.model.n_items)
-            parts = [slice(begin, begin + size) for begin in range(0, len(targets), size)]
-            if len(parts) == 1:
-                return ranks(interaction, targets)
-            return torch.cat([ranks(interaction[part], targets[part]) for part in parts])
-
-        def ranks(interaction, targets):
-            return ranking.ranks_of_targets(score(interaction).view(len(targets), -1), targets)
-
-        yield rank
+        if isinstance(self.model, ItemVectorRecommender):
+            ranker = ranking.rank_by_item_vectors(self.model, self.test_batch_size)
+        else:
+            score = partial(trimmed_scores, self.model) if self._trims_batches() else self.model.full_sort_predict
+            ranker = nullcontext(ranking.rank_by_scores(score, self.model.n_items))
+        with ranker as rank:
+            return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress)
 
     def _check_nan(self, loss):
         if torch.isnan(loss):
@@ -199,7 +177,7 @@ class RunTrainerMixin:
             )
 
     def mean_seconds(self) -> dict[str, float]:
-        """Mean seconds of an epoch's training and of an evaluation, over the epochs run so far."""
+        """Return the mean seconds of an epoch's training and of an evaluation, over the epochs run so far."""
         train = [epoch["train_seconds"] for epoch in self.history]
         valid = [epoch["valid_seconds"] for epoch in self.history if "valid_seconds" in epoch]
         return {
@@ -246,42 +224,15 @@ class ItemVectorTrainer(RunTrainer):
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
 
     def _loss(self, batch):
-        """The model's loss; with ``enable_amp`` in bfloat16 wherever RecBole's own choice is float16."""
+        """Return the model's loss; with ``enable_amp`` in bfloat16 wherever RecBole's own choice is float16."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
             return self.model.calculate_loss(batch)
 
-    @contextmanager
-    def _ranking(self):
-        item_vectors = self.model.encode_items()
-        candidates = self.model.candidates(item_vectors)
-        rows = ranking.rows_per_batch(self.test_batch_size, len(candidates))
-
-        def rank(interaction, targets):
-            queries = self.model.queries(self.model.encode_histories(item_vectors, interaction))
-            histories = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
-            parts = zip(*(column.split(rows) for column in (queries, *histories, targets)), strict=True)
-            return torch.cat(
-                [
-                    ranking.ranks_of_targets(self.model.remember(some @ candidates.t(), items, lengths), wanted)
-                    for some, items, lengths, wanted in parts
-                ]
-            )
-
-        yield rank
-
-
-class MPOTrainer(ItemVectorTrainer):
-    """Trainer of the text models, which may hold MPO layers: evaluates the merged model."""
-
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        """Return the metrics of ``eval_data``, every MPO weight merged once."""
         if load_best_model:
-            self.load(model_file or self.saved_model_file, resume=False)
+            self.load(model_file or self.saved_model_file)
         self.model.eval()
         with merged(self.model):
             return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-
-    @contextmanager
-    def _ranking(self):
-        with merged(self.model), super()._ranking() as rank:
-            yield rank

@@ -45,7 +45,7 @@ def trimmed_loss(model, interaction: Interaction) -> Tensor:
 def trimmed_scores(model, interaction: Interaction, score: Callable[[Interaction], Tensor] | None = None) -> Tensor:
     """``model.full_sort_predict(interaction)`` [B, N], computed on trimmed groups of its rows.
 
-    ``score`` takes the place of ``full_sort_predict``: ``model.predict``, for one score a row [B].
+    ``score`` replaces ``full_sort_predict``: ``model.predict``, for one score per row [B].
     """
     score = score or model.full_sort_predict
     lengths = _lengths(model, interaction)
@@ -72,7 +72,7 @@ def _lengths(model, interaction) -> np.ndarray:
 
 
 def _predictions(model, interaction) -> np.ndarray:
-    """How many terms each row has in the loss [B]."""
+    """Return how many terms each row has in the loss [B]."""
     if not model.predicts_masked_items:
         return np.ones(len(interaction), dtype=np.int64)
     # 0 pads these positions, so that a masked first item is no prediction to RecBole.
@@ -80,7 +80,7 @@ def _predictions(model, interaction) -> np.ndarray:
 
 
 def _columns_of_loss(model, length: int, predictions: int) -> dict[str, slice]:
-    """What is not all padding in the fields that ``calculate_loss`` reads; masked items are padded on the left."""
+    """Return what is not padding in the fields that ``calculate_loss`` reads; masked items are padded on the left."""
     if not model.predicts_masked_items:
         return {model.ITEM_SEQ: slice(length)}
     masked = dict.fromkeys((model.MASK_INDEX, model.POS_ITEMS, model.NEG_ITEMS), slice(-predictions, None))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from recbole_mpo.quick_start.experiment import Experiment
+from support import built_run
 
 SOURCE = Path(__file__).resolve().parents[2] / "benchmarks" / "published.py"
 
@@ -22,7 +21,7 @@ def published_form():
 def test_published_form_gives_the_same_loss_and_gradients(tiny_settings, published_form):
     quiet = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "adaptor_dropout_prob": 0.0, "noisy_gating": False}
     settings = {**tiny_settings, **quiet, "train_mode": "pairwise"}
-    experiment = Experiment.of("UniSRec", "tiny", (), settings)
+    experiment = built_run("UniSRec", "tiny", (), settings)
     model = experiment.model.double().train()
     with torch.no_grad():
         for expert in model.moe_adaptor.experts:

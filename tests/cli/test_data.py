@@ -24,23 +24,6 @@ QUICK = ["--epochs=1", "--hidden_size=16", "--inner_size=16", "--n_exps=2", "--t
 QUICK.append("--use_gpu=False")
 
 
-@pytest.fixture(autouse=True)
-def keep_process(monkeypatch):
-    """The command line sets up its process for speed; that is not for the tests'."""
-    monkeypatch.setattr(cli, "prepare_process", lambda: None)
-
-
-@pytest.fixture
-def failing(capsys):
-    """Runs a command that must fail with exit code 2; returns the message."""
-
-    def run(*arguments):
-        assert cli.main(list(arguments)) == 2
-        return capsys.readouterr().err.removeprefix("error: ")
-
-    return run
-
-
 def rows_of(users=30, items=25, seed=0):
     """(user, item, milliseconds) of shops' customers, each with 8 purchases."""
     draw = np.random.default_rng(seed)
@@ -96,7 +79,7 @@ class TestOwnTables:
         out = capsys.readouterr().out
         assert re.search(r"241  rows with user, item and time \(1 dropped\)", out)
         assert re.search(r"240  3-core: .* \(1 dropped\)", out)
-        assert "shop: 30 users, 25 items, 240 interactions, 8.00 interactions a user" in out
+        assert "shop: 30 users, 25 items, 240 interactions, 8.00 interactions per user" in out
         assert "2 more items have text and no interactions" in out
         text = (tmp_path / "dataset/shop/shop.text").read_text()
         assert re.search(r"^0003\t\w+ thing 3\. \w+\. home \w+\.$", text, flags=re.M)
@@ -125,11 +108,11 @@ class TestOwnTables:
         assert cli.main(["recommend", f"--checkpoint={checkpoint}", "--items=0003,0007"]) == 0
         assert "thing" in capsys.readouterr().out
 
-    def test_an_existing_data_set_is_left_unless_told(self, tmp_path, failing):
+    def test_an_existing_dataset_is_left_unless_told(self, tmp_path, failing):
         write_shop(tmp_path)
         assert cli.main(["prepare", "shop", *OWN, *TEXTS]) == 0
         before = (tmp_path / "dataset/shop/shop.inter").read_bytes()
-        assert "already holds a data set" in failing("prepare", "shop", *OWN, "--k_core=2")
+        assert "already holds a dataset" in failing("prepare", "shop", *OWN, "--k_core=2")
         assert (tmp_path / "dataset/shop/shop.inter").read_bytes() == before
         assert cli.main(["prepare", "shop", *OWN, "--layout=presplit", "--overwrite=true"]) == 0
         names = {path.name for path in (tmp_path / "dataset/shop").glob("*.inter")}
@@ -138,8 +121,8 @@ class TestOwnTables:
     @pytest.mark.parametrize(
         "arguments, message",
         [
-            ([], "prepare takes one data set's name, found none"),
-            (["a", "b"], "prepare takes one data set's name, found a b"),
+            ([], "prepare takes one dataset's name, found none"),
+            (["a", "b"], "prepare takes one dataset's name, found a b"),
             (["shop", "--intercations=a.csv"], r"no --intercations \(did you mean 'interactions'\?\)"),
             (["shop", "--user=a"], "--user describes a table of your own; give --interactions=FILE too"),
             (["shop", "--interactions=a.csv"], "needs --user=COLUMN"),
@@ -152,17 +135,17 @@ class TestOwnTables:
             (["shop", *OWN, "--split_ratio=0.8,0.2"], "three positive parts"),
             (["shop", *OWN, "--overwrite=perhaps"], "overwrite must be true or false"),
             (["Pantry", "--raw=nowhere"], "--raw=nowhere does not exist"),
-            (["Pantri"], r"'Pantri' is no known data set \(did you mean 'Pantry'\?\).*--interactions=FILE"),
-            (["Pantry", "--release=2023"], "'Pantry-2023' is no known data set"),
+            (["Pantri"], r"'Pantri' is not a known dataset \(did you mean 'Pantry'\?\).*--interactions=FILE"),
+            (["Pantry", "--release=2023"], "'Pantry-2023' is not a known dataset"),
             (["Scientific-2023", "--release=2018"], "is of the release of 2023"),
-            (["Pantry", "--source_url=here/there"], "--source_url=here/there is no address"),
+            (["Pantry", "--source_url=here/there"], "--source_url=here/there is not an address"),
             (["shop", *OWN, "--text_encoder=nonsense/none"], "nonsense/none"),
             (["Pantry", "--release=2020"], "release '2020' is not one of 2018, 2023"),
             (["ml-100k", "--k_core=5"], "--k_core has no meaning for ml-100k"),
             (["both", "--domains=a,b", "--split=temporal"], "--split has no meaning for --domains"),
             (["shop", *OWN, "--release=2023"], "--release has no meaning for --interactions"),
             (["ml-1m"], "ratings.dat and movies.dat: download https://files.grouplens.org"),
-            (["both", "--domains=one"], "two or more different data sets"),
+            (["both", "--domains=one"], "two or more different datasets"),
         ],
     )
     def test_mistakes_are_told(self, tmp_path, failing, arguments, message):
@@ -224,7 +207,7 @@ class TestKnownNames:
         assert "put them into dataset/.raw/Pantry/" in message
         assert not Path("dataset/Pantry").exists()
 
-    def test_local_files_and_another_address_take_the_place_of_the_known_ones(self, raw_server, tmp_path):
+    def test_local_files_and_another_address_replace_the_known_ones(self, raw_server, tmp_path):
         serve_pantry(raw_server)
         sources = yaml.safe_load(Path("properties/sources.yaml").read_text())
         assert sources["amazon-2018"]["addresses"] == [raw_server.address]
@@ -272,7 +255,7 @@ class TestKnownNames:
 
 
 class TestInspect:
-    def test_text_and_page_describe_the_data_set(self, tiny_path, tmp_path, capsys):
+    def test_text_and_page_describe_the_dataset(self, tiny_path, tmp_path, capsys):
         text = tiny_path / "tiny" / "tiny.text"
         text.write_text(text.read_text().replace("\n", "\ncold\t<b>never</b> bought.\n", 1))
         assert cli.main(["inspect", "tiny", f"--data_path={tiny_path}", "--page=out/p.html", "--users=2"]) == 0
@@ -299,7 +282,18 @@ class TestInspect:
         out = capsys.readouterr().out
         for what, value in (("users", "8,442"), ("items", "4,385"), ("interactions", "59,427")):
             assert re.search(rf"^  {what} +{value}$", out, flags=re.M)
-        assert re.search(r"interactions a user +7\.04\n", out)
+        assert re.search(r"interactions per user +7\.04\n", out)
+
+    def test_columns_may_have_other_names(self, tiny_path, capsys):
+        file = tiny_path / "tiny" / "tiny.inter"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert cli.main(["inspect", "tiny", f"--data_path={tiny_path}", "--page=a.html"]) == 0
+        expected = capsys.readouterr().out
+        rows = [line.replace("\t", ";") for line in lines[1:]]
+        file.write_text("\n".join(["customer:token;sku:token;when:float", *rows]) + "\n", encoding="utf-8")
+        names = ["--USER_ID_FIELD=customer", "--ITEM_ID_FIELD=sku", "--TIME_FIELD=when", "--field-separator=;"]
+        assert cli.main(["inspect", "tiny", f"--data_path={tiny_path}", "--page=a.html", *names]) == 0
+        assert capsys.readouterr().out == expected
 
     def test_mistakes_are_told(self, failing, tiny_path):
         assert "inspect has no --html" in failing("inspect", "tiny", "--html=x")

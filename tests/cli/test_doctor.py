@@ -101,17 +101,19 @@ def test_missing_settings_and_metadata_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "metadata", no_metadata)
     checks = collect()
     named = by_name(checks)
-    assert "no overall.yaml in" in named["properties"].detail
+    assert "no schema.yaml in" in named["properties"].detail
     assert "no installation metadata" in named["recbole-mpo"].detail
     assert report(checks, io.StringIO()) == 1
 
 
-def test_settings_replaced_by_the_current_directory_are_pointed_out(tmp_path, monkeypatch):
+def test_defaults_changed_by_the_current_directory_are_pointed_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "properties").mkdir()
     (tmp_path / "properties" / "overall.yaml").touch()
     detail = by_name(collect())["properties"].detail
-    assert f"overall.yaml replaced by {tmp_path / 'properties' / 'overall.yaml'}" in detail
+    assert detail.endswith(f"; defaults changed by {tmp_path / 'properties' / 'overall.yaml'}")
+    (tmp_path / "properties" / "overall.yaml").unlink()
+    assert detail.startswith(by_name(collect())["properties"].detail)
 
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
@@ -130,7 +132,7 @@ def test_a_fix_is_printed_only_for_what_is_wrong():
 
 def test_the_doctor_imports_neither_recbole_nor_ray():
     code = (
-        "import sys; from recbole_mpo.doctor import report; status = report();"
+        "import sys; from recbole_mpo.cli.doctor import report; status = report();"
         "assert not {'recbole', 'ray', 'sentence_transformers'} & set(sys.modules); sys.exit(status)"
     )
     tree = doctor.source_tree()

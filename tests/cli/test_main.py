@@ -1,4 +1,4 @@
-"""The command line: exit codes, messages, and what each command leaves behind."""
+"""The entry: help, version, exit codes, and errors as one line."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from recbole_mpo import __version__
@@ -16,50 +17,41 @@ from recbole_mpo.quick_start.record import read_record
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(autouse=True)
-def keep_process(monkeypatch):
-    """The command line sets up its process for speed; that is not for the tests'."""
-    monkeypatch.setattr(cli, "prepare_process", lambda: None)
-
-
-@pytest.fixture
-def tiny_arguments(tiny_settings):
-    """``run`` on ``tiny``; keywords replace settings, None removes one."""
-
-    def make(command="run", model="MPORec", dataset="tiny", **changes):
-        settings = {"model": model, "dataset": dataset, **tiny_settings, **changes}
-        return [command, *(f"--{key}={value}" for key, value in settings.items() if value is not None)]
-
-    return make
-
-
-@pytest.fixture
-def failing(capsys):
-    """Runs a command that must fail with exit code 2 and one line on stderr; returns it."""
-
-    def run(arguments):
-        assert cli.main(arguments) == 2
-        out, error = capsys.readouterr()
-        assert error.startswith("error: ") and error.count("\n") == 1 and "Traceback" not in error + out
-        return error.removeprefix("error: ").rstrip("\n")
-
-    return run
+def stub(function):
+    """A command of the table that takes nothing."""
+    return click.Command("stub", callback=function)
 
 
 class TestHelp:
-    @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["run", "--help"], ["run", "-h"]])
+    @pytest.mark.parametrize(
+        "arguments",
+        [["--help"], ["-h"], ["help"], ["--debug", "help"], ["-h", "--version"], ["--model=a", "-h"], ["rnu", "-h"]],
+    )
     def test_help_names_every_command(self, capsys, arguments):
         assert cli.main(arguments) == 0
         out, error = capsys.readouterr()
-        assert out.startswith("usage: recbole-mpo") and not error
+        assert out.startswith("usage: recbole-mpo COMMAND") and not error
         listed = set(re.findall(r"^  (\w+)  ", out, flags=re.M))
-        assert listed == {*commands.COMMANDS, "doctor"}
+        assert listed == set(commands.COMMANDS)
+        assert "--debug" in out and "--version" in out and "docs/settings.md" in out
 
-    def test_without_arguments_help_is_an_error(self, capsys):
-        assert cli.main([]) == 2
+    @pytest.mark.parametrize(
+        "arguments",
+        [["run", "--help"], ["run", "-h"], ["--help", "run"], ["help", "run"], ["run", "--epochs", "3", "x", "--help"]],
+    )
+    def test_help_anywhere_on_the_line_is_of_the_command_named(self, capsys, arguments):
+        assert cli.main(arguments) == 0
+        out, error = capsys.readouterr()
+        assert out.startswith("usage: recbole-mpo run --model=NAME --dataset=NAME [--key=value ...]\n") and not error
+
+    @pytest.mark.parametrize("arguments", [[], ["--debug"]])
+    def test_without_arguments_help_is_an_error(self, capsys, arguments):
+        assert cli.main(arguments) == 2
         assert "usage:" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("arguments", [["--version"], ["run", "--version"]])
+    @pytest.mark.parametrize(
+        "arguments", [["--version"], ["run", "--version"], ["--version", "run"], ["run", "--model=a", "b", "--version"]]
+    )
     def test_version(self, capsys, arguments):
         assert cli.main(arguments) == 0
         assert capsys.readouterr().out == f"recbole_mpo {__version__}\n"
@@ -72,146 +64,42 @@ class TestHelp:
 
 class TestErrors:
     def test_unknown_command_suggests(self, failing):
-        assert failing(["rnu"]).startswith("unknown command 'rnu' (did you mean 'run'?)")
-        assert "(did you mean 'doctor'?)" in failing(["docter"])
+        assert failing("rnu").startswith("unknown command 'rnu' (did you mean 'run'?)")
+        assert "(did you mean 'doctor'?)" in failing("docter")
 
     def test_a_setting_without_a_command(self, failing):
-        assert "unknown command '--model=MPORec'" in failing(["--model=MPORec"])
+        assert "unknown command '--model=MPORec'" in failing("--model=MPORec")
 
-    @pytest.mark.parametrize("missing", ["model", "dataset"])
-    def test_run_needs_model_and_dataset(self, failing, tiny_arguments, missing):
-        assert failing(tiny_arguments(**{missing: None})) == f"run needs --{missing}=VALUE"
-
-    def test_blank_instead_of_equals(self, failing, tiny_arguments):
-        assert "write --epochs=VALUE, with '=' and no blank" in failing([*tiny_arguments(), "--epochs", "3"])
-
-    @pytest.mark.parametrize(
-        ("changes", "part"),
-        [
-            ({"model": "MPORek"}, "unknown model 'MPORek' (did you mean 'MPORec'?)"),
-            ({"dataset": "tinny"}, "data set 'tinny' not found"),
-            ({"dataset": "tinny"}, "(did you mean 'tiny'?)"),
-            ({"epoch": 3}, "unknown setting 'epoch' for MPORec (did you mean 'epochs'?)"),
-            ({"epochs": "abc"}, "epochs must be a whole number, not 'abc'"),
-            ({"config_files": "no.yaml"}, "config file no.yaml cannot be read"),
-            ({"mpo_expand": 2}, "mpo_expand is set to 2, but mpo_strategy is 'full'"),
-            ({"model": "MPORecLight", "mpo_expand": 4}, "mpo_expand is set to 4, but mpo_strategy is 'light'"),
-            ({"model": "MPORecExpand", "mpo_expand": 0}, "mpo_"),
-            ({"model": "MPORecLight", "mpo_num_cores": 4}, "the MPO settings (mpo_*) do not fit the model"),
-            ({"mpo_in_factors": "2,2,2,2,2"}, "32"),
-            ({"mpo_out_factors": "1,1,3,3,1"}, "9"),
-            ({"mpo_strategy": "lite"}, "mpo_strategy is 'lite'; choose one of full, light, expand"),
-            ({"freeze": "encodr"}, "freeze names 'encodr'; this model's groups are"),
-            ({"item_input": "title"}, "item_input is 'title'; choose one of"),
-            ({"resume": "no.pth"}, "checkpoint no.pth does not exist"),
-            ({"record": "."}, "record . cannot be written"),
-            ({"pretrained": "no.pth"}, "checkpoint no.pth does not exist"),
-            ({"feature_file": "no.npy"}, "feature_file no.npy does not exist"),
-        ],
-    )
-    def test_run_names_what_was_wrong(self, failing, tiny_arguments, changes, part):
-        assert part in failing(tiny_arguments(**changes))
-
-    def test_an_even_number_of_cores_is_no_error_where_not_light(self, tiny_arguments):
-        assert cli.main([*tiny_arguments(mpo_num_cores=4), "--dry_run"]) == 0
-
-    def test_missing_item_text(self, failing, tiny_arguments, tiny_path):
-        (tiny_path / "tiny" / "tiny.text").unlink()
-        assert "tiny.text" in failing(tiny_arguments())
-
-    def test_debug_shows_the_trace_too(self, capsys):
-        assert cli.main(["rnu", "--debug"]) == 2
+    @pytest.mark.parametrize("arguments", [["rnu", "--debug"], ["--debug", "rnu"]])
+    def test_debug_shows_the_trace_too(self, capsys, arguments):
+        assert cli.main(arguments) == 2
         error = capsys.readouterr().err
         assert "Traceback" in error and error.rstrip().splitlines()[-1].startswith("error: unknown command")
 
     def test_an_error_nobody_foresaw_keeps_its_trace(self, monkeypatch):
-        monkeypatch.setitem(commands.COMMANDS, "table", lambda arguments: 1 // 0)
+        monkeypatch.setitem(commands.COMMANDS, "table", stub(lambda: 1 // 0))
         with pytest.raises(ZeroDivisionError):
             cli.main(["table"])
 
     def test_interruption_names_the_way_on(self, monkeypatch, capsys):
-        def interrupt(arguments):
+        def interrupt():
             raise KeyboardInterrupt
 
-        monkeypatch.setitem(commands.COMMANDS, "run", interrupt)
+        monkeypatch.setitem(commands.COMMANDS, "run", stub(interrupt))
         assert cli.main(["run"]) == 130
         assert "--resume=auto" in capsys.readouterr().err
 
-    def test_table_names_unknown_options(self, failing):
-        assert "table has no --metric (did you mean 'metrics'?)" in failing(["table", "a.json", "--metric=x"])
-        assert "at least one record" in failing(["table"])
+    @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+    def test_a_command_may_have_an_exit_code_of_its_own(self, monkeypatch, returned, code):
+        monkeypatch.setitem(commands.COMMANDS, "doctor", stub(lambda: returned))
+        assert cli.main(["doctor"]) == code
 
-    def test_merge_and_evaluate_need_their_files(self, failing):
-        assert failing(["evaluate"]) == "evaluate needs --checkpoint=VALUE"
-        assert failing(["merge", "--checkpoint=a.pth"]) == "merge needs --output=VALUE"
-
-
-class TestRun:
-    @pytest.mark.parametrize("flag", ["--dry_run", "--dry-run", "--dry_run=true"])
-    def test_dry_run_prints_parameters_and_writes_the_record(self, tiny_arguments, capsys, flag):
-        assert cli.main([*tiny_arguments(), flag, "--record=copy.json"]) == 0
-        out = capsys.readouterr().out
-        record = read_record("copy.json")
-        assert record["status"] == "dry_run"
-        assert "data: 40 users, 30 items; targets: train" in out
-        for group, counts in record["params"]["by_group"].items():
-            row = next(line for line in out.splitlines() if line.startswith(f"  {group}  "))
-            assert row.split()[-2:] == [f"{counts['total']:,}", f"{counts['trainable']:,}"]
-        assert f"{record['params']['total']:,}" in out and "epoch 0" not in out
-
-    def test_a_run_is_evaluated_merged_resumed_and_tabled(self, tiny_arguments, capsys):
-        assert cli.main([*tiny_arguments(epochs=1), "--record=first.json"]) == 0
-        record = read_record("first.json")
-        folder = Path(record["config"]["checkpoint_dir"]) / record["run_id"]
-        assert read_record(folder) == record
-        capsys.readouterr()
-
-        assert cli.main(["evaluate", f"--checkpoint={folder / 'best.pth'}"]) == 0
-        evaluated = capsys.readouterr().out
-        assert cli.main(["merge", f"--checkpoint={folder / 'best.pth'}", "--output=new/dense.pth"]) == 0
-        assert capsys.readouterr().out == "wrote new/dense.pth\n"
-        assert cli.main(["evaluate", "--checkpoint=new/dense.pth"]) == 0
-        merged = capsys.readouterr().out
-        for split in ("valid", "test"):
-            values = "  ".join(f"{name} {value:.6f}" for name, value in record[split].items())
-            assert f"{split}: {values}" in evaluated and f"{split}: {values}" in merged
-
-        assert cli.main([*tiny_arguments(epochs=2), f"--resume={folder}", "--record=second.json"]) == 0
-        resumed = read_record("second.json")
-        assert resumed["run_id"] == record["run_id"]
-        assert [epoch["epoch"] for epoch in resumed["history"]] == [0, 1]
-        assert resumed["history"][0]["train_loss"] == record["history"][0]["train_loss"]
-        capsys.readouterr()
-
-        assert cli.main(["table", "first.json", str(folder), "--metrics=hit@10", "--mix=false"]) == 0
-        table = capsys.readouterr().out
-        assert table.count("| MPORec | 7 |") == 2 and f"{record['test']['hit@10']:.4f}" in table
-        assert cli.main(["table", "first.json", "--format=csv", "--mix"]) == 0
-        assert repr(record["test"]["ndcg@10"]) in capsys.readouterr().out
-
-    def test_resume_refuses_other_settings(self, tiny_arguments, failing):
-        assert cli.main([*tiny_arguments(epochs=1), "--record=a.json"]) == 0
-        folder = Path(read_record("a.json")["config"]["checkpoint_dir"]) / read_record("a.json")["run_id"]
-        message = failing([*tiny_arguments(learning_rate=0.5), f"--resume={folder}"])
-        assert "learning_rate was 0.001, is 0.5" in message
-
-    def test_resume_auto_starts_anew_where_nothing_is_unfinished(self, tiny_arguments, capsys):
-        for name in ("a", "b"):
-            assert cli.main([*tiny_arguments(epochs=1), "--resume=auto", f"--record={name}.json"]) == 0
-            assert "No unfinished run" in capsys.readouterr().out
-        assert read_record("a.json")["run_id"] != read_record("b.json")["run_id"]
-
-    def test_config_files_and_hyphens(self, tiny_arguments):
-        Path("a.yaml").write_text("seed: 1\nstopping_step: 4\n", encoding="utf-8")
-        Path("b.yaml").write_text("stopping_step: 5\n", encoding="utf-8")
-        arguments = [*tiny_arguments(seed=None, config_files="a.yaml,b.yaml"), "--eval-batch-size=7", "--dry_run"]
-        assert cli.main([*arguments, "--record=a.json"]) == 0
-        config = read_record("a.json")["config"]
-        assert (config["seed"], config["stopping_step"], config["eval_batch_size"]) == (1, 5, 7)
-
-    def test_a_record_may_have_a_number_for_a_name(self, tiny_arguments):
-        assert cli.main([*tiny_arguments(), "--dry_run", "--record=1"]) == 0
-        assert read_record("1")["status"] == "dry_run"
+    def test_the_process_is_prepared_before_a_command_and_not_for_a_wrong_one(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr(cli, "prepare_process", lambda: calls.append("prepared"))
+        monkeypatch.setitem(commands.COMMANDS, "table", stub(lambda: calls.append("ran")))
+        assert cli.main(["tabel"]) == 2 and not calls
+        assert cli.main(["table"]) == 0 and calls == ["prepared", "ran"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "run_recbole_mpo.py").is_file(), reason="not a source tree")

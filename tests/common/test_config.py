@@ -10,9 +10,7 @@ import yaml
 from recbole.utils import argument_list
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.properties import property_root
-from recbole_mpo.common.values import parse_assignments, parse_value, read_yaml
-from recbole_mpo.quick_start.configure import make_config
+from recbole_mpo.quick_start.configure import fit_to_layout, make_config
 from recbole_mpo.quick_start.registry import OWN_MODELS
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
@@ -24,7 +22,9 @@ def configure(tiny_path):
     """Makes the settings of a run on ``tiny``; keywords are overrides."""
 
     def make(model="MPORec", files=(), **overrides):
-        return make_config(model, "tiny", files, {"data_path": str(tiny_path), **overrides})[1]
+        _, config = make_config(model, "tiny", files, {"data_path": str(tiny_path), **overrides})
+        fit_to_layout(config)
+        return config
 
     return make
 
@@ -47,89 +47,6 @@ def write(name, text):
     return name
 
 
-class TestValues:
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [
-            ("1e-3", 0.001),
-            ("1E-3", 0.001),
-            ("-2.5e4", -25000.0),
-            (".5e1", 5.0),
-            ("0.1", 0.1),
-            ("3", 3),
-            ("true", True),
-            ("~", None),
-            ("", None),
-            ("abc", "abc"),
-            ("1e", "1e"),
-            ("10,50", [10, 50]),
-            ("Hit, NDCG,", ["Hit", "NDCG"]),
-            ("1e-3,x", [0.001, "x"]),
-            ("[10, 50]", [10, 50]),
-            ("[1e-3]", [0.001]),
-            ("{mode: full}", {"mode": "full"}),
-            ('"a,b"', "a,b"),
-            ("a=b", "a=b"),
-            ('","', ","),
-            ('os.system("x")', 'os.system("x")'),
-            ("1/0", "1/0"),
-            ("1/2", "1/2"),
-        ],
-    )
-    def test_are_yaml_with_plain_exponents_and_comma_lists(self, text, value):
-        parsed = parse_value(text)
-        assert parsed == value and type(parsed) is type(value)
-
-    def test_broken_yaml_is_quoted_in_one_line(self):
-        with pytest.raises(ConfigError, match=r"value '\[1, 2' is no valid YAML") as caught:
-            parse_value("[1, 2")
-        assert "\n" not in str(caught.value)
-
-    def test_python_objects_are_refused(self):
-        with pytest.raises(ConfigError, match="no valid YAML"):
-            parse_value("!!python/object/apply:os.getcwd []")
-
-    def test_are_never_evaluated_in_any_layer(self, configure, tmp_path):
-        code = f"open({str(tmp_path / 'made')!r}, 'w')"
-        file = write("a.yaml", yaml.safe_dump({"run_label": code}))
-        assert configure(files=[file])["run_label"] == code
-        assert configure(run_label=code)["run_label"] == code
-        assert configure(run_label="1/2")["run_label"] == "1/2"
-        assert not (tmp_path / "made").exists()
-
-
-class TestArguments:
-    def test_hyphens_and_underscores_are_the_same(self):
-        assert parse_assignments(["--learning-rate=1e-3", "--train_batch-size=8"]) == {
-            "learning_rate": 0.001,
-            "train_batch_size": 8,
-        }
-
-    def test_values_keep_their_hyphens_and_further_equal_signs(self):
-        assert parse_assignments(["--run-label=a-b=c_d"]) == {"run_label": "a-b=c_d"}
-
-    @pytest.mark.parametrize(
-        ("argument", "hint"),
-        [
-            ("--epochs", "--epochs=VALUE"),
-            ("3", "--3=VALUE"),
-            ("epochs=3", "--epochs=VALUE"),
-            ("-h", "--h=VALUE"),
-            ("--", "--key=VALUE"),
-        ],
-    )
-    def test_without_equal_sign_or_dashes_name_the_right_form(self, argument, hint):
-        with pytest.raises(ConfigError) as caught:
-            parse_assignments([argument])
-        assert f"argument {argument!r}" in str(caught.value)
-        assert f"write {hint}, with '='" in str(caught.value)
-
-    def test_a_key_given_twice_must_have_one_value(self):
-        assert parse_assignments(["--topk=5", "--topk=5"]) == {"topk": 5}
-        with pytest.raises(ConfigError, match="--train_mode is given twice, as 'packed' and 'pairwise'"):
-            parse_assignments(["--train-mode=packed", "--train_mode=pairwise"])
-
-
 class TestKeysAndTypes:
     @pytest.mark.parametrize(
         ("wrong", "right"),
@@ -142,8 +59,8 @@ class TestKeysAndTypes:
     def test_unknown_key_in_a_file_is_an_error_too(self, refused):
         assert "unknown setting 'epoch'" in refused(files=[write("a.yaml", "epoch: 3")])
 
-    def test_text_models_settings_are_unknown_to_recboles(self, refused):
-        assert "unknown setting 'item_input' for SASRec" in refused("SASRec", item_input="text")
+    def test_a_key_that_nobody_knows_points_to_the_list_of_all(self, refused):
+        assert refused("PeterRec", zzz=1) == "unknown setting 'zzz' for PeterRec; docs/settings.md lists them all"
 
     def test_nested_config_files_are_not_ignored_silently(self, refused):
         assert "unknown setting 'config_files'" in refused(files=[write("a.yaml", "config_files: [b.yaml]")])
@@ -246,39 +163,135 @@ class TestKeysAndTypes:
         assert "needs train_mode=pairwise" in refused(eval_args={"mode": "uni10"})
         assert configure(eval_args={"mode": "uni10"}, train_mode="pairwise")["train_mode"] == "pairwise"
 
-    @pytest.mark.parametrize("text", ["007", "2018-01-01", "on", "a,b", "1e3"])
-    def test_names_and_paths_are_taken_as_written(self, text):
-        assert parse_assignments([f"--dataset={text}", f"--data_path={text}"]) == {"dataset": text, "data_path": text}
-
     @pytest.mark.parametrize("key", ["train_mode", "eval_mode"])
     def test_modes_are_chosen_from_a_list(self, refused, key):
         assert f"{key} is 'fast'; choose one of" in refused(**{key: "fast"})
 
 
+class TestUse:
+    @pytest.mark.parametrize(
+        ("model", "key", "message"),
+        [
+            ("PeterRec", "n_layers", "PeterRec does not use n_layers (it has dilations); leave it out"),
+            ("GRU4Rec", "n_layers", "GRU4Rec does not use n_layers (it has num_layers); leave it out"),
+            ("SASRecCE", "temperature", "SASRecCE does not use temperature; leave it out"),
+            ("CCDR", "temperature", "CCDR does not use temperature (it has ccdr_temperature); leave it out"),
+            ("LoRA", "mpo_target_modules", "LoRA does not use mpo_target_modules (it has lora_target_modules); "),
+            ("SASRec", "loss", "SASRec does not use loss (it has loss_type); leave it out"),
+            ("S3Rec", "pre_model_path", "S3Rec does not use pre_model_path (it has pretrained); leave it out"),
+            ("SASRec", "item_input", "SASRec does not use item_input; leave it out"),
+            ("MPORec", "trim_batches", "MPORec does not use trim_batches; leave it out"),
+            ("Pop", "epochs", "Pop does not use epochs; leave it out"),
+            ("NARM", "dropout_prob", "NARM does not use dropout_prob (did you mean 'dropout_probs'?); leave it out"),
+        ],
+    )
+    def test_a_setting_of_other_models_is_refused_with_its_like(self, refused, model, key, message):
+        assert refused(model, **{key: 4}).startswith(message)
+        assert refused(model, files=[write("a.yaml", f"{key}: 4")]).startswith(message)
+        assert refused(model, **{key: None}).startswith(message)
+
+    @pytest.mark.parametrize(
+        ("model", "settings"),
+        [
+            ("SASRec", {"n_layers": 1, "hidden_act": "relu", "weight_decay": 0.1, "trim_batches": False}),
+            ("NARM", {"hidden_size": 32, "dropout_probs": [0.1, 0.2], "n_layers": 2}),
+            ("NextItNet", {"dilations": [1, 2], "kernel_size": 2, "block_num": 1}),
+            ("FPMC", {"embedding_size": 8}),
+            ("MPORec", {"weight_decay": 0.1, "metric_decimal_place": 6, "threshold": {"rating": 3}}),
+        ],
+    )
+    def test_recboles_general_keys_and_those_of_its_own_models_are_taken(self, configure, model, settings):
+        config = configure(model, **settings)
+        assert {key: config[key] for key in settings} == settings
+
+    @pytest.mark.parametrize("key", ["overall", "dataset/tiny", "model/TextSequentialRecommender"])
+    def test_a_file_that_is_meant_for_several_models_gives_each_what_it_uses(self, configure, key):
+        for folder in ("dataset", "model"):
+            os.makedirs(f"properties/{folder}", exist_ok=True)
+        write(f"properties/{key}.yaml", "temperature: 0.5\nn_layers: 3\nhidden_size: 8\n")
+        assert (configure("UniSRec")["temperature"], configure("UniSRec")["n_layers"]) == (0.5, 3)
+        assert (configure("SASRecCE")["temperature"], configure("SASRecCE")["n_layers"]) == (None, 3)
+        assert configure("SASRecCE")["hidden_size"] == 64
+        assert configure("PeterRec")["n_layers"] is None
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("temperature: 0.5", "SASRecCE does not use temperature; leave it out"),
+            ("n_layers: 0", "n_layers must be a whole number from 1 on, not 0"),
+        ],
+    )
+    def test_a_file_of_the_models_own_name_is_checked_and_named(self, refused, text, message):
+        os.makedirs("properties/model")
+        write("properties/model/SASRecCE.yaml", text)
+        assert refused("SASRecCE").endswith(f"properties/model/SASRecCE.yaml: {message}")
+
+
+class TestStored:
+    def test_stands_between_the_property_files_and_what_is_given(self, tiny_path):
+        stored = {"data_path": str(tiny_path), "n_layers": 3, "n_heads": 4, "epochs": 7, "eval_args": {"order": "RO"}}
+        file = write("a.yaml", "n_heads: 6")
+        _, config = make_config("MPORec", "tiny", [file], {"epochs": 1}, stored)
+        assert (config["n_layers"], config["n_heads"], config["epochs"]) == (3, 6, 1)
+        assert config["eval_args"]["order"] == "RO" and config["eval_args"]["split"] == {"LS": "valid_and_test"}
+
+    def test_keys_that_are_gone_or_idle_are_dropped_by_name(self, tiny_path, caplog):
+        stored = {"data_path": str(tiny_path), "temperature": 0.5, "init_from": "a.pth", "n_layers": 3}
+        _, config = make_config("SASRecCE", "tiny", stored=stored)
+        assert (config["n_layers"], config["temperature"], config["init_from"]) == (3, None, None)
+        assert [record.getMessage() for record in caplog.records] == [
+            "settings of the checkpoint that SASRecCE does not use are dropped: init_from, temperature"
+        ]
+        assert not {"temperature", "init_from"} & config.plain().keys()
+
+    def test_of_this_version_lose_nothing(self, configure, caplog):
+        for model in (*OWN_MODELS, "SASRec", "S3Rec", "FPMC"):
+            make_config(model, "tiny", stored=configure(model).plain())
+        assert not caplog.records
+
+    def test_what_is_given_with_them_is_checked_as_ever(self, configure):
+        with pytest.raises(ConfigError, match="SASRecCE does not use temperature"):
+            make_config("SASRecCE", "tiny", (), {"temperature": 0.1}, configure("SASRecCE").plain())
+
+    def test_of_another_model_or_dataset_are_refused(self, configure):
+        with pytest.raises(ConfigError, match="model is 'UniSRec' among the settings, but this run is of 'MPORec'"):
+            make_config("MPORec", "tiny", stored=configure("UniSRec").plain())
+        with pytest.raises(ConfigError, match="dataset is 'tiny' among the settings, but this run is of 'other'"):
+            make_config("MPORec", "other", stored=configure("MPORec").plain())
+
+    def test_stay_as_they_were(self, configure):
+        stored = configure("MPORec").plain()
+        before = json.dumps(stored)
+        _, config = make_config("MPORec", "tiny", stored=stored)
+        config["eval_args"]["order"] = "RO"
+        config["topk"].append(3)
+        assert json.dumps(stored) == before
+
+
 class TestLayers:
     def test_each_layer_wins_over_those_before_it(self, configure):
-        """Overall, dataset, model, config files in order, overrides: each layer sets one key more than the next."""
+        """Schema, overall, dataset, model, config files in order, overrides: each sets one key more than the next."""
         os.makedirs("properties/dataset")
         os.makedirs("properties/model")
-        packaged = (property_root() / "model" / "MPORec.yaml").read_text(encoding="utf-8")
         keys = ("epochs", "stopping_step", "train_batch_size", "eval_batch_size", "seed")
 
         def layer(number):
             return "".join(f"{key}: {number}\n" for key in keys[number - 1 :])
 
-        overall = (property_root() / "overall.yaml").read_text(encoding="utf-8")
-        write("properties/overall.yaml", overall + "\nloss_decimal_place: 6\n")
+        write("properties/overall.yaml", "loss_decimal_place: 6\nweight_decay: 0.5\nn_heads: 4\n" + layer(1))
         write("properties/dataset/tiny.yaml", layer(1) + "loss_decimal_place: 1\n")
-        write("properties/model/MPORec.yaml", packaged + "\n" + layer(2))
+        write("properties/model/MPORec.yaml", layer(2))
         files = [write("a.yaml", layer(3)), write("b.yaml", layer(4))]
         config = configure(files=files, seed=5)
         assert [config[key] for key in keys] == [1, 2, 3, 4, 5]
-        assert config["loss_decimal_place"] == 1
+        assert (config["loss_decimal_place"], config["weight_decay"], config["n_heads"]) == (1, 0.5, 4)
+        assert config["n_exps"] == 8
 
     def test_a_dataset_file_may_choose_the_columns(self, tiny_settings):
         os.makedirs("properties/dataset")
         write("properties/dataset/tiny.yaml", "load_col: {inter: [user_id, item_id, timestamp, rating]}\n")
         _, config = make_config("SASRec", "tiny", (), {"data_path": tiny_settings["data_path"]})
+        fit_to_layout(config)
         assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp", "rating"]}
 
     @pytest.mark.parametrize(
@@ -317,26 +330,21 @@ class TestLayers:
 
 
 class TestFiles:
+    def test_values_are_never_evaluated_in_any_layer(self, configure, tmp_path):
+        code = f"open({str(tmp_path / 'made')!r}, 'w')"
+        file = write("a.yaml", yaml.safe_dump({"run_label": code}))
+        assert configure(files=[file])["run_label"] == code
+        assert configure(run_label=code)["run_label"] == code
+        assert configure(run_label="1/2")["run_label"] == "1/2"
+        assert not (tmp_path / "made").exists()
+
     def test_missing_config_file(self, refused):
         assert refused(files=["no.yaml"]) == "config file no.yaml cannot be read: No such file or directory"
 
     def test_broken_yaml_names_file_and_line(self, refused):
         message = refused(files=[write("bad.yaml", "epochs: 3\ntopk: [1, 2\nseed: 4\n")])
-        assert message.startswith("config file bad.yaml is no valid YAML") and "line 3" in message
+        assert message.startswith("config file bad.yaml is not valid YAML") and "line 3" in message
         assert "\n" not in message
-
-    def test_text_in_another_encoding_names_the_file(self):
-        with open("latin.yaml", "wb") as file:
-            file.write("run_label: caf\xe9".encode("latin-1"))
-        with pytest.raises(ConfigError, match="config file latin.yaml .*UTF-8"):
-            read_yaml("latin.yaml")
-
-    def test_a_file_that_is_no_mapping(self):
-        with pytest.raises(ConfigError, match="must hold 'key: value' lines, found a list"):
-            read_yaml(write("list.yaml", "- 1\n- 2\n"))
-
-    def test_an_empty_file_sets_nothing(self):
-        assert read_yaml(write("empty.yaml", "# nothing\n")) == {}
 
     def test_exponents_are_numbers_in_files_too(self, configure):
         assert configure(files=[write("a.yaml", "learning_rate: 1e-3")])["learning_rate"] == 0.001
@@ -432,9 +440,15 @@ class TestPlain:
         plain = json.loads(json.dumps(config.plain(), allow_nan=False))
         assert plain == config.plain()
         dataset = plain.pop("dataset")
-        again = make_config(plain.pop("model"), dataset, (), plain)[1]
-        assert again.final_config_dict == config.final_config_dict
-        assert again.plain() == config.plain()
+        model = plain.pop("model")
+        for again in (make_config(model, dataset, (), plain)[1], make_config(model, dataset, stored=config.plain())[1]):
+            assert again.final_config_dict == config.final_config_dict
+            assert again.plain() == config.plain()
+
+    def test_names_no_setting_that_the_model_does_not_use(self, configure):
+        assert not {"epochs", "learning_rate", "hidden_size", "text_encoder"} & configure("Pop").plain().keys()
+        assert not {"n_layers", "n_exps", "temperature"} & configure("PeterRec").plain().keys()
+        assert configure("Pop").plain()["weight_decay"] == 0.0
 
     def test_round_trips_for_a_presplit_data_set(self, tmp_path):
         folder = tmp_path / "split"
@@ -443,9 +457,11 @@ class TestPlain:
             header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
             (folder / f"split.{part}.inter").write_text(header + "u\ta b\tc\n", encoding="utf-8")
         config = make_config("MPORec", "split", (), {"data_path": str(tmp_path)})[1]
+        fit_to_layout(config)
         assert config["benchmark_filename"] == ["train", "valid", "test"]
         plain = config.plain()
         assert make_config("MPORec", "split", (), plain)[1].final_config_dict == config.final_config_dict
+        assert make_config("MPORec", "split", stored=plain)[1].final_config_dict == config.final_config_dict
 
     def test_leaves_out_what_recboles_data_code_notes_down(self, configure):
         config = configure("BERT4Rec")

@@ -1,13 +1,14 @@
 """Files take the place of others whole, with ordinary permissions, through links."""
 
 import hashlib
+import json
 import os
 import stat
 import sys
 
 import pytest
 
-from recbole_mpo.common.files import file_hash, replacing, replacing_path, write_lines
+from recbole_mpo.common.files import file_hash, replacing, replacing_path, write_json, write_lines
 
 
 def test_a_file_is_there_once_it_is_written(tmp_path):
@@ -46,6 +47,19 @@ def test_what_a_link_points_to_is_replaced(tmp_path):
     link.symlink_to(path)
     write_lines(link, ["new"])
     assert link.is_symlink() and path.read_text() == "new\n"
+
+
+def test_lines_of_any_number_end_in_a_line_feed_and_half_a_surrogate_is_a_question_mark(tmp_path):
+    lines = [f"line {number}" for number in range(20_001)] + ["half \ud83d"]
+    write_lines(tmp_path / "file", iter(lines))
+    assert (tmp_path / "file").read_bytes() == "".join(f"{line}\n" for line in [*lines[:-1], "half ?"]).encode()
+
+
+def test_json_is_indented_and_comes_back(tmp_path):
+    write_json(tmp_path / "new" / "a.json", {"b": [1, 2.5], "a": "é"})
+    content = (tmp_path / "new" / "a.json").read_text("utf-8")
+    assert json.loads(content) == {"b": [1, 2.5], "a": "é"}
+    assert content.startswith('{\n  "b": [') and content.endswith("}\n")
 
 
 @pytest.mark.parametrize("size", [0, 3, 3 * 2**20 + 1])

@@ -5,19 +5,16 @@ import pytest
 import torch
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.text.item_text import read_dataset_text
 from recbole_mpo.text.sentences import item_attributes
 
-SETTINGS = {"use_gpu": False, "show_progress": False, "hidden_size": 16, "inner_size": 16}
-
 
 @pytest.fixture
-def open_dataset(tiny_path):
-    """The data set ``tiny`` as S3Rec takes it."""
+def open_dataset(data, tiny_path):
+    """The dataset ``tiny`` as S3Rec takes it."""
 
     def make(**changes):
-        return Experiment.of("S3Rec", "tiny", (), {**SETTINGS, "data_path": str(tiny_path), **changes}).dataset
+        return data.open_dataset(tiny_path, "tiny", "S3Rec", hidden_size=16, inner_size=16, **changes).dataset
 
     return make
 
@@ -30,7 +27,7 @@ def write_text(tiny_path, texts):
 def test_each_item_has_the_attributes_of_its_text(tiny_path, open_dataset):
     dataset = open_dataset()
     item_text = read_dataset_text(tiny_path / "tiny" / "tiny.text")
-    text_of = dict(zip(item_text.tokens, item_text.texts, strict=True))
+    text_of = item_text.by_token()
     names, table = item_attributes(["", *(text_of[token] for token in dataset.field2id_token["item_id"][1:])])
     feature = dataset.get_item_feature()
     assert dataset.num("class") == 1 + len(names) and len(feature["class"]) == dataset.item_num == 31

@@ -6,10 +6,8 @@ from scipy import sparse
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.data.domain_graphs import build_graphs
-from recbole_mpo.data.domains import Domain, domain_features, source_domain, target_domain
-from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.data.domains import Domain
 
-KEYS = ("data_path", "checkpoint_dir", "cache_dir", "text_encoder", "show_progress", "use_gpu", "seed")
 # Items 1 to 6 of both domains; five of the titles share a word.
 TITLES = ["", *(f"garden lamp number {name}" for name in ("one", "two", "three", "four", "five")), "a cup"]
 
@@ -92,87 +90,3 @@ def test_clusters_are_of_both_domains_and_leave_out_items_without_text():
     assert [neighbours(graphs, 1, item) - {1, 2, 3} for item in range(7)] == groups
     with pytest.raises(ConfigError, match="ccdr_clusters is 20, but only 12 items have text: lower it"):
         build_graphs([domain(), domain()], ["cluster"], 1, 20, 0, both)
-
-
-def test_domains_hold_training_interactions_alone(tiny_settings, tiny_path):
-    """A set as its own source has the same interactions and the same pairs, by token."""
-    settings = {key: tiny_settings[key] for key in KEYS}
-    experiment = Experiment.of("CCDR", "tiny", (), {**settings, "ccdr_clusters": 4})
-    target = target_domain(experiment.config, experiment.splits[0], True)
-    source = source_domain(experiment.config, "tiny", True)
-    tokens = {name: experiment.dataset.field2id_token[name] for name in ("user_id", "item_id")}
-
-    def by_token(found, users, items):
-        pairs = found.transitions.tocoo()
-        named = zip(users[found.users], items[found.items], strict=True)
-        return sorted(named), sorted(zip(items[pairs.row], items[pairs.col], pairs.data, strict=True))
-
-    lines = [line.split("\t") for line in (tiny_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]]
-    lines.sort(key=lambda line: (line[0], int(line[2])))
-    expected = []
-    for user in {line[0] for line in lines}:
-        expected += [(user, item) for _, item, _ in [line for line in lines if line[0] == user][:-2]]
-    found = by_token(target, tokens["user_id"], tokens["item_id"])
-    assert found[0] == sorted(expected)
-    assert by_token(source, np.array(source.user_names), source.item_tokens) == found
-
-
-def test_a_pre_split_source_has_the_training_rows_of_a_run(tiny_settings, shared_data):
-    settings = {key: tiny_settings[key] for key in KEYS}
-    experiment = Experiment.of("CCDR", "Scientific", (), {**settings, "data_path": str(shared_data)})
-    target = target_domain(experiment.config, experiment.splits[0], False)
-    source = source_domain(experiment.config, "Scientific", False)
-    order = np.argsort(target.item_tokens)[np.argsort(np.argsort(source.item_tokens))]
-    assert len(source.items) == len(target.items) == 42_543
-    assert (target.transitions[order][:, order] != source.transitions).nnz == 0
-
-
-def test_raw_user_names_come_from_the_index_file(tiny_settings, tiny_path):
-    experiment = Experiment.of("CCDR", "tiny", (), {key: tiny_settings[key] for key in KEYS})
-    assert source_domain(experiment.config, "tiny", False).user_names[0].startswith("u")
-    path = tiny_path / "tiny" / "tiny.inter"
-    path.write_text(path.read_text(encoding="utf-8").replace("\nu", "\n"), encoding="utf-8")
-    # Numbers of a set's own say nothing of another set's.
-    assert source_domain(experiment.config, "tiny", False).user_names == []
-    (tiny_path / "tiny" / "tiny.user2index").write_text("".join(f"A{n}\t{n}\n" for n in range(40)), encoding="utf-8")
-    names = source_domain(experiment.config, "tiny", False).user_names
-    assert sorted(names) == sorted(f"A{n}" for n in range(40))
-
-
-def few_and_many(tiny_path, make_dataset):
-    """Two sets of the same items and texts, in another order of appearance."""
-    for name, seed in (("few", 0), ("many", 1)):
-        make_dataset(tiny_path, name, seed=seed)
-    text = (tiny_path / "few" / "few.text").read_text(encoding="utf-8")
-    (tiny_path / "many" / "many.text").write_text(text, encoding="utf-8")
-
-
-def test_features_of_an_encoder_that_fits_each_corpus_are_made_together(tiny_settings, tiny_path, make_dataset):
-    few_and_many(tiny_path, make_dataset)
-    experiment = Experiment.of("CCDR", "few", (), {key: tiny_settings[key] for key in KEYS})
-    dataset = experiment.splits[0]
-    domains = [target_domain(experiment.config, dataset, False), source_domain(experiment.config, "many", False)]
-    target, source = domain_features(experiment.config, dataset, domains)
-    assert not target[0].any() and not source[0].any()
-    row_of = {token: row for row, token in enumerate(domains[1].item_tokens)}
-    rows = [row_of[token] for token in domains[0].item_tokens]
-    np.testing.assert_array_equal(target, source[rows])
-
-
-def test_features_that_cannot_be_compared_are_refused(tiny_settings, tiny_path, make_dataset):
-    few_and_many(tiny_path, make_dataset)
-    for width in (3, 4):
-        np.save(tiny_path / f"f{width}.npy", np.random.default_rng(0).normal(size=(30, width)).astype(np.float32))
-    settings = {key: tiny_settings[key] for key in KEYS} | {"feature_file": str(tiny_path / "f3.npy")}
-
-    def features(**changes):
-        experiment = Experiment.of("CCDR", "few", (), {**settings, **changes})
-        dataset = experiment.splits[0]
-        domains = [target_domain(experiment.config, dataset, False), source_domain(experiment.config, "many", False)]
-        return domain_features(experiment.config, dataset, domains)
-
-    assert [table.shape for table in features(ccdr_source_feature_file=settings["feature_file"])] == [(31, 3), (31, 3)]
-    with pytest.raises(ConfigError, match="give both feature_file and ccdr_source_feature_file, or none"):
-        features()
-    with pytest.raises(ConfigError, match="these have 3 and 4 columns"):
-        features(ccdr_source_feature_file=str(tiny_path / "f4.npy"))

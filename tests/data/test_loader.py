@@ -10,10 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_mpo.data.batches import pack, pack_histories
-from recbole_mpo.data.loader import PackedLoader
-from recbole_mpo.data.sequences import Rows, Windows, rows_of_groups, training_windows
-from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.data.loader import HistoryLoader, PackedLoader
+from recbole_mpo.data.sequences import Rows, rows_of_groups, training_windows
 
 
 def flat_histories(lengths, seed=0):
@@ -68,10 +66,10 @@ def test_an_epoch_holds_every_prefix_and_its_target_once(lengths, batch_size, sh
     if max(lengths) == 1:
         lengths = [*lengths, 2]
     loader = loader_of(lengths, max_length=10, batch_size=batch_size, shuffle=shuffle)
-    found = Counter()
+    pairs = Counter()
     for batch in loader:
-        found += pairs_of(batch)
-    assert found == prefixes(lengths, 10)
+        pairs += pairs_of(batch)
+    assert pairs == prefixes(lengths, 10)
 
 
 def test_histories_longer_than_a_window_lose_context_but_no_target():
@@ -79,33 +77,13 @@ def test_histories_longer_than_a_window_lose_context_but_no_target():
     lengths, max_length = [37, 12, 3], 10
     loader = loader_of(lengths, max_length, batch_size=16)
     loader.values = np.arange(1, sum(lengths) + 1)
-    found = {target: history for batch in loader for history, target in pairs_of(batch)}
+    history_of = {target: history for batch in loader for history, target in pairs_of(batch)}
     begins = np.cumsum([0, *lengths])
-    assert set(found) == set(loader.values.tolist()) - set((begins[:-1] + 1).tolist())
-    for target, history in found.items():
+    assert set(history_of) == set(loader.values.tolist()) - set((begins[:-1] + 1).tolist())
+    for target, history in history_of.items():
         before = target - 1 - begins[begins < target].max()
         assert history == tuple(range(target - len(history), target))
         assert min(before, max_length // 2) <= len(history) <= max_length
-
-
-def test_a_batch_by_hand():
-    """Windows of the values 1..9: 6 7, of which only the last predicts; 1 2 3; and 8, which fits beside 6 7."""
-    windows = Windows(np.array([5, 0, 7]), np.array([2, 3, 1]), np.array([1, 3, 1]))
-    batch = pack(np.arange(1, 10), windows)
-    assert batch.items.tolist() == [[1, 2, 3], [6, 7, 8]]
-    assert batch.positions.tolist() == [[0, 1, 2], [0, 1, 0]]
-    assert batch.predicting.tolist() == [4, 0, 1, 2, 5]
-    assert batch.targets.tolist() == [8, 2, 3, 4, 9]
-    assert len(batch) == 5
-
-
-def test_packed_histories_predict_from_their_last_items_in_the_order_of_the_rows():
-    padded = np.array([[5, 0, 0, 0], [1, 2, 3, 4], [6, 7, 8, 0]])
-    batch = pack_histories(padded, np.array([1, 4, 3]))
-    assert batch.items.tolist() == [[1, 2, 3, 4], [6, 7, 8, 5]]
-    assert batch.positions.tolist() == [[0, 1, 2, 3], [0, 1, 2, 0]]
-    assert batch.items.flatten()[batch.predicting].tolist() == [5, 4, 8]
-    assert len(batch) == 3
 
 
 @pytest.mark.parametrize("batch_size", [64, 300, 2048])
@@ -181,10 +159,8 @@ def test_hardly_anything_is_padding_on_realistic_lengths():
     assert padding_of(loader_of(realistic_lengths(), batch_size=2048)) < 0.03
 
 
-def test_hardly_anything_is_padding_on_scientific(shared_data):
-    overrides = {"data_path": str(shared_data), "item_input": "id", "use_gpu": False}
-    experiment = Experiment.of("MPORec", "Scientific", (), overrides)
-    loader = experiment.loaders[0]
+def test_hardly_anything_is_padding_on_scientific(shared_data, data):
+    loader = data.open_dataset(shared_data, "Scientific").experiment.data.loaders[0]
     assert len(loader) == 17
     assert sum(len(batch) for batch in loader) == 34_101
     assert padding_of(loader) < 0.03
@@ -198,16 +174,39 @@ def test_an_abandoned_epoch_leaves_no_thread_behind():
     assert threading.active_count() == before
 
 
-def test_to_moves_every_tensor():
-    batch = next(iter(loader_of([5, 6, 7])))
-    moved = batch.to("meta")
-    tensors = (moved.items, moved.positions, moved.predicting, moved.targets)
-    assert {tensor.device.type for tensor in tensors} == {"meta"}
-    assert batch.items.device.type == "cpu"
-    assert torch.equal(batch.to("cpu").targets, batch.targets)
+# Whole histories
 
 
-def test_ids_are_int64_whatever_the_values_are():
-    windows = Windows(np.array([0]), np.array([2]), np.array([2]))
-    batch = pack(np.array([1, 2, 3], dtype=np.int32), windows)
-    assert {batch.items.dtype, batch.positions.dtype, batch.predicting.dtype, batch.targets.dtype} == {torch.int64}
+def rows_of_batch(batch) -> list[list[int]]:
+    return [[item for item in row if item] for group in batch.groups for row in group.tolist()]
+
+
+@pytest.mark.parametrize("longest", [None, 6, 2])
+def test_history_batches_hold_every_window_once_with_its_newest_items(longest):
+    lengths = realistic_lengths(50)
+    packed = loader_of(lengths, max_length=12)
+    loader = packed.of_histories(8, longest)
+    values, windows = packed.values, packed.windows
+    bounds = zip(windows.starts, windows.lengths, strict=True)
+    whole = [values[start : start + length + 1].tolist() for start, length in bounds]
+    expected = Counter(tuple(history if longest is None else history[-longest:]) for history in whole)
+    batches = list(loader)
+    assert Counter(tuple(row) for batch in batches for row in rows_of_batch(batch)) == expected
+    assert [len(batch) for batch in batches] == [8] * (len(windows) // 8) + [len(windows) % 8] * (len(windows) % 8 > 0)
+    assert len(loader) == len(batches)
+
+
+def test_the_longest_a_history_may_be_is_an_argument():
+    packed = loader_of([9, 5], max_length=20)
+    settings = (None, packed.values, packed.windows, 2, 3)
+    (whole,), (cut,) = HistoryLoader(*settings), HistoryLoader(*settings, longest=4)
+    assert sorted(map(len, rows_of_batch(whole))) == [5, 9] and list(map(len, rows_of_batch(cut))) == [4, 4]
+
+
+def test_history_batches_are_of_the_same_dataset_and_shuffle_alike():
+    packed = loader_of(realistic_lengths(40), shuffle=False)
+    loader = packed.of_histories(7, 50)
+    assert loader.dataset is packed.dataset and loader.seed == packed.seed and not loader.shuffle
+    loader.set_epoch(3)
+    first = packed.values[packed.windows.starts[0] : packed.windows.starts[0] + packed.windows.lengths[0] + 1]
+    assert first.tolist() in rows_of_batch(next(iter(loader)))

@@ -1,6 +1,4 @@
-"""Flat histories: padded views, rows, training windows and length buckets against what a loop would do."""
-
-from itertools import combinations
+"""Flat histories: padded views, rows and training windows against what a loop would do."""
 
 import numpy as np
 import pytest
@@ -8,16 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recbole.data.dataset import Dataset
 
-from recbole_mpo.data.packing import bucket_edges, first_fit
 from recbole_mpo.data.sequences import (
     Rows,
     Windows,
     cut,
+    flatten_rows,
     gather_padded,
     join_rows,
     leave_one_out,
     lengths_of,
     positions_within,
+    row_order,
     rows_of_groups,
     training_windows,
 )
@@ -31,12 +30,12 @@ def groups_of(lengths) -> np.ndarray:
     return np.repeat(np.arange(len(lengths))[::-1] + 5, lengths)
 
 
-def rows_of(lengths, max_length, kept=None) -> Rows:
-    """All rows of flat histories of these lengths, or those that ``kept`` [R] marks."""
+def rows_of(lengths, max_length, chosen=None) -> Rows:
+    """All rows of flat histories of these lengths, or those that ``chosen`` [R] marks."""
     groups = groups_of(lengths)
     ends, history = rows_of_groups(groups, max_length)
-    kept = np.ones(len(ends), dtype=bool) if kept is None else np.resize(kept, len(ends))
-    return Rows(groups[ends][kept], ends[kept], history[kept])
+    chosen = np.ones(len(ends), dtype=bool) if chosen is None else np.resize(chosen, len(ends))
+    return Rows(groups[ends][chosen], ends[chosen], history[chosen])
 
 
 def predictions(windows: Windows) -> dict[int, int]:
@@ -139,9 +138,9 @@ def test_the_rows_of_one_history_are_joined_into_it(max_length):
 @given(st.lists(st.integers(0, 6), max_size=30), st.sampled_from([1, 2]))
 def test_leave_one_out_is_recboles(groups, held_out):
     """The same rows in the same order, groups of one and two rows among them."""
-    theirs = Dataset._split_index_by_leave_one_out(None, Dataset._grouped_index(None, groups), held_out)
-    own = leave_one_out(np.array(groups, dtype=np.int64), held_out)
-    assert [part.tolist() for part in own] == theirs
+    expected = Dataset._split_index_by_leave_one_out(None, Dataset._grouped_index(None, groups), held_out)
+    parts = leave_one_out(np.array(groups, dtype=np.int64), held_out)
+    assert [part.tolist() for part in parts] == expected
 
 
 # training_windows
@@ -149,12 +148,12 @@ def test_leave_one_out_is_recboles(groups, held_out):
 
 @given(history_lengths, max_lengths, st.lists(st.booleans(), min_size=1, max_size=20))
 @settings(deadline=None, max_examples=300)
-def test_every_target_is_predicted_once_from_the_items_just_before_it(lengths, max_length, kept):
+def test_every_target_is_predicted_once_from_the_items_just_before_it(lengths, max_length, chosen):
     """Also where rows are missing between others. Windows hold at most L items and none of another history.
 
     Each prediction sees at least half of L items, or its row's whole history where that is shorter.
     """
-    rows = rows_of(lengths, max_length, kept)
+    rows = rows_of(lengths, max_length, chosen)
     windows = training_windows(rows, max_length)
     assert (windows.lengths <= max_length).all()
     context = predictions(windows)
@@ -223,51 +222,7 @@ def test_no_rows_give_no_windows():
     assert len(training_windows(Rows(none, none, none), 5)) == 0
 
 
-# bucket_edges
-
-
-def padded_size(lengths, edges) -> int:
-    return int(edges[np.searchsorted(edges, lengths)].sum())
-
-
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.6]))
-@settings(deadline=None)
-def test_padding_stays_within_its_bound(lengths, max_padding):
-    lengths = np.array(lengths)
-    edges = bucket_edges(lengths, max_padding)
-    assert edges.tolist() == sorted(set(edges.tolist()))
-    assert edges[-1] == lengths.max()
-    assert set(edges.tolist()) <= set(lengths.tolist())
-    assert lengths.sum() >= padded_size(lengths, edges) * (1 - max_padding) - 1e-9
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=25), st.sampled_from([0.0, 0.05, 0.1, 0.3]))
-@settings(deadline=None)
-def test_no_fewer_buckets_would_do(lengths, max_padding):
-    """Brute force: every choice of one bucket fewer, the largest length always among them, pads more."""
-    lengths = np.array(lengths)
-    sizes = np.unique(lengths)[:8]
-    lengths = lengths[np.isin(lengths, sizes)]
-    edges = bucket_edges(lengths, max_padding)
-    for smaller in combinations(sizes[:-1], len(edges) - 2) if len(edges) > 1 else ():
-        fewer = np.array([*smaller, sizes[-1]])
-        assert padded_size(lengths, fewer) * (1 - max_padding) > lengths.sum()
-
-
-def test_without_any_padding_each_length_is_its_own_bucket():
-    assert bucket_edges(np.array([5, 2, 9, 2]), 0.0).tolist() == [2, 5, 9]
-
-
-@pytest.mark.parametrize("length", [1, 50])
-def test_one_length_is_one_bucket(length):
-    assert bucket_edges(np.full(7, length)).tolist() == [length]
-
-
-def test_no_lengths_give_no_buckets():
-    assert len(bucket_edges(np.array([], dtype=np.int64))) == 0
-
-
-# positions_within, first_fit
+# positions_within
 
 
 def test_positions_within_runs():
@@ -276,20 +231,38 @@ def test_positions_within_runs():
     assert position.tolist() == [0, 1, 0, 1, 2]
 
 
-def first_fit_by_loop(lengths, width) -> list[tuple[int, int]]:
-    """First-fit decreasing as it is defined, run by run."""
-    places, used = [None] * len(lengths), []
-    for run in sorted(range(len(lengths)), key=lambda run: -lengths[run]):
-        fitting = [row for row, taken in enumerate(used) if taken + lengths[run] <= width]
-        row = fitting[0] if fitting else len(used)
-        used += [] if fitting else [0]
-        places[run] = (row, used[row])
-        used[row] += lengths[run]
-    return places
+# row_order, flatten_rows
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=40), st.integers(0, 10))
-def test_first_fit_equals_a_loop(lengths, spare):
-    width = max(lengths) + spare
-    row, column = first_fit(np.array(lengths), width)
-    assert list(zip(row.tolist(), column.tolist(), strict=True)) == first_fit_by_loop(lengths, width)
+@pytest.mark.parametrize("counts_down", [True, False])
+def test_rows_of_equal_length_follow_the_direction_of_the_file(counts_down):
+    """Two users, cut to three items, as official files list them: the longest first, or the other way round."""
+    lengths = np.array([3, 3, 3, 2, 1, 3, 2, 1])
+    users = np.array([0, 0, 0, 0, 0, 1, 1, 1])
+    if not counts_down:
+        lengths, users = lengths[::-1], users[::-1]
+    order = row_order(users, np.zeros(8, dtype=np.int64), lengths)
+    expected = [4, 3, 2, 1, 0, 7, 6, 5]
+    assert order.tolist() == (expected if counts_down else [7 - row for row in expected])
+
+
+def test_rows_stand_by_user_split_and_length():
+    users, splits, lengths = np.array([1, 0, 0, 1]), np.array([0, 1, 0, 2]), np.array([5, 2, 1, 1])
+    assert row_order(users, splits, lengths).tolist() == [2, 1, 0, 3]
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=4, max_size=12), min_size=1, max_size=4), st.integers(1, 5))
+def test_flattened_rows_are_the_histories_they_were_made_of(histories, max_length):
+    """Train, valid and test rows as official files have them come back, and each row finds its history."""
+    rows = [
+        (user, min(max(0, end - len(items) + 3), 2), items[max(0, end - max_length) : end], items[end])
+        for user, items in enumerate(histories)
+        for end in range(len(items) - 1, 0, -1)
+    ]
+    users, splits, targets = (np.array([row[place] for row in rows]) for place in (0, 1, 3))
+    lists = np.empty(len(rows), dtype=object)
+    lists[:] = [np.array(row[2]) for row in rows]
+    order, values, ends = flatten_rows(users, splits, lists, targets)
+    assert sorted(order.tolist()) == list(range(len(rows)))
+    for row, end in zip(order.tolist(), ends.tolist(), strict=True):
+        assert values[end - len(rows[row][2]) : end + 1].tolist() == [*rows[row][2], rows[row][3]]

@@ -1,10 +1,10 @@
-"""The adaptor computes UniSRec's published form, only faster."""
+"""The adaptor computes UniSRec's published form, only faster; a projection stands where it stands."""
 
 import pytest
 import torch
 
-from recbole_mpo.layers.adaptor import MoEAdaptor
-from recbole_mpo.layers.mpo.convert import convert_to_mpo
+from recbole_mpo.layers.adaptor import MoEAdaptor, TextProjection
+from recbole_mpo.layers.mpo import convert_to_mpo
 
 ITEMS, FEATURES, HIDDEN, EXPERTS = 11, 12, 8, 3
 
@@ -50,11 +50,11 @@ def test_training_path_equals_unfolded_form(adaptor, features):
         expert.dropout.p = 0.0
     fast, slow = adaptor(features), adaptor.forward_unfolded(features)
     torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
-    for name, ours, expected in zip(
+    for name, gradient, expected in zip(
         dict(adaptor.named_parameters()), gradients(adaptor, fast), gradients(adaptor, slow), strict=True
     ):
         if name != "w_noise":
-            torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12, msg=name)
+            torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_gradients_see_the_masks_that_were_drawn(adaptor, features):
@@ -86,10 +86,10 @@ def test_low_precision_stays_near(adaptor, features):
     expected = adaptor(features.float())
     torch.manual_seed(0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = adaptor(features.float())
-    found.float().sum().backward()
+        low = adaptor(features.float())
+    low.float().sum().backward()
     assert torch.isfinite(adaptor.experts[0].lin.weight.grad).all()
-    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert 0 < (low - expected).abs().max() < 0.05 * expected.abs().max()
 
 
 def test_experts_draw_their_own_masks(adaptor, features):
@@ -101,16 +101,16 @@ def test_experts_draw_their_own_masks(adaptor, features):
         for expert in adaptor.experts:
             expert.lin.weight.copy_(torch.eye(HIDDEN, FEATURES))
             expert.bias.zero_()
-    kept = (adaptor(features) / features[:, :HIDDEN] * EXPERTS / 2).round()
+    survivals = (adaptor(features) / features[:, :HIDDEN] * EXPERTS / 2).round()
     # With one mask for all, a feature would be kept by no expert or by every one.
-    assert set(kept.unique().tolist()) == set(range(EXPERTS + 1))
+    assert set(survivals.unique().tolist()) == set(range(EXPERTS + 1))
 
 
 def test_expectation_under_dropout_is_the_eval_output(adaptor, features):
     adaptor.train()
     adaptor.noisy = False
     torch.manual_seed(1)
-    mean = torch.stack([adaptor(features) for _ in range(4000)]).mean(0)
+    mean = adaptor(features.repeat(4000, 1)).unflatten(0, (4000, ITEMS)).mean(0)
     adaptor.eval()
     assert (mean - adaptor(features)).abs().max() < 0.08
 
@@ -127,3 +127,14 @@ def test_state_dict_has_unisrecs_names(adaptor):
     expected = {"w_gate", "w_noise"}
     expected |= {f"experts.{k}.{name}" for k in range(EXPERTS) for name in ("bias", "lin.weight")}
     assert set(adaptor.state_dict()) == expected
+
+
+def test_a_projection_is_a_linear_layer_called_as_an_adaptor(features):
+    torch.manual_seed(0)
+    projection = TextProjection(FEATURES, HIDDEN).double()
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(FEATURES, HIDDEN).double()
+    assert projection.merge() is None
+    assert torch.equal(projection(features, projection.merge()), linear(features))
+    assert torch.equal(projection(features), linear(features))
+    assert list(projection.state_dict()) == ["weight", "bias"]

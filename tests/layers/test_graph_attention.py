@@ -35,16 +35,16 @@ def test_draws_follow_the_weights():
 
 def test_neighbours_are_drawn_by_weight_and_only_from_their_own_node():
     torch.manual_seed(0)
-    found, worth = neighbours_of(STAR).sample(torch.tensor([0, 1, 2, 3]), 10_000)
-    assert set(found[0].tolist()) == {1, 2} and set(found[1].tolist()) == {0} == set(found[2].tolist())
-    assert abs((found[0] == 2).float().mean().item() - 0.75) < 0.02
+    neighbours, worth = neighbours_of(STAR).sample(torch.tensor([0, 1, 2, 3]), 10_000)
+    assert set(neighbours[0].tolist()) == {1, 2} and set(neighbours[1].tolist()) == {0} == set(neighbours[2].tolist())
+    assert abs((neighbours[0] == 2).float().mean().item() - 0.75) < 0.02
     assert worth.sum(dim=1).tolist() == [10_000, 10_000, 10_000, 0]
 
 
 def test_all_neighbours_are_worth_as_many_as_are_drawn():
-    found, worth = neighbours_of(STAR).all(torch.tensor([0, 2, 3]), 8)
-    assert found[0].tolist() == [1, 2] and worth[0].tolist() == [2, 6]
-    assert found[1, 0] == 0 and worth[1].tolist() == [8, 0] and worth[2].tolist() == [0, 0]
+    neighbours, worth = neighbours_of(STAR).all(torch.tensor([0, 2, 3]), 8)
+    assert neighbours[0].tolist() == [1, 2] and worth[0].tolist() == [2, 6]
+    assert neighbours[1, 0] == 0 and worth[1].tolist() == [8, 0] and worth[2].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("name", AGGREGATORS)
@@ -56,8 +56,8 @@ def test_drawing_many_neighbours_comes_to_all_of_them(name):
     # A node's own place is worth one neighbour, however many are drawn.
     prepared = layer.prepare(states)
     sampled = layer(prepared, nodes, drawn, worth.double() * 5 / 40_000)
-    found, worth = table.all(nodes, 5)
-    torch.testing.assert_close(layer(prepared, nodes, found, worth.double()), sampled, atol=0.02, rtol=0)
+    neighbours, worth = table.all(nodes, 5)
+    torch.testing.assert_close(layer(prepared, nodes, neighbours, worth.double()), sampled, atol=0.02, rtol=0)
 
 
 def test_attention_is_the_papers():
@@ -67,8 +67,8 @@ def test_attention_is_the_papers():
     for head in range(2):
         rows = slice(3 * head, 3 * head + 3)
         projected = states @ layer.project.weight[rows].t()
-        own, others = layer.own[head] @ projected[1], projected @ layer.other[head]
-        expected = F.leaky_relu(own + others[[1, 0, 2]], 0.2).softmax(dim=0) @ projected[[1, 0, 2]]
+        node_score, scores = layer.own[head] @ projected[1], projected @ layer.other[head]
+        expected = F.leaky_relu(node_score + scores[[1, 0, 2]], 0.2).softmax(dim=0) @ projected[[1, 0, 2]]
         torch.testing.assert_close(out[0, rows], expected)
 
 
@@ -77,14 +77,14 @@ def test_the_published_aggregator_is_the_sum_of_its_five_terms():
     layer, states = graph.FactorisedAttention(6, 2).double(), torch.randn(3, 6).double()
     worth = torch.tensor([[2.0, 1.0]]).double()
     out = layer(layer.prepare(states), torch.tensor([1]), torch.tensor([[0, 2]]), worth)[0]
-    own, seen, share = states[1], states[[1, 0, 2]], torch.tensor([1.0, 2.0, 1.0]).double()
+    node, seen, share = states[1], states[[1, 0, 2]], torch.tensor([1.0, 2.0, 1.0]).double()
     attended = []
     for head in (slice(0, 3), slice(3, 6)):
-        weights = share * (seen[:, head] @ own[head]).exp()
+        weights = share * (seen[:, head] @ node[head]).exp()
         attended.append((weights / weights.sum()) @ seen[:, head])
     attended, mean = torch.cat(attended), (share / 4) @ seen
     first, second, third = (part.weight for part in layer.linear)
-    expected = first @ own + second @ attended + third @ mean
+    expected = first @ node + second @ attended + third @ mean
     for part, x in zip(layer.pairwise, (mean, attended), strict=True):
         # All products of two different coordinates, each pair once.
         weighted = part.weight * x
@@ -97,17 +97,17 @@ def test_layers_but_the_last_are_rectified():
     ring = torch.roll(torch.eye(4), 1, 0).numpy()
     encoder, vectors = GraphEncoder([AGGREGATORS["gat"](8, 2) for _ in range(2)], [1, 1]), torch.randn(4, 8)
     first, second = encoder.layers
-    nodes, others = torch.arange(4), torch.tensor([3, 0, 1, 2]).unsqueeze(1)
-    inner = first(first.prepare(vectors), nodes, others, torch.ones(4, 1)).relu()
-    expected = second(second.prepare(inner), nodes, others, torch.ones(4, 1))
+    nodes, neighbours = torch.arange(4), torch.tensor([3, 0, 1, 2]).unsqueeze(1)
+    inner = first(first.prepare(vectors), nodes, neighbours, torch.ones(4, 1)).relu()
+    expected = second(second.prepare(inner), nodes, neighbours, torch.ones(4, 1))
     assert (expected < 0).any()
     torch.testing.assert_close(encoder.whole(vectors, neighbours_of(ring), 4), expected)
 
 
 def test_neighbours_are_found_by_pair():
     table = neighbours_of(STAR)
-    nodes, others = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
-    assert torch.equal(table.contains(nodes, others), torch.tensor(STAR) > 0)
+    nodes, candidates = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    assert torch.equal(table.contains(nodes, candidates), torch.tensor(STAR) > 0)
 
 
 @pytest.mark.parametrize("name", AGGREGATORS)
@@ -149,22 +149,22 @@ def test_contrast_asks_for_the_own_positive_among_its_kind():
     each = math.log(1 + math.exp(-1 / 0.5))
     assert contrast(anchors, positives, ids, kinds, 0.5).item() == pytest.approx(2 * each / 3)
     same = contrast(anchors, positives, ids, torch.zeros(3, dtype=torch.long), 0.5).item()
-    # Row 2's anchor is near nothing: its own positive and row 1's are alike, row 0's is its own item again. Row 1 has
+    # Row 2's anchor is near nothing: its positive and row 1's are alike, row 0's is its own item again. Row 1 has
     # both others for negatives.
     assert same == pytest.approx((each + math.log(1 + 2 * math.exp(-1 / 0.5)) + math.log(2)) / 3)
 
 
-def test_neighbour_loss_leaves_out_draws_that_are_no_negatives():
+def test_neighbour_loss_leaves_out_draws_that_are_not_negatives():
     states, positives, negatives = torch.randn(2, 4), torch.randn(2, 4), torch.randn(3, 4)
-    own = torch.tensor([[False, True, False], [False, False, False]])
+    is_none = torch.tensor([[False, True, False], [False, False, False]])
     offset = torch.tensor(-0.7)
     expected = 0.0
     for row in range(2):
         expected -= torch.sigmoid(states[row] @ positives[row] + offset).log()
         for column in range(3):
-            if not own[row, column]:
+            if not is_none[row, column]:
                 expected -= (1 - torch.sigmoid(states[row] @ negatives[column] + offset)).log()
-    torch.testing.assert_close(neighbour_loss(states, positives, negatives, own, offset), expected / 2)
+    torch.testing.assert_close(neighbour_loss(states, positives, negatives, is_none, offset), expected / 2)
 
 
 def test_heads_must_divide_the_size():

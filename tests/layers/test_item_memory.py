@@ -32,8 +32,8 @@ def memory(table):
 
 
 RECENT = torch.tensor([[3, 5, 5], [7, 1, 2], [9, 4, 4], [4, 6, 4], [8, 8, 1], [11, 11, 3]])
-KNOWN = torch.ones_like(RECENT, dtype=torch.bool)
-KNOWN[1, 2] = KNOWN[2, 1:] = KNOWN[5] = False
+EXISTS = torch.ones_like(RECENT, dtype=torch.bool)
+EXISTS[1, 2] = EXISTS[2, 1:] = EXISTS[5] = False
 
 
 def dense(memory, table, targets=None):
@@ -43,7 +43,7 @@ def dense(memory, table, targets=None):
         for item in range(ITEMS):
             total = 0.0
             for age, weight in enumerate(WEIGHTS):
-                if KNOWN[row, age]:
+                if EXISTS[row, age]:
                     count = table[RECENT[row, age], item].item()
                     # The training pair is (last item, target), and C counts it in both directions.
                     is_own = targets is not None and RECENT[row, age] == RECENT[row, 0] and targets[row].item() == item
@@ -58,21 +58,21 @@ def test_what_is_added_is_the_formula(memory, table, trains):
     if trains:
         targets = torch.tensor([table[x].argmax() for x in RECENT[:, 0]])  # neighbours, as training pairs are
         targets[4] = 8  # an item after itself
-    found = memory(RECENT, KNOWN, targets).add_to(torch.zeros(len(RECENT), ITEMS))
-    torch.testing.assert_close(found.double(), dense(memory, table, targets), rtol=1e-5, atol=1e-6)
+    logits = memory(RECENT, EXISTS, targets).add_to(torch.zeros(len(RECENT), ITEMS))
+    torch.testing.assert_close(logits.double(), dense(memory, table, targets), rtol=1e-5, atol=1e-6)
 
 
 def test_no_place_occurs_twice_and_a_row_without_items_gets_nothing(memory):
-    found = memory(RECENT, KNOWN)
-    places = list(zip(found.rows.tolist(), found.columns.tolist(), strict=True))
-    assert len(set(places)) == len(places) and 5 not in found.rows
+    added = memory(RECENT, EXISTS)
+    places = list(zip(added.rows.tolist(), added.columns.tolist(), strict=True))
+    assert len(set(places)) == len(places) and 5 not in added.rows
 
 
 def test_the_weight_starts_at_zero_and_takes_a_gradient(memory):
     fresh = ItemMemory(memory.starts, memory.neighbours, memory.counts, WEIGHTS, 5.0)
-    found = fresh(RECENT, KNOWN)
-    assert not found.values.any()
-    found.values.sum().backward()
+    added = fresh(RECENT, EXISTS)
+    assert not added.values.any()
+    added.values.sum().backward()
     assert fresh.weight.grad > 0
     assert [name for name, _ in fresh.named_parameters()] == ["weight"]
 

@@ -1,21 +1,15 @@
 """LoRA layers: they start as the dense layer, train two thin matrices, and match MPORecLight's parameters."""
 
-import hashlib
+import warnings
+from itertools import product
 
 import pytest
 import torch
 from torch import nn
 
 from recbole_mpo.layers.lora import LoRALinear, convert_to_lora, matched_rank
-from recbole_mpo.layers.mpo.linear import MPOLinear
+from recbole_mpo.layers.mpo import MPOLinear
 from recbole_mpo.layers.stacked import merge_stacked
-from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.trainer import checkpoint
-
-
-def digest(tensor):
-    return hashlib.sha256(tensor.detach().numpy().tobytes()).hexdigest()
 
 
 @pytest.fixture
@@ -60,29 +54,28 @@ def test_the_default_rank_trains_what_light_trains(features):
     light = MPOLinear.from_linear(linear)
     light.freeze_central()
     wanted = sum(p.numel() for p in light.parameters() if p.requires_grad)
-    found = LoRALinear(linear, matched_rank(linear))
-    assert found.lora_A.numel() + found.lora_B.numel() == pytest.approx(wanted, rel=0.005)
+    matched = LoRALinear(linear, matched_rank(linear))
+    assert matched.lora_A.numel() + matched.lora_B.numel() == pytest.approx(wanted, rel=0.005)
+
+
+def test_the_default_rank_is_counted_without_a_decomposition_and_equals_a_counted_layer():
+    sizes = (1, 2, 7, 12, 31, 60, 64, 96, 256, 300, 397, 512, 768, 1024)
+    for in_features, out_features, num_cores in product(sizes, sizes, (1, 3, 5, 7)):
+        linear = nn.Linear(in_features, out_features, device="meta")
+        light = MPOLinear.from_linear(linear, num_cores=num_cores)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            light.freeze_central()
+        trained = sum(p.numel() for p in light.cores if p.requires_grad)
+        assert matched_rank(linear, num_cores) == max(1, round(trained / (in_features + out_features)))
+
+
+def test_the_default_rank_needs_a_central_core():
+    with pytest.raises(ValueError, match="4 cores have no central one to freeze: num_cores must be odd"):
+        convert_to_lora(nn.Sequential(nn.Linear(12, 8)), ["0"], num_cores=4)
 
 
 @pytest.mark.parametrize("rank", [0, 9])
 def test_ranks_are_checked(rank):
     with pytest.raises(ValueError, match="rank must be between 1 and 8"):
         convert_to_lora(nn.Sequential(nn.Linear(12, 8)), ["0"], rank=rank)
-
-
-def test_a_run_leaves_the_frozen_matrices_as_they_were(tiny_settings):
-    before = Experiment.of("LoRA", "tiny", (), {**tiny_settings, "lora_rank": 2}).model.state_dict()
-    record = run("LoRA", "tiny", (), {**tiny_settings, "lora_rank": 2})
-    path = f"{tiny_settings['checkpoint_dir']}/{record['run_id']}/last.pth"
-    after = checkpoint.load_checkpoint(path)["state_dict"]
-    same = {name for name in before if digest(before[name]) == digest(after[name])}
-    assert same == {name for name in before if name.endswith("lin.weight")}
-
-
-def test_a_dense_checkpoint_starts_a_run(tiny_settings):
-    dense = run("UniSRec", "tiny", (), tiny_settings)
-    path = f"{tiny_settings['checkpoint_dir']}/{dense['run_id']}/best.pth"
-    model = Experiment.of("LoRA", "tiny", (), {**tiny_settings, "lora_rank": 2, "pretrained": path}).model
-    weights = checkpoint.load_checkpoint(path)["state_dict"]
-    for name, value in model.state_dict().items():
-        assert "lora" in name or torch.equal(value, weights[name]), name

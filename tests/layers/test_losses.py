@@ -40,12 +40,12 @@ def test_cross_entropy_counts_pad_unless_masked(mask_pad):
 @pytest.mark.parametrize("mask_pad", [False, True])
 def test_chunks_equal_the_whole(items, max_logits, mask_pad):
     states, vectors, targets = case(items=items)
-    found = catalogue_cross_entropy(states, vectors, targets, mask_pad, max_logits)
+    result = catalogue_cross_entropy(states, vectors, targets, mask_pad, max_logits)
     expected = full_cross_entropy(states @ vectors.t(), targets, mask_pad)
-    for ours, reference in zip(
-        loss_and_gradients(3 * found, states, vectors), loss_and_gradients(3 * expected, states, vectors), strict=True
+    for gradient, reference in zip(
+        loss_and_gradients(3 * result, states, vectors), loss_and_gradients(3 * expected, states, vectors), strict=True
     ):
-        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("max_logits", [None, 100, 10**6])
@@ -58,23 +58,23 @@ def test_added_logits_are_part_of_the_softmax_and_take_a_gradient(max_logits, ma
     rows, columns = places // 37, places % 37
     values = torch.randn(len(places), generator=generator, dtype=torch.float64, requires_grad=True)
     added = SparseLogits(rows, columns, values)
-    found = catalogue_cross_entropy(states, vectors, targets, mask_pad, max_logits, added)
+    result = catalogue_cross_entropy(states, vectors, targets, mask_pad, max_logits, added)
     whole = torch.zeros(40, 37, dtype=torch.float64).index_put((rows, columns), values)
     expected = full_cross_entropy(states @ vectors.t() + whole, targets, mask_pad)
-    for ours, reference in zip(
-        loss_and_gradients(found, states, vectors, values), loss_and_gradients(expected, states, vectors, values),
+    for gradient, reference in zip(
+        loss_and_gradients(result, states, vectors, values), loss_and_gradients(expected, states, vectors, values),
         strict=True,
     ):  # fmt: skip
-        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
 
 
 def test_chunks_equal_the_whole_in_single_precision():
     states, vectors, targets = case(300, 501, dtype=torch.float32)
     states, vectors = (unit(x).detach().requires_grad_() for x in (states, vectors))
-    found = loss_and_gradients(catalogue_cross_entropy(states, vectors, targets, max_logits=5010), states, vectors)
+    result = loss_and_gradients(catalogue_cross_entropy(states, vectors, targets, max_logits=5010), states, vectors)
     expected = loss_and_gradients(full_cross_entropy(states @ vectors.t(), targets), states, vectors)
-    for ours, reference in zip(found, expected, strict=True):
-        assert (ours - reference).abs().max() <= 1e-6 * max(1.0, reference.abs().max().item())
+    for gradient, reference in zip(result, expected, strict=True):
+        assert (gradient - reference).abs().max() <= 1e-6 * max(1.0, reference.abs().max().item())
 
 
 def test_a_hopeless_target_has_a_finite_loss():
@@ -106,20 +106,20 @@ def test_zero_rows_score_zero_and_take_no_gradient():
 def test_unit_rows_and_their_gradient_are_torchs():
     vectors = torch.randn(2, 7, 5, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, 7, 5, dtype=torch.float64)
-    found, expected = unit(vectors), torch.nn.functional.normalize(vectors, dim=-1)
-    torch.testing.assert_close(found, expected)
-    ours, reference = (torch.autograd.grad((x * weights).sum(), vectors) for x in (found, expected))
-    torch.testing.assert_close(ours, reference)
+    result, expected = unit(vectors), torch.nn.functional.normalize(vectors, dim=-1)
+    torch.testing.assert_close(result, expected)
+    gradient, reference = (torch.autograd.grad((x * weights).sum(), vectors) for x in (result, expected))
+    torch.testing.assert_close(gradient, reference)
 
 
 def test_certain_candidates_make_the_sampled_loss_the_full_one():
     states, vectors, targets = case()
-    found = sampled_cross_entropy(states, vectors, targets, torch.ones(37, dtype=torch.float64))
+    result = sampled_cross_entropy(states, vectors, targets, torch.ones(37, dtype=torch.float64))
     expected = full_cross_entropy(states @ vectors.t(), targets)
-    for ours, reference in zip(
-        loss_and_gradients(found, states, vectors), loss_and_gradients(expected, states, vectors), strict=True
+    for gradient, reference in zip(
+        loss_and_gradients(result, states, vectors), loss_and_gradients(expected, states, vectors), strict=True
     ):
-        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
 
 
 def test_correction_makes_the_normaliser_unbiased():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from recbole.model.layers import TransformerEncoder
 
-from recbole_mpo.layers.mpo.convert import convert_to_mpo
+from recbole_mpo.layers.mpo import convert_to_mpo
 from recbole_mpo.layers.transformer import CausalTransformerEncoder
 
 SETTINGS = {
@@ -28,10 +28,10 @@ def random_weights(module):
 @pytest.fixture
 def pair():
     torch.manual_seed(5)
-    ours, theirs = CausalTransformerEncoder(**SETTINGS).eval(), TransformerEncoder(**SETTINGS).eval()
-    random_weights(ours)
-    theirs.load_state_dict(ours.state_dict())
-    return ours, theirs
+    encoder, reference = CausalTransformerEncoder(**SETTINGS).eval(), TransformerEncoder(**SETTINGS).eval()
+    random_weights(encoder)
+    reference.load_state_dict(encoder.state_dict())
+    return encoder, reference
 
 
 def recbole_mask(lengths, width):
@@ -44,14 +44,14 @@ def recbole_mask(lengths, width):
 def test_equals_recbole_at_real_positions(activation):
     settings = {**SETTINGS, "hidden_act": activation}
     torch.manual_seed(6)
-    ours, theirs = CausalTransformerEncoder(**settings).eval(), TransformerEncoder(**settings).eval()
-    random_weights(ours)
-    theirs.load_state_dict(ours.state_dict())
+    encoder, reference = CausalTransformerEncoder(**settings).eval(), TransformerEncoder(**settings).eval()
+    random_weights(encoder)
+    reference.load_state_dict(encoder.state_dict())
     states = torch.randn(4, 10, 16)
-    expected = theirs(states, recbole_mask(LENGTHS, 10), output_all_encoded_layers=True)[-1]
-    found = ours(states)
+    expected = reference(states, recbole_mask(LENGTHS, 10), output_all_encoded_layers=True)[-1]
+    result = encoder(states)
     real = torch.arange(10) < LENGTHS[:, None]
-    assert (found - expected)[real].abs().max() < 1e-5
+    assert (result - expected)[real].abs().max() < 1e-5
 
 
 def packed_starts(*rows):
@@ -60,13 +60,13 @@ def packed_starts(*rows):
 
 
 def test_packed_sequences_equal_single_ones(pair):
-    ours, _ = pair
+    encoder, _ = pair
     lengths = [4, 5, 1, 7, 2]
     sequences = [torch.randn(length, 16) for length in lengths]
     rows = torch.stack([torch.cat(sequences[:3]), torch.cat([*sequences[3:], torch.randn(1, 16)])])
     starts = packed_starts([(4, 0), (5, 4), (1, 9)], [(7, 0), (2, 7), (1, 9)])
-    together = ours(rows, starts).flatten(0, 1)[: sum(lengths)]
-    apart = torch.cat([ours(sequence.unsqueeze(0)).squeeze(0) for sequence in sequences])
+    together = encoder(rows, starts).flatten(0, 1)[: sum(lengths)]
+    apart = torch.cat([encoder(sequence.unsqueeze(0)).squeeze(0) for sequence in sequences])
     torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-5)
 
 
@@ -74,33 +74,33 @@ def test_packed_sequences_equal_single_ones(pair):
 @pytest.mark.parametrize("packed", [True, False])
 def test_wanted_positions_equal_all(pair, wanted, packed):
     """States and gradients, whether keys and values are computed for all positions (most) or for none (few)."""
-    ours = pair[0].double()
+    encoder = pair[0].double()
     states = torch.randn(2, 6, 16, dtype=torch.float64, requires_grad=True)
     starts, wanted = packed_starts([(2, 0), (4, 2)], [(6, 0)]) if packed else None, torch.tensor(wanted).long()
-    expected, found = ours(states, starts).flatten(0, 1)[wanted], ours(states, starts, wanted)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    wished = torch.randn_like(found)
-    inputs = [states, *ours.parameters()]
-    gradients = [torch.autograd.grad((x * wished).sum(), inputs, materialize_grads=True) for x in (found, expected)]
+    expected, result = encoder(states, starts).flatten(0, 1)[wanted], encoder(states, starts, wanted)
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
+    wished = torch.randn_like(result)
+    inputs = [states, *encoder.parameters()]
+    gradients = [torch.autograd.grad((x * wished).sum(), inputs, materialize_grads=True) for x in (result, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 def test_training_path_equals_the_fused_one(pair):
     """A rate below the masks' resolution takes the path of attention with dropout and drops nothing."""
-    ours, _ = pair
+    encoder, _ = pair
     states, starts = torch.randn(2, 6, 16), packed_starts([(2, 0), (4, 2)], [(6, 0)])
-    expected = ours(states), ours(states, starts)
-    for layer in ours.layer:
+    expected = encoder(states), encoder(states, starts)
+    for layer in encoder.layer:
         layer.multi_head_attention.attention_dropout = 1e-9
         layer.multi_head_attention.train()
         layer.multi_head_attention.out_dropout.p = 0.0
-    found = ours(states), ours(states, starts)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    result = encoder(states), encoder(states, starts)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_weights_are_dropped_and_rescaled(pair):
-    ours, _ = pair
-    attention = ours.layer[0].multi_head_attention.train()
+    encoder, _ = pair
+    attention = encoder.layer[0].multi_head_attention.train()
     query, key, value = torch.randn(3, 400, 2, 5, 8)
     full = attention._attend(query, key, value, None)
     torch.manual_seed(0)
@@ -117,27 +117,27 @@ def test_attention_weights_are_dropped_and_rescaled(pair):
 
 
 def test_later_positions_are_not_seen(pair):
-    ours, _ = pair
+    encoder, _ = pair
     states = torch.randn(2, 6, 16)
     changed = states.clone()
     changed[:, 4:] = 7.0
-    assert torch.equal(ours(states)[:, :4], ours(changed)[:, :4])
+    assert torch.equal(encoder(states)[:, :4], encoder(changed)[:, :4])
 
 
 def test_dropout_acts_only_in_training(pair):
-    ours, _ = pair
+    encoder, _ = pair
     states = torch.randn(1, 6, 16)
-    assert torch.equal(ours(states), ours(states))
-    ours.train()
-    assert not torch.equal(ours(states), ours(states))
+    assert torch.equal(encoder(states), encoder(states))
+    encoder.train()
+    assert not torch.equal(encoder(states), encoder(states))
 
 
 def test_factorised_projections_are_merged_and_equal(pair):
-    ours, _ = pair
+    encoder, _ = pair
     states = torch.randn(2, 6, 16)
-    expected = ours(states)
-    convert_to_mpo(ours, "all-linear", num_cores=3)
-    torch.testing.assert_close(ours(states), expected, rtol=1e-4, atol=1e-4)
+    expected = encoder(states)
+    convert_to_mpo(encoder, "all-linear", num_cores=3)
+    torch.testing.assert_close(encoder(states), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_settings_are_checked():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from support import built_run
 
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model
 
@@ -17,8 +17,8 @@ def settings(tiny_settings):
 
     def make(name):
         kept = {key: tiny_settings[key] for key in KEYS}
-        reads_text = getattr(find_model(name).model_class, "item_inputs", ("text",)) != ("id",)
-        kept |= {"text_encoder": tiny_settings["text_encoder"]} if name in OWN_MODELS and reads_text else {}
+        reads_text = find_model(name).model_class.item_inputs not in ((), ("id",))
+        kept |= {"text_encoder": tiny_settings["text_encoder"]} if reads_text else {}
         return {**kept, **({"ccdr_clusters": 4} if name == "CCDR" else {})}
 
     return make
@@ -27,9 +27,9 @@ def settings(tiny_settings):
 @NAMES
 def test_a_dry_run_prints_the_parameters_by_group(settings, capsys, name):
     params = run(name, "tiny", (), settings(name), dry_run=True)["params"]
-    model = Experiment.of(name, "tiny", (), settings(name)).model
+    model = built_run(name, "tiny", (), settings(name)).model
     sizes = {parameter: value.numel() for parameter, value in model.named_parameters()}
-    table = 0 if getattr(model, "item_features", None) is None else model.item_features.numel()
+    table = model.n_items * model.feature_size
     assert params["total"] == sum(sizes.values()) + table
     trained = [name for name, value in model.named_parameters() if value.requires_grad]
     assert params["trainable"] == sum(sizes[name] for name in trained)
@@ -38,13 +38,13 @@ def test_a_dry_run_prints_the_parameters_by_group(settings, capsys, name):
 
 @NAMES
 def test_all_rank_the_same_candidates_for_the_same_targets(settings, name):
-    experiment = Experiment.of(name, "tiny", (), settings(name))
+    experiment = built_run(name, "tiny", (), settings(name))
     parts = [experiment.splits[number] for number in (1, 2)]
     found = []
     for part in parts:
         columns = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
         found.append(sorted(zip(*(column.tolist() for column in columns), strict=True)))
-    reference = Experiment.of("SASRecCE", "tiny", (), settings("SASRecCE"))
+    reference = built_run("SASRecCE", "tiny", (), settings("SASRecCE"))
     expected = [
         sorted(zip(part.inter_feat["user_id"].tolist(), part.inter_feat["item_id"].tolist(), strict=True))
         for part in reference.splits[1:]
@@ -59,7 +59,7 @@ def test_a_dense_model_of_hidden_size_198_trains_as_many_parameters_as_mporec_li
     kept = {key: tiny_settings[key] for key in KEYS} | {"feature_file": str(tiny_path / "features.npy")}
 
     def trained(name, **changes):
-        model = Experiment.of(name, "tiny", (), {**kept, **changes}).model
+        model = built_run(name, "tiny", (), {**kept, **changes}).model
         return sum(value.numel() for value in model.parameters() if value.requires_grad)
 
     light = trained("MPORecLight")

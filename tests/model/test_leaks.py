@@ -41,8 +41,7 @@ def exchange_held_out_items(path):
 
 
 def has_text(name) -> bool:
-    item_inputs = getattr(find_model(name).model_class, "item_inputs", ("text",) if name in OWN_MODELS else ("id",))
-    return item_inputs != ("id",)
+    return find_model(name).model_class.item_inputs not in ((), ("id",))
 
 
 def trained_state(name, settings):

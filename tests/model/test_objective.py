@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from support import built_run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.model import sequential as base
-from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.model import objective, sequential
+from recbole_mpo.model.objective import SampledSoftmaxObjective, SoftmaxObjective, make_objective
 from recbole_mpo.quick_start.recorded_run import run
 
 QUIET = {
@@ -19,7 +21,7 @@ QUIET = {
 
 def model_and_batch(settings, name="MPORec", **overrides):
     """A model in double precision with biases that are not zero, and its first batch."""
-    experiment = Experiment.of(name, "tiny", (), {**settings, **overrides})
+    experiment = built_run(name, "tiny", (), {**settings, **overrides})
     model = experiment.model.double().train()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -47,7 +49,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("train_mode", ["packed", "pairwise"])
 @pytest.mark.parametrize(("name", "item_input"), [("UniSRec", "text"), ("MPORec", "text+id"), ("MPORecLight", "text")])
 def test_chunked_is_full(tiny_settings, monkeypatch, name, item_input, train_mode):
-    monkeypatch.setattr(base, "CHUNK_LOGITS", 100)
+    monkeypatch.setattr(objective, "CHUNK_LOGITS", 100)
     settings = {**tiny_settings, **QUIET, "train_mode": train_mode, "item_input": item_input}
     expected = loss_and_gradients(*model_and_batch(settings, name, loss="full"))
     found = loss_and_gradients(*model_and_batch(settings, name, loss="chunked", item_chunk=7))
@@ -58,7 +60,7 @@ def test_chunks_encoded_again_draw_the_same_noise(tiny_settings, monkeypatch):
     """Against the same chunks with all activations kept."""
     case = model_and_batch(tiny_settings, loss="chunked", item_chunk=7)
     found = loss_and_gradients(*case)
-    monkeypatch.setattr(base, "checkpoint", lambda function, *inputs, use_reentrant: function(*inputs))
+    monkeypatch.setattr(sequential, "checkpoint", lambda function, *inputs, use_reentrant: function(*inputs))
     assert_same(found, loss_and_gradients(*case))
 
 
@@ -97,16 +99,16 @@ def kept_for_backward(model, batch):
 
 
 def test_chunked_holds_neither_all_logits_nor_all_activations(tiny_settings, monkeypatch):
-    monkeypatch.setattr(base, "CHUNK_LOGITS", 500)
+    monkeypatch.setattr(objective, "CHUNK_LOGITS", 500)
     settings = {**tiny_settings, "train_batch_size": 10**6, "hidden_size": 8, "inner_size": 8, "n_exps": 8}
     model, batch = model_and_batch(settings, loss="full")
-    logits, activations = len(batch) * model.n_items, 8 * model.item_features.numel()
+    logits, activations = len(batch) * model.n_items, 8 * model.item_table.features.numel()
     full = kept_for_backward(model, batch)
     assert largest_tensor(model, batch) >= logits and full >= activations
     model, batch = model_and_batch(settings, loss="chunked", item_chunk=7)
     states = batch.items.numel() * 3 * 8
     attention = batch.items.shape[0] * model.trm_encoder.layer[0].multi_head_attention.num_heads
-    allowed = max(states, attention * batch.items.shape[1] ** 2, model.item_features.numel())
+    allowed = max(states, attention * batch.items.shape[1] ** 2, model.item_table.features.numel())
     assert allowed < logits
     assert largest_tensor(model, batch) <= allowed
     assert kept_for_backward(model, batch) < full - activations / 2
@@ -116,8 +118,8 @@ def test_equal_texts_tie_exactly_however_items_are_chunked(tiny_settings):
     """The last chunk of what is left over would hold one to three rows, whose product rounds otherwise."""
     model, _ = model_and_batch(tiny_settings)
     model.float().eval()
-    features = torch.randn(1, model.item_features.shape[1]).repeat(model.n_items, 1)
-    model.item_features.copy_(features)
+    features = torch.randn(1, model.item_table.features.shape[1]).repeat(model.n_items, 1)
+    model.item_table.features.copy_(features)
     for size in (model.n_items - 3, model.n_items - 2, model.n_items - 1, model.n_items):
         model.item_chunk = size
         with torch.no_grad():
@@ -188,9 +190,98 @@ def test_unknown_losses_and_sizes_are_refused(tiny_settings):
 
 
 def test_a_full_loss_that_needs_gigabytes_is_warned_about(tiny_settings, monkeypatch, caplog):
-    monkeypatch.setattr(base, "MANY_LOGITS", 1000)
+    monkeypatch.setattr(objective, "MANY_LOGITS", 1000)
     model_and_batch(tiny_settings)
     assert "loss=chunked gives the same loss in less memory" in caplog.text
     caplog.clear()
     model_and_batch(tiny_settings, loss="chunked")
     assert not caplog.text
+
+
+class TwoItemsAhead:
+    """A made-up model: states are given, items have fixed vectors, and the target is column 1 of a batch [M, 2]."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.table = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+        self.encoded = []
+
+    def inputs_and_targets(self, batch):
+        return batch[:, :1], batch[:, 1].contiguous()
+
+    def encode_items(self, ids=None, recomputes=False):
+        self.encoded.append((ids, recomputes))
+        return self.table if ids is None else self.table[ids]
+
+    def predicting_states(self, item_vectors, items, batch):
+        return item_vectors[items[:, 0]]
+
+    def remembered(self, batch, targets):
+        return None
+
+    def queries(self, states):
+        return 3 * states
+
+    def candidates(self, item_vectors):
+        return item_vectors + 1
+
+
+class TestAnyModel:
+    BATCH = torch.tensor([[1, 2], [3, 4], [5, 2]])
+
+    def logits(self, model):
+        return 3 * model.table[self.BATCH[:, 0]] @ (model.table + 1).t()
+
+    @pytest.mark.parametrize("in_chunks", [False, True])
+    @pytest.mark.parametrize("mask_pad", [False, True])
+    def test_the_loss_is_the_mean_cross_entropy_over_all_items(self, mask_pad, in_chunks):
+        model = TwoItemsAhead()
+        loss = SoftmaxObjective(mask_pad, in_chunks)(model, self.BATCH)
+        expected = F.cross_entropy(self.logits(model)[:, mask_pad:], self.BATCH[:, 1] - int(mask_pad))
+        torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
+        assert model.encoded == [(None, in_chunks)]
+
+    @pytest.mark.parametrize("mask_pad", [False, True])
+    def test_a_sample_of_everything_is_the_same_loss(self, mask_pad):
+        model = TwoItemsAhead()
+        counts = torch.bincount(self.BATCH[:, 1], minlength=9)
+        sampled = SampledSoftmaxObjective(mask_pad, 10**6, counts)
+        assert sampled.sampled_items == 8 and not sampled.state_dict()
+        expected = SoftmaxObjective(mask_pad)(model, self.BATCH)
+        torch.testing.assert_close(sampled(model, self.BATCH), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mask_pad", [False, True])
+def test_candidates_are_targets_pad_and_what_was_drawn(mask_pad):
+    targets = torch.tensor([7, 2, 7])
+    counts = torch.zeros(101, dtype=torch.long).index_put((torch.tensor([2, 7, 9]),), torch.tensor([1, 2, 3]))
+    sampled = SampledSoftmaxObjective(mask_pad, 5, counts)
+    torch.manual_seed(0)
+    ids, inclusion = sampled.draw_candidates(targets)
+    assert ids.tolist() == sorted(set(ids.tolist())) and {2, 7} <= set(ids.tolist())
+    assert (0 in ids.tolist()) != mask_pad and 5 <= len(ids) <= 5 + 3
+    assert ((0 < inclusion) & (inclusion <= 1)).all()
+    chance = dict(zip(ids.tolist(), inclusion.tolist(), strict=True))
+    assert mask_pad or chance[0] == 1
+    # Frequent targets are candidates more often; an item that is no target is drawn in 5 of 100.
+    assert chance[7] > chance[2] > 0.05
+    strangers = [value for item, value in chance.items() if counts[item] == 0 and item]
+    assert strangers == pytest.approx([0.05] * len(strangers))
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "in_chunks"),
+    [
+        ("full", SoftmaxObjective, False),
+        ("chunked", SoftmaxObjective, True),
+        ("sampled", SampledSoftmaxObjective, None),
+    ],
+)
+def test_the_setting_names_the_objective(tiny_settings, loss, kind, in_chunks):
+    run = built_run("UniSRec", "tiny", (), {**tiny_settings, "loss": loss, "mask_pad": True})
+    made = make_objective(run.config, run.splits[0])
+    assert type(made) is type(run.model.objective) is kind and made.mask_pad is True
+    if loss == "sampled":
+        assert torch.equal(made.target_counts, torch.bincount(run.splits[0].inter_feat["item_id"], minlength=31))
+    else:
+        assert made.in_chunks is in_chunks

@@ -1,177 +1,14 @@
-"""The run record: what a finished, a failed and a dry run leave behind, and how records are read."""
+"""How records are written and read, and what is wrong with those that cannot be."""
 
-import json
-import logging
 import os
-from collections import Counter
-from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recbole_mpo.common.errors import ConfigError, RecordError
-from recbole_mpo.common.files import file_hash
-from recbole_mpo.data.training_counts import training_popularity
+from recbole_mpo.common.errors import RecordError
 from recbole_mpo.quick_start import record as records
-from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.trainer.trainer import MPOTrainer
-
-
-def run_dir(record, settings):
-    return Path(settings["checkpoint_dir"]) / record["run_id"]
-
-
-class TestCompletedRun:
-    @pytest.fixture
-    def finished(self, tiny_settings):
-        """A record as written, and its folder."""
-        record = run("mporec", "tiny", (), tiny_settings)
-        folder = run_dir(record, tiny_settings)
-        return json.loads((folder / "record.json").read_text(encoding="utf-8")), folder
-
-    def test_holds_every_key(self, finished, tiny_path):
-        record, folder = finished
-        keys = """format_version status run_id model dataset seed item_input data params features valid test seconds
-                  started finished config packages device git best_epoch epochs_run hit_epoch_limit history
-                  peak_memory_mb"""
-        assert set(record) == set(keys.split())
-        assert (record["status"], record["model"], record["dataset"]) == ("completed", "MPORec", "tiny")
-        assert (record["seed"], record["item_input"], record["format_version"]) == (7, "text", 1)
-        assert record["run_id"] == folder.name
-        assert record["config"]["epochs"] == 2 and record["config"]["data_path"] == str(tiny_path)
-        assert {"recbole", "torch", "numpy", "recbole-mpo"} <= set(record["packages"])
-        assert record["device"]["type"] == "cpu" and set(record["git"]) == {"commit", "dirty"}
-        assert datetime.fromisoformat(record["started"]) <= datetime.fromisoformat(record["finished"])
-
-    def test_counts_data_by_hand(self, finished, tiny_path):
-        record, _ = finished
-        lines = (tiny_path / "tiny" / "tiny.inter").read_text(encoding="utf-8").splitlines()[1:]
-        users, items, _ = zip(*(line.split("\t") for line in lines), strict=True)
-        data = record["data"]
-        assert data["users"] == len(set(users)) and data["items"] == len(set(items)) == data["item_num"] - 1
-        # Leave-one-out: of n interactions the last two are tested and validated, the first is no target.
-        assert data["targets"] == {"train": len(lines) - 3 * 40, "valid": 40, "test": 40}
-        assert data["files"] == {
-            name: file_hash(tiny_path / "tiny" / name) for name in ("tiny.inter", "tiny.text")
-        }
-
-    def test_parameter_groups_sum_to_the_totals(self, finished):
-        params = finished[0]["params"]
-        for kind in ("total", "trainable"):
-            assert params[kind] == sum(group[kind] for group in params["by_group"].values())
-        frozen = params["by_group"]["item_features (frozen text)"]
-        dimension, items = finished[0]["features"]["dimension"], finished[0]["data"]["item_num"]
-        assert frozen == {"total": dimension * items, "trainable": 0}
-        assert params["trainable"] == params["total"] - frozen["total"]
-
-    def test_metrics_are_unrounded_and_follow_from_the_ranks(self, finished):
-        record, folder = finished
-        with np.load(folder / "ranks.npz") as ranks:
-            for split in ("valid", "test"):
-                rank = ranks[f"{split}_rank"].astype(float)
-                assert len(record[split]) == 6
-                for k in (10, 50):
-                    inside = rank <= k
-                    assert record[split][f"hit@{k}"] == inside.mean()
-                    assert record[split][f"ndcg@{k}"] == pytest.approx((inside / np.log2(rank + 1)).mean(), abs=1e-15)
-                    assert record[split][f"mrr@{k}"] == pytest.approx((inside / rank).mean(), abs=1e-15)
-                assert record[split]["ndcg@10"] != round(record[split]["ndcg@10"], 4)
-
-    def test_best_epoch_and_its_metrics_are_those_of_the_history(self, finished):
-        record, _ = finished
-        scores = [epoch["valid"]["ndcg@10"] for epoch in record["history"]]
-        assert [epoch["epoch"] for epoch in record["history"]] == [0, 1] and record["epochs_run"] == 2
-        assert record["best_epoch"] == int(np.argmax(scores)) and record["hit_epoch_limit"] is True
-        assert record["valid"] == record["history"][record["best_epoch"]]["valid"]
-
-    def test_times_and_memory_are_positive_and_add_up(self, finished):
-        record, _ = finished
-        seconds = record["seconds"]
-        assert set(seconds) == {"total", "per_epoch", "evaluate", "test"} and min(seconds.values()) > 0
-        assert seconds["per_epoch"] == np.mean([epoch["train_seconds"] for epoch in record["history"]])
-        assert seconds["total"] > 2 * seconds["per_epoch"] + seconds["test"]
-        assert record["peak_memory_mb"] > 50
-
-    def test_ranks_file_has_one_typed_row_per_user(self, finished, tiny_path):
-        record, folder = finished
-        lines = (tiny_path / "tiny" / "tiny.inter").read_text(encoding="utf-8").splitlines()[1:]
-        per_user = np.unique([line.split("\t")[0] for line in lines], return_counts=True)[1]
-        with np.load(folder / "ranks.npz") as ranks:
-            columns = ("user", "rank", "history_length", "popularity")
-            assert set(ranks) == {f"{split}_{column}" for split in ("valid", "test") for column in columns}
-            assert {(ranks[name].dtype, ranks[name].shape) for name in ranks} == {(np.dtype(np.int32), (40,))}
-            assert sorted(ranks["test_user"]) == sorted(ranks["valid_user"]) == list(range(1, 41))
-            assert 1 <= ranks["test_rank"].min() and ranks["test_rank"].max() <= record["data"]["items"]
-            assert sorted(ranks["test_history_length"]) == sorted(per_user - 1)
-            assert sorted(ranks["valid_history_length"]) == sorted(per_user - 2)
-
-    def test_popularity_counts_training_interactions(self, tiny_settings, tiny_path):
-        record = run("MPORec", "tiny", (), tiny_settings)
-        dataset = Experiment.of("MPORec", "tiny", (), tiny_settings).dataset
-        lines = [line.split("\t") for line in (tiny_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]]
-        histories = {}
-        for user, item, _ in sorted(lines, key=lambda row: int(row[2])):
-            histories.setdefault(user, []).append(item)
-        trained = [item for history in histories.values() for item in history[:-2]]
-        users = dataset.field2id_token[dataset.uid_field]
-        with np.load(run_dir(record, tiny_settings) / "ranks.npz") as ranks:
-            for split, place in (("valid", -2), ("test", -1)):
-                targets = [histories[users[user]][place] for user in ranks[f"{split}_user"]]
-                assert ranks[f"{split}_popularity"].tolist() == [trained.count(target) for target in targets]
-
-    def test_one_seed_gives_one_result(self, finished, tiny_settings):
-        again = run("MPORec", "tiny", (), tiny_settings)
-        assert (again["valid"], again["test"]) == (finished[0]["valid"], finished[0]["test"])
-        other = run("MPORec", "tiny", (), {**tiny_settings, "seed": 8})
-        assert other["valid"] != again["valid"]
-
-
-def test_two_runs_in_one_process_have_folders_and_logs_of_their_own(tiny_settings):
-    before = (logging.getLogger().handlers[:], logging.getLogger().level)
-    found = [run(model, "tiny", (), {**tiny_settings, "epochs": 1}) for model in ("MPORec", "UniSRec")]
-    assert (logging.getLogger().handlers[:], logging.getLogger().level) == before
-    assert found[0]["run_id"] != found[1]["run_id"]
-    for own, other in (found, found[::-1]):
-        folder = run_dir(own, tiny_settings)
-        assert {path.name for path in folder.iterdir()} == {
-            "best.pth", "last.pth", "ranks.npz", "record.json", f"{own['run_id']}.log"
-        }  # fmt: skip
-        log = (folder / f"{own['run_id']}.log").read_text(encoding="utf-8")
-        assert own["run_id"] in log and "parameters:" in log and "best test:" in log
-        assert log.count("epoch 0 training") == 1
-        assert other["run_id"] not in log and f"{other['model']} on tiny" not in log
-        assert "\x1b[" not in log
-
-
-def test_a_failed_run_leaves_its_error(tiny_settings, monkeypatch):
-    def fail(*_args, **_settings):
-        raise RuntimeError("out of ideas")
-
-    monkeypatch.setattr(MPOTrainer, "_valid_epoch", fail)
-    with pytest.raises(RuntimeError, match="out of ideas"):
-        run("MPORec", "tiny", (), tiny_settings, record_path="copy.json")
-    record = records.read_record("copy.json")
-    assert (record["status"], record["error"]) == ("failed", "RuntimeError: out of ideas")
-    assert record["params"]["total"] > 0 and record["test"] == {} and record["finished"]
-    assert record == records.read_record(run_dir(record, tiny_settings))
-
-
-def test_a_run_that_cannot_start_leaves_nothing_that_looks_finished(tiny_settings):
-    with pytest.raises(ConfigError):
-        run("MPORec", "tiny", (), {**tiny_settings, "freeze": "nothing"}, record_path="copy.json")
-    for path in [Path("copy.json"), *Path(tiny_settings["checkpoint_dir"]).rglob("record.json")]:
-        assert not path.is_file() or json.loads(path.read_text(encoding="utf-8"))["status"] == "failed"
-
-
-def test_a_dry_run_trains_nothing(tiny_settings):
-    record = run("MPORec", "tiny", (), tiny_settings, dry_run=True, record_path="deep/er/copy.json")
-    written = records.read_record("deep/er/copy.json")
-    assert written["status"] == record["status"] == "dry_run"
-    assert written["valid"] == {} and "history" not in written
-    assert written["params"] == record["params"] and written["data"]["targets"]["test"] == 40
-    assert not list(run_dir(record, tiny_settings).glob("*.pth"))
 
 
 class TestFiles:
@@ -235,29 +72,7 @@ class TestFiles:
         assert [entry.name for entry in tmp_path.iterdir()] == ["ranks.npz"]
 
 
-@pytest.mark.parametrize("longest", [50, 1])
-def test_popularity_counts_every_training_interaction_once(tiny_settings, tiny_path, longest):
-    experiment = Experiment.of("UniSRec", "tiny", (), {**tiny_settings, "MAX_ITEM_LIST_LENGTH": longest})
-    popularity = training_popularity(experiment.splits[0])
-    rows = [line.split("\t") for line in (tiny_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]]
-    histories = {}
-    for user, item, _ in sorted(rows, key=lambda row: int(row[2])):
-        histories.setdefault(user, []).append(item)
-    expected = Counter(item for history in histories.values() for item in history[:-2])
-    tokens = experiment.dataset.field2id_token["item_id"]
-    assert {tokens[row]: count for row, count in enumerate(popularity) if count} == expected
-
-
-def test_popularity_of_files_without_first_rows(tmp_path, tiny_settings):
-    """A pre-split train file may hold each user's longest row alone."""
-    folder = tmp_path / "split" / "cut"
-    folder.mkdir(parents=True)
-    header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
-    (folder / "cut.train.inter").write_text(header + "u\ta b c\td\nv\tb c\ta\n")
-    (folder / "cut.valid.inter").write_text(header + "u\ta b c d\te\n")
-    (folder / "cut.test.inter").write_text(header + "u\ta b c d e\tf\n")
-    (folder / "cut.text").write_text("item_id:token\ttext:token_seq\n" + "".join(f"{i}\titem {i}\n" for i in "abcdef"))
-    experiment = Experiment.of("UniSRec", "cut", (), {**tiny_settings, "data_path": str(tmp_path / "split")})
-    tokens = experiment.dataset.field2id_token["item_id"]
-    counts = dict(zip(tokens, training_popularity(experiment.splits[0]).tolist(), strict=True))
-    assert counts == {"[PAD]": 0, "a": 2, "b": 2, "c": 2, "d": 1, "e": 0, "f": 0}
+def test_versions_are_those_of_installed_packages():
+    versions = records.package_versions()
+    assert {"recbole-mpo", "recbole", "torch", "numpy"} <= versions.keys() <= set(records.PACKAGES)
+    assert all(metadata.version(name) == version for name, version in versions.items())

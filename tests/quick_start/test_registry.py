@@ -12,11 +12,12 @@ from recbole_mpo.data.attribute_dataset import AttributeDataset
 from recbole_mpo.data.dataset import TextSequenceDataset
 from recbole_mpo.data.reading import ReadingMixin
 from recbole_mpo.model.abstract_recommender import ModelContract
+from recbole_mpo.model.baselines.recbole_s3rec import S3RecContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import UniSRec
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model, recbole_model_names
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
-from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer
+from recbole_mpo.trainer.trainer import ItemVectorTrainer, RunTrainer
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ from recbole_mpo.trainer.trainer import MPOTrainer, RunTrainer
 def test_own_models_have_one_canonical_name(alias, name, model_class):
     spec = find_model(alias)
     assert (spec.name, spec.model_class) == (name, model_class)
-    assert (spec.trainer_class, spec.dataset_class) == (MPOTrainer, TextSequenceDataset)
+    assert (spec.trainer_class, spec.dataset_class) == (ItemVectorTrainer, TextSequenceDataset)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_recboles_models_resolve_and_get_safe_files(alias, name):
 
 def test_recboles_s3rec_runs_both_stages_on_attributes_from_text():
     spec = find_model("s3rec")
-    assert spec.model_class.__mro__[1:3] == (ModelContract, sequential_models().S3Rec)
+    assert spec.model_class.__mro__[1:4] == (S3RecContract, ModelContract, sequential_models().S3Rec)
     assert (spec.trainer_class, spec.dataset_class) == (S3RecTrainer, AttributeDataset)
 
 

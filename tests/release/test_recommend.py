@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from support import RestoredRun, built_run
 
 from recbole_mpo.cli.main import main
 from recbole_mpo.common.errors import CheckpointError, DataError
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender, read_histories
 
@@ -18,7 +18,7 @@ def untrained(tiny_settings):
     """Makes the experiment of an untrained model; keywords are settings."""
 
     def make(model="MPORec", dataset="tiny", **settings):
-        return Experiment.of(model, dataset, (), {**tiny_settings, **settings})
+        return built_run(model, dataset, (), {**tiny_settings, **settings})
 
     return make
 
@@ -28,6 +28,10 @@ def with_text_only(tiny_path):
     """Adds to ``tiny`` an item that only has text, and one with neither interaction nor words."""
     with open(tiny_path / "tiny" / "tiny.text", "a", encoding="utf-8") as file:
         file.write("new\tred wooden lamp number 3.\nblank\t...\n")
+
+
+def recommender_of(untrained_run):
+    return Recommender.of(untrained_run.experiment, untrained_run.model)
 
 
 def scores_by_hand(experiment, history):
@@ -46,7 +50,7 @@ def scores_by_hand(experiment, history):
 def test_scores_are_the_models_and_order_is_theirs(untrained, model):
     experiment = untrained(model)
     history = ["i3", "i4", "i9"]
-    (found,) = Recommender.of(experiment).recommend([history], topk=100)
+    (found,) = recommender_of(experiment).recommend([history], topk=100)
     expected = scores_by_hand(experiment, history)
     assert {item.token for item in found} == set(expected) - {"[PAD]", *history}
     assert [item.score for item in found] == pytest.approx([expected[item.token] for item in found], abs=1e-4)
@@ -54,7 +58,7 @@ def test_scores_are_the_models_and_order_is_theirs(untrained, model):
 
 
 def test_topk_cuts_the_list_and_histories_in_one_call_do_not_mix(untrained):
-    recommender = Recommender.of(untrained())
+    recommender = recommender_of(untrained())
     histories = [["i1"], ["i2", "i3", "i4", "i5"], ["i1", "i1"]]
     together = recommender.recommend(histories, topk=5)
     assert [len(found) for found in together] == [5, 5, 5]
@@ -65,7 +69,7 @@ def test_topk_cuts_the_list_and_histories_in_one_call_do_not_mix(untrained):
 
 
 def test_history_items_and_padding_are_left_out(untrained):
-    recommender = Recommender.of(untrained())
+    recommender = recommender_of(untrained())
     everything = [f"i{number}" for number in range(30)]
     (found,) = recommender.recommend([everything[:-2]], topk=30)
     assert {item.token for item in found} == set(everything[-2:])
@@ -73,14 +77,14 @@ def test_history_items_and_padding_are_left_out(untrained):
 
 
 def test_items_older_than_the_model_sees_are_still_left_out(untrained):
-    recommender = Recommender.of(untrained(MAX_ITEM_LIST_LENGTH=5))
+    recommender = recommender_of(untrained(MAX_ITEM_LIST_LENGTH=5))
     history = [f"i{number}" for number in range(12)]
     (found,) = recommender.recommend([history], topk=30)
     assert {item.token for item in found} == {f"i{number}" for number in range(12, 30)}
 
 
 def test_of_a_long_history_the_newest_50_count(untrained):
-    recommender = Recommender.of(untrained())
+    recommender = recommender_of(untrained())
     newest = [f"i{number % 9}" for number in range(50)]
     (long,), (short,) = (
         recommender.recommend([history], topk=30) for history in (["i20", "i21", *newest], newest)
@@ -93,7 +97,7 @@ def test_of_a_long_history_the_newest_50_count(untrained):
 def test_titles_are_the_items_text(untrained, tiny_path):
     lines = (tiny_path / "tiny" / "tiny.text").read_text(encoding="utf-8").splitlines()[1:]
     titles = dict(line.split("\t") for line in lines)
-    recommender = Recommender.of(untrained())
+    recommender = recommender_of(untrained())
     (found,) = recommender.recommend([["i3"]], topk=3)
     assert [item.title for item in found] == [titles[item.token] for item in found]
     text = recommender.as_text(["i3"], found)
@@ -102,7 +106,7 @@ def test_titles_are_the_items_text(untrained, tiny_path):
 
 class TestTextOnlyItems:
     def test_are_candidates_and_history_where_text_is_all(self, untrained, with_text_only):
-        recommender = Recommender.of(untrained(item_input="text"))
+        recommender = recommender_of(untrained(item_input="text"))
         (found,) = recommender.recommend([["i3"]], topk=100)
         assert "new" in {item.token for item in found}
         (after,) = recommender.recommend([["i3", "new"]], topk=100)
@@ -112,18 +116,18 @@ class TestTextOnlyItems:
         title = (tiny_path / "tiny" / "tiny.text").read_text(encoding="utf-8").splitlines()[6].split("\t")[1]
         with open(tiny_path / "tiny" / "tiny.text", "a", encoding="utf-8") as file:
             file.write(f"twin\t{title}\n")
-        (found,) = Recommender.of(untrained()).recommend([["i3"]], topk=100)
+        (found,) = recommender_of(untrained()).recommend([["i3"]], topk=100)
         score_of = {item.token: item.score for item in found}
         (original,) = [item.token for item in found if item.title == title and item.token != "twin"]
         assert score_of["twin"] == pytest.approx(score_of[original], abs=1e-5)
 
     def test_without_words_are_nothing_to_recommend(self, untrained, with_text_only):
-        (found,) = Recommender.of(untrained()).recommend([["i3"]], topk=100)
+        (found,) = recommender_of(untrained()).recommend([["i3"]], topk=100)
         assert "blank" not in {item.token for item in found}
 
     @pytest.mark.parametrize("item_input", ["text+id", "id"])
     def test_are_no_candidates_where_ids_count(self, untrained, with_text_only, item_input):
-        recommender = Recommender.of(untrained("UniSRec", item_input=item_input))
+        recommender = recommender_of(untrained("UniSRec", item_input=item_input))
         (found,) = recommender.recommend([["i3"]], topk=100)
         assert len(found) == 29 and "new" not in {item.token for item in found}
         with pytest.raises(DataError, match="unknown item 'new'"):
@@ -133,16 +137,16 @@ class TestTextOnlyItems:
 class TestInput:
     def test_unknown_tokens_are_named_with_a_suggestion(self, untrained):
         with pytest.raises(DataError, match=r"unknown item 'i333', '\[PAD\]' \(did you mean 'i[0-9]+'\?\)"):
-            Recommender.of(untrained()).recommend([["i3", "i333", "[PAD]"]])
+            recommender_of(untrained()).recommend([["i3", "i333", "[PAD]"]])
 
     def test_an_empty_history(self, untrained):
         with pytest.raises(DataError, match="at least one item"):
-            Recommender.of(untrained()).recommend([["i3"], []])
+            recommender_of(untrained()).recommend([["i3"], []])
 
     def test_recboles_models_are_refused(self, tiny_settings):
         settings = {key: tiny_settings[key] for key in ("data_path", "checkpoint_dir", "use_gpu", "hidden_size")}
         with pytest.raises(DataError, match="this is a GRU4Rec"):
-            Recommender.of(Experiment.of("GRU4Rec", "tiny", (), settings))
+            recommender_of(built_run("GRU4Rec", "tiny", (), settings))
 
     def test_histories_are_split_at_blanks_tabs_and_commas(self, tmp_path):
         (tmp_path / "h.txt").write_text("a b\tc\n1e3,007\nd, e\n", encoding="utf-8")
@@ -236,8 +240,8 @@ class TestCommand:
 
     def test_a_checkpoint_gives_what_the_experiment_gave(self, checkpoint):
         loaded = Recommender.from_checkpoint(checkpoint)
-        experiment, state = Experiment.from_checkpoint(checkpoint)
-        assert state["model"] == "MPORec"
+        experiment = RestoredRun(checkpoint)
+        assert experiment.state["model"] == "MPORec"
         (found,) = loaded.recommend([["i7"]], topk=5)
         expected = scores_by_hand(experiment, ["i7"])
         assert np.allclose([item.score for item in found], [expected[item.token] for item in found], atol=1e-4)

@@ -16,6 +16,7 @@ EVAL_ARGS = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user
 RECORD = {
     "status": "completed",
     "model": "MPORec",
+    "label": "MPORec",
     "dataset": "tiny",
     "seed": 7,
     "item_input": "text",
@@ -32,14 +33,6 @@ RECORD = {
     "peak_memory_mb": 512.4,
     "config": {"eval_args": EVAL_ARGS, "mpo_expand": None, "run_label": None},
 }
-PETERREC = {
-    "config__train_stage": "finetune",
-    "config__finetune_mode": "peterrec",
-    "config__patch_form": "serial",
-    "config__cls_token": True,
-    "config__pretrained": "other/best.pth",
-}
-ANEW = {"model": "PeterRec", **PETERREC, "config__pretrained": None}
 
 
 @pytest.fixture
@@ -69,7 +62,7 @@ def cells(markdown):
 
 
 def test_markdown_shows_one_rounded_row_per_record_in_order(write):
-    text = make_table([write(), write(model="UniSRec", seed=8).parent])
+    text = make_table([write(), write(model="UniSRec", label="UniSRec", seed=8).parent])
     assert text.splitlines()[1].startswith("| --- | ---: |")
     first, second = cells(text)
     assert first == {
@@ -97,37 +90,20 @@ def test_metrics_are_chosen_in_any_capitalisation_and_missing_ones_left_blank(wr
 @pytest.mark.parametrize(
     ("changes", "label"),
     [
-        ({"model": "MPORecExpand", "config__mpo_expand": 4}, "MPORecExpand (t = 4)"),
-        ({"model": "MPORecExpand"}, "MPORecExpand (t = 2)"),
-        ({"model": "MPORec", "config__mpo_strategy": "expand", "config__mpo_expand": 6}, "MPORec (t = 6)"),
-        ({"model": "MPORecLight"}, "MPORecLight"),
-        ({"config__memory": "covisit"}, "MPORec + memory"),
-        ({"model": "PeterRec", **PETERREC, "config__train_stage": "pretrain"}, "PeterRec-text (pretrain)"),
-        ({"model": "PeterRec", **PETERREC}, "PeterRec-text (serial)"),
-        ({"model": "PeterRec", **PETERREC, "config__patch_form": "parallel"}, "PeterRec-text (parallel)"),
-        ({"model": "PeterRec", **PETERREC, "config__finetune_mode": "FineCLS"}, "PeterRec-text (FineCLS)"),
-        ({"model": "PeterRec", **PETERREC, "config__cls_token": False}, "PeterRec-text (serial, last item)"),
-        ({"model": "PeterRec", **PETERREC, "item_input": "id"}, "PeterRec (serial)"),
-        ({**ANEW, "config__finetune_mode": "fineall"}, "PeterRec-text (FineAll, from scratch)"),
-        (
-            {**ANEW, "config__finetune_mode": "peterzero", "config__patch_form": "parallel"},
-            "PeterRec-text (PeterZero, parallel)",
-        ),
-        ({"config__run_label": "mine"}, "mine"),
-        ({"config__run_label": 2024}, "2024"),
-        ({"model": "MPORecExpand", "config__run_label": "mine"}, "mine"),
+        ({"label": "MPORecExpand (t = 4)", "model": "MPORecExpand"}, "MPORecExpand (t = 4)"),
+        ({"label": "mine"}, "mine"),
         ({"status": "failed", "valid": {}, "test": {}}, "MPORec [failed]"),
         ({"status": "running"}, "MPORec [running]"),
-        ({"status": "failed", "config__run_label": "mine"}, "mine [failed]"),
+        ({"status": "failed", "label": "mine"}, "mine [failed]"),
     ],
 )
-def test_labels(write, changes, label):
+def test_labels_are_the_records_with_the_status_of_unfinished_runs(write, changes, label):
     (row,) = cells(make_table([write(**changes)]))
     assert row["model"] == label
 
 
 def test_a_bar_in_a_label_does_not_break_the_table(write):
-    header, _, row = make_table([write(config__run_label="a|b")]).splitlines()
+    header, _, row = make_table([write(label="a|b")]).splitlines()
     assert "a\\|b" in row and row.replace("\\|", "").count("|") == header.count("|")
 
 

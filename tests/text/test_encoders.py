@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from recbole_mpo.common.errors import ConfigError, DependencyError
-from recbole_mpo.text import encoders
-from recbole_mpo.text.encoders import MINILM_MODULE, MINILM_WEIGHTS_SHA256, build_encoder
+from recbole_mpo.text import encoder_folders, encoders
+from recbole_mpo.text.encoder_folders import MINILM_MODULE, MINILM_WEIGHTS_SHA256
+from recbole_mpo.text.encoders import build_encoder
 
 REPOSITORY = Path(__file__).parents[2]
 SENTENCES = ["A wooden acoustic guitar.", "Steel strings for a guitar.", "Frozen spinach, two pounds."]
@@ -96,43 +97,8 @@ def test_absent_minilm_package_names_the_extra(monkeypatch):
 
 
 @needs_sentence_transformers
-def test_folder_without_checkpoint(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds no checkpoint \(neither modules.json nor config.json\)"):
-        build_encoder(str(tmp_path))
-
-
-@needs_sentence_transformers
-def test_mistyped_folder_asks_no_network(monkeypatch):
-    monkeypatch.setattr(encoders, "_snapshot", lambda *_: pytest.fail("asked for a download"))
-    with pytest.raises(ConfigError, match="there is no folder './models/bert', and it cannot be the name"):
-        build_encoder("./models/bert")
-
-
-@needs_sentence_transformers
-def test_name_that_cannot_be_fetched_says_what_to_do(monkeypatch):
-    asked = []
-
-    def unreachable(model_name, local_only):
-        asked.append((model_name, local_only))
-        raise ConnectionError("no route to host\nmore lines")
-
-    monkeypatch.setattr(encoders, "_snapshot", unreachable)
-    with pytest.raises(ConfigError) as caught:
-        build_encoder("minlm")
-    message = str(caught.value)
-    assert "text_encoder 'minlm' is neither minilm nor tfidf-svd" in message
-    assert "(ConnectionError: no route to host). Offline, give the folder of a checkpoint" in message
-    assert asked == [
-        ("sentence-transformers/minlm", True),
-        ("minlm", True),
-        ("sentence-transformers/minlm", False),
-        ("minlm", False),
-    ]
-
-
-@needs_sentence_transformers
 def test_named_model_is_taken_from_the_download_cache(monkeypatch, tiny_bert):
-    monkeypatch.setattr(encoders, "_snapshot", lambda model_name, local_only: tiny_bert)
+    monkeypatch.setattr(encoder_folders, "_snapshot", lambda model_name, local_only: tiny_bert)
     encoder = build_encoder("google/tiny-bert", pooling="cls")
     assert encoder.name == "google--tiny-bert-cls"
     assert encoder.folder == tiny_bert
@@ -212,7 +178,7 @@ def test_minilm_gives_unit_vectors_that_mean_something(minilm):
 def test_minilm_with_other_weights_is_refused(monkeypatch, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
-    monkeypatch.setattr(encoders, "_minilm_folder", lambda: tmp_path / "model")
+    monkeypatch.setattr(encoders, "minilm_folder", lambda: tmp_path / "model")
     encoder = build_encoder("minilm")
     for use in (encoder.fingerprint, lambda: encoder.encode(["x"])):
         with pytest.raises(
@@ -226,7 +192,7 @@ def test_minilm_works_offline_and_leaves_the_environment_alone():
     program = """
 import os
 before = dict(os.environ)
-from recbole_mpo.errors import ConfigError
+from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.text.encoders import build_encoder
 print(build_encoder("minilm", max_length=16).encode(["an axe"]).shape)
 try:

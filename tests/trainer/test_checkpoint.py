@@ -1,19 +1,14 @@
 """Checkpoints are plain data, survive a crash, and say what is wrong with them."""
 
-import random
-
-import numpy as np
 import pytest
 import torch
+from support import built_run
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.release.merge import merge_checkpoint
-from recbole_mpo.trainer import checkpoint, random_state
-
-CPU = torch.device("cpu")
+from recbole_mpo.trainer import checkpoint
 
 
 @pytest.fixture
@@ -81,17 +76,93 @@ def test_missing_foreign_and_newer_files_are_named(tmp_path):
 def test_another_architecture_is_named(trained, tiny_settings):
     _, _, folder = trained
     state = checkpoint.load_checkpoint(folder / "best.pth")
-    other = Experiment.of("MPORec", "tiny", (), {**tiny_settings, "n_layers": 1}).model
+    other = built_run("MPORec", "tiny", (), {**tiny_settings, "n_layers": 1}).model
     with pytest.raises(CheckpointError, match=r"it has besides trm_encoder\.layer\.1\..* and \d+ more"):
         checkpoint.load_weights(other, state["state_dict"], folder / "best.pth")
-    wider = Experiment.of("MPORec", "tiny", (), {**tiny_settings, "inner_size": 32}).model
+    wider = built_run("MPORec", "tiny", (), {**tiny_settings, "inner_size": 32}).model
     with pytest.raises(CheckpointError, match="another architecture: size mismatch for trm_encoder"):
         checkpoint.load_weights(wider, state["state_dict"], folder / "best.pth")
     del state["state_dict"]["LayerNorm.bias"]
     with pytest.raises(CheckpointError, match=r"it lacks LayerNorm\.bias"):
         checkpoint.load_weights(
-            Experiment.of("MPORec", "tiny", (), tiny_settings).model, state["state_dict"], "x.pth"
+            built_run("MPORec", "tiny", (), tiny_settings).model, state["state_dict"], "x.pth"
         )
+
+
+class TestIdentity:
+    """What a checkpoint says of its model's data."""
+
+    class MadeUpModel(torch.nn.Linear):
+        """Three items, one with a name of several words, of features of five columns."""
+
+        n_items, feature_size = 3, 5
+        item_tokens = ["[PAD]", "a b", "é7"]
+        item_hash, feature_hash, counts_hash = "items", "features", None
+
+        def __init__(self):
+            super().__init__(2, 2)
+            self.others = []
+
+        def check_items(self, item_hash, path):
+            if item_hash != self.item_hash:
+                raise CheckpointError(f"{path} is of other items")
+
+        def load_other_parameter(self, value):
+            self.others.append(value)
+
+    def test_names_every_item_and_the_size_of_the_features(self, tmp_path):
+        model = self.MadeUpModel()
+        said = checkpoint.identity(model)
+        assert {key: said[key] for key in said if key != "item_tokens"} == {
+            "item_num": 3,
+            "feature_size": 5,
+            "item_hash": "items",
+            "feature_hash": "features",
+            "counts_hash": None,
+        }
+        checkpoint.save_checkpoint({"state_dict": model.state_dict(), **said}, tmp_path / "best.pth")
+        state = checkpoint.load_checkpoint(tmp_path / "best.pth")
+        assert checkpoint.item_tokens(state) == ["[PAD]", "a b", "é7"]
+
+    def test_of_older_versions_no_item_is_known(self):
+        assert checkpoint.item_tokens({"state_dict": {}}) is None
+
+    def test_of_a_run_are_those_of_its_dataset(self, trained):
+        settings, _, folder = trained
+        dataset = built_run("MPORec", "tiny", (), settings).dataset
+        for name in ("best.pth", "last.pth"):
+            state = checkpoint.load_checkpoint(folder / name)
+            assert checkpoint.item_tokens(state) == dataset.field2id_token["item_id"].tolist()
+            assert (state["item_num"], state["feature_size"]) == (31, dataset.features.table.shape[1])
+            assert (state["item_hash"], state["feature_hash"]) == (dataset.item_hash, dataset.feature_hash)
+
+    def test_a_model_gets_the_weights_and_what_else_was_kept(self):
+        source, model = self.MadeUpModel(), self.MadeUpModel()
+        state = {**checkpoint.identity(source), "state_dict": source.state_dict(), "other_parameter": {"x": 1}}
+        checkpoint.restore_model(model, state, "best.pth")
+        assert torch.equal(model.weight, source.weight) and model.others == [{"x": 1}]
+
+    @pytest.mark.parametrize(
+        ("key", "message"),
+        [
+            ("item_hash", "best.pth is of other items"),
+            ("feature_hash", "best.pth was trained on item features other, the model has features"),
+            ("counts_hash", "best.pth belongs to other counts of training interactions"),
+        ],
+    )
+    @pytest.mark.parametrize("gone", [False, True])
+    def test_other_data_are_refused_and_the_weights_stay(self, key, message, gone):
+        model = self.MadeUpModel()
+        before = model.weight.detach().clone()
+        if key == "counts_hash":
+            model.counts_hash = "counts"
+        state = {**checkpoint.identity(model), "state_dict": self.MadeUpModel().state_dict(), key: "other"}
+        if gone:
+            del state[key]
+            message = message.replace("features other", "features none")
+        with pytest.raises(CheckpointError, match=message):
+            checkpoint.restore_model(model, state, "best.pth")
+        assert torch.equal(model.weight, before)
 
 
 def test_other_features_are_refused(trained, tiny_path):
@@ -115,68 +186,3 @@ def test_another_numbering_of_the_items_is_refused(tiny_settings, tiny_path, tmp
     path.write_text("\n".join([header, *reversed(rows)]) + "\n")
     with pytest.raises(CheckpointError, match="trained on other items, or on the same in another order"):
         evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
-
-
-def test_random_generators_come_back():
-    torch.manual_seed(1), np.random.seed(1), random.seed(1)
-    np.random.normal()  # leaves a second normal waiting in NumPy's state
-    state = random_state.rng_state(CPU)
-    expected = (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random())
-    random_state.restore_rng_state(state, CPU)
-    assert (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random()) == expected
-
-
-def test_another_thread_count_warns(caplog):
-    state = random_state.rng_state(CPU)
-    random_state.restore_rng_state({**state, "threads": state["threads"] + 1}, CPU)
-    assert "rounding may differ" in caplog.text
-
-
-def test_checkpoint_evaluates_to_the_recorded_metrics(trained):
-    _, record, folder = trained
-    results = evaluate_checkpoint(folder / "best.pth")
-    for split in ("valid", "test"):
-        assert results[split] == pytest.approx(record[split], abs=1e-12)
-
-
-def test_merged_mporec_is_a_unisrec_with_the_same_metrics(trained, tmp_path):
-    settings, record, folder = trained
-    merge_checkpoint(folder / "best.pth", tmp_path / "dense.pth")
-    experiment, state = Experiment.from_checkpoint(tmp_path / "dense.pth")
-    assert experiment.spec.name == state["model"] == "UniSRec"
-    assert set(state["state_dict"]) == set(Experiment.of("UniSRec", "tiny", (), settings).model.state_dict())
-    results = evaluate_checkpoint(tmp_path / "dense.pth")
-    for split in ("valid", "test"):
-        assert results[split] == pytest.approx(record[split], abs=1e-9)
-
-
-def test_pretrained_takes_dense_or_mpo_weights(trained, tiny_settings, tmp_path):
-    _, _, folder = trained
-    merge_checkpoint(folder / "best.pth", tmp_path / "dense.pth")
-    source, _ = Experiment.from_checkpoint(folder / "best.pth")
-    rows = next(iter(source.loaders[1]))[0]
-    expected = source.model.eval().full_sort_predict(rows)
-    for name in ("UniSRec", "MPORec", "MPORecExpand", "MPORecLight"):
-        started = Experiment.of(name, "tiny", (), {**tiny_settings, "pretrained": str(tmp_path / "dense.pth")})
-        assert (started.model.eval().full_sort_predict(rows) - expected).abs().max() < 1e-4
-    expanded = Experiment.of("MPORecExpand", "tiny", (), {**tiny_settings, "pretrained": str(folder / "best.pth")})
-    assert (expanded.model.eval().full_sort_predict(rows) - expected).abs().max() < 1e-4
-
-
-def test_a_run_started_from_a_checkpoint_does_not_need_it_later(trained, tiny_settings, tmp_path):
-    _, _, folder = trained
-    start = tmp_path / "start.pth"
-    merge_checkpoint(folder / "best.pth", start)
-    record = run("UniSRec", "tiny", (), {**tiny_settings, "pretrained": str(start)})
-    start.unlink()
-    results = evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
-    assert results["test"] == pytest.approx(record["test"], abs=1e-12)
-
-
-def test_merge_refuses_what_has_nothing_to_merge(tiny_settings, tmp_path):
-    record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1})
-    path = tmp_path / "saved" / record["run_id"] / "best.pth"
-    with pytest.raises(CheckpointError, match="is of UniSRec, which has no MPO layers to merge"):
-        merge_checkpoint(path, tmp_path / "dense.pth")
-    with pytest.raises(CheckpointError, match="is a folder; name the file to write"):
-        merge_checkpoint(path, tmp_path)

@@ -1,18 +1,18 @@
-"""Pre-training and the run proper in one command: what is kept, what a seed gives, and what is refused."""
+"""Pre-training and the run proper in one command: what is kept, and what an interruption costs."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from support import built_run
 
-from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.trainer import checkpoint
-from recbole_mpo.trainer.stages import PretrainingMixin
+from recbole_mpo.trainer.stages import Pretraining, PretrainingMixin
+from recbole_mpo.trainer.trainer import ItemVectorTrainer, RunTrainerMixin
 
 KEYS = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
 MODELS = pytest.mark.parametrize("model", ["S3Rec", "S3RecFixed"])
@@ -51,11 +51,11 @@ def test_one_command_runs_both_stages_and_keeps_the_first(settings, model):
 def test_an_interruption_after_pretraining_costs_none_of_it(settings, model, monkeypatch):
     whole = run(model, "tiny", (), settings)
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(find_model(model).trainer_class, "_begin_fine_tuning", interrupt)
+        patched.setattr(RunTrainerMixin, "fit", interrupt)
         run(model, "tiny", (), settings)
     # Were it to pre-train again, it would be interrupted again.
     monkeypatch.setattr(PretrainingMixin, "_pretrain", interrupt)
@@ -63,25 +63,6 @@ def test_an_interruption_after_pretraining_costs_none_of_it(settings, model, mon
     assert resumed["run_id"] != whole["run_id"] and numbers(resumed) == numbers(whole)
     first = [[epoch["train_loss"] for epoch in record["pretraining"]] for record in (resumed, whole)]
     assert first[0] == first[1]
-
-
-def test_fine_tuning_alone_gives_what_the_whole_run_gives(settings):
-    whole = run("S3Rec", "tiny", (), settings)
-    weights = folder_of(whole) / "pretrained.pth"
-    stage = {"train_stage": "finetune", "pretrained": str(weights)}
-    alone = run("S3Rec", "tiny", (), {**settings, **stage})
-    assert numbers(alone) == numbers(whole)
-    assert "pretraining" not in alone and not (folder_of(alone) / "pretrained.pth").exists()
-    weights.unlink()
-    assert evaluate_checkpoint(folder_of(alone) / "best.pth")["test"] == alone["test"]
-
-
-def test_weights_without_our_names_around_them_are_taken(settings, tmp_path):
-    whole = run("S3Rec", "tiny", (), settings)
-    state = checkpoint.load_checkpoint(folder_of(whole) / "pretrained.pth")["state_dict"]
-    torch.save({"state_dict": state}, tmp_path / "plain.pth")
-    stage = {"train_stage": "finetune", "pretrained": str(tmp_path / "plain.pth")}
-    assert numbers(run("S3Rec", "tiny", (), {**settings, **stage})) == numbers(whole)
 
 
 @MODELS
@@ -106,67 +87,66 @@ def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(settings, mode
     assert losses[0] == losses[1] and numbers(resumed) == numbers(whole)
 
 
-@pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (3, 1), (4, 2), (300, 100), (0, 0)])
-def test_pretraining_takes_a_third_of_the_epochs(settings, tmp_path, epochs, expected):
-    del settings["pretrain_epochs"]
-    experiment = Experiment.of("S3Rec", "tiny", (), {**settings, "epochs": epochs})
-    assert experiment.trainer(tmp_path).pretrain_epochs == expected
+class StagedTrainer(PretrainingMixin, ItemVectorTrainer):
+    """Any model's trainer, with a plan of pre-training."""
 
 
-def test_without_pretraining_the_run_is_fine_tuning_alone(settings):
-    record = run("S3Rec", "tiny", (), {**settings, "pretrain_epochs": 0})
-    assert record["status"] == "completed" and "pretraining" not in record
-    assert not (folder_of(record) / "pretrained.pth").exists()
+class TestAnyModelAndPlan:
+    @pytest.fixture
+    def parts(self, tiny_settings):
+        return built_run("UniSRec", "tiny", (), tiny_settings)
 
+    @staticmethod
+    def planned(parts, tmp_path, epochs):
+        """A trainer whose pre-training shrinks item vectors, on the run's own loader; and what was called."""
+        calls = []
 
-def test_steps_of_pretraining_are_kept_on_request(settings):
-    record = run("S3Rec", "tiny", (), {**settings, "pretrain_epochs": 3, "save_step": 2})
-    assert sorted(path.name for path in folder_of(record).glob("pretrained*")) == ["pretrained-2.pth", "pretrained.pth"]
+        def make_loader(train_data):
+            calls.append("loader")
+            return train_data
 
+        def loss(batch):
+            calls.append("loss")
+            return parts.model.encode_items().square().mean()
 
-def test_fine_tuning_with_sampled_negatives(settings):
-    record = run("S3Rec", "tiny", (), {**settings, "loss_type": "BPR"})
-    losses = [epoch["train_loss"] for epoch in record["history"]]
-    assert record["status"] == "completed" and 0 < losses[1] < losses[0] < 1
+        plan = Pretraining(epochs, make_loader, loss, lambda starts: calls.append(("fine-tuning", starts)))
+        return StagedTrainer(parts.config, parts.model, tmp_path, plan), calls
 
+    def test_the_plan_comes_first_and_is_told_when_it_ends(self, parts, tmp_path):
+        trainer, calls = self.planned(parts, tmp_path, 3)
+        trainer.fit(*parts.loaders[:2])
+        steps = len(parts.loaders[0])
+        assert calls == ["loader", *["loss"] * (3 * steps), ("fine-tuning", True)]
+        assert [epoch["epoch"] for epoch in trainer.pretraining] == [0, 1, 2]
+        assert [epoch["epoch"] for epoch in trainer.history] == [0, 1]
+        losses = [epoch["train_loss"] for epoch in trainer.pretraining]
+        assert losses == sorted(losses, reverse=True) and losses[0] < 1 < trainer.history[0]["train_loss"]
+        assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["best.pth", "last.pth", "pretrained.pth"]
 
-def test_a_dry_run_counts_parameters(settings):
-    record = run("S3Rec", "tiny", (), settings, dry_run=True)
-    assert record["status"] == "dry_run" and record["params"]["total"] == record["params"]["trainable"] > 0
-    assert not list(folder_of(record).glob("*.pth"))
+    def test_the_optimizer_begins_anew(self, parts, tmp_path, monkeypatch):
+        trainer, _ = self.planned(parts, tmp_path, 1)
+        first, seen = trainer.optimizer, []
+        fit = RunTrainerMixin.fit
+        monkeypatch.setattr(
+            RunTrainerMixin, "fit", lambda self, *rest: seen.append(self.optimizer) or fit(self, *rest)
+        )
+        trainer.fit(*parts.loaders[:2])
+        assert first.state and seen[0] is not first
 
+    def test_no_epochs_are_no_stage(self, parts, tmp_path):
+        trainer, calls = self.planned(parts, tmp_path, 0)
+        trainer.fit(*parts.loaders[:2])
+        assert calls == [("fine-tuning", True)] and trainer.pretraining == []
+        assert not (tmp_path / "pretrained.pth").exists()
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"train_stage": "finetune"}, "name their file in pretrained"),
-        ({"train_stage": "finetune", "pretrained": ""}, "name their file in pretrained"),
-        ({"pretrained": "weights.pth"}, "pretrained is read with train_stage=finetune alone"),
-        ({"train_stage": "fintune"}, "train_stage is 'fintune'; choose one of pretrain, finetune"),
-        ({"loss_type": "BCE"}, "loss_type is 'BCE'; choose one of CE, BPR"),
-        ({"pretrain_epochs": -1}, "pretrain_epochs must be a whole number from 0 on, not -1"),
-        ({"pretrain_epochs": "few"}, "pretrain_epochs must be a whole number from 0 on, not 'few'"),
-        ({"pretrain_batch_size": 0}, "pretrain_batch_size must be at least 1"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(settings, changes, message):
-    with pytest.raises(ConfigError, match=message):
-        Experiment.of("S3Rec", "tiny", (), {**settings, **changes}).model  # noqa: B018
+    def test_a_run_that_goes_on_says_so_to_its_plan(self, parts, tmp_path):
+        self.planned(parts, tmp_path, 1)[0].fit(*parts.loaders[:2])
+        trainer, calls = self.planned(parts, tmp_path, 1)
+        trainer.resume(tmp_path / "last.pth", parts.loaders[0])
+        trainer.fit(*parts.loaders[:2])
+        assert calls == [("fine-tuning", False)] and len(trainer.pretraining) == 1
 
-
-def test_weights_that_are_absent_pickled_or_of_other_items_are_refused(settings, tmp_path):
-    def fine_tune(path):
-        run("S3Rec", "tiny", (), {**settings, "train_stage": "finetune", "pretrained": str(path)})
-
-    with pytest.raises(CheckpointError, match="absent.pth does not exist"):
-        fine_tune(tmp_path / "absent.pth")
-    torch.save({"state_dict": {}, "config": Path}, tmp_path / "pickled.pth")
-    with pytest.raises(CheckpointError, match="holds pickled objects"):
-        fine_tune(tmp_path / "pickled.pth")
-    other = run("SASRec", "tiny", (), {key: settings[key] for key in (*KEYS, "epochs")})
-    with pytest.raises(CheckpointError, match="of another architecture"):
-        fine_tune(folder_of(other) / "best.pth")
-    state = checkpoint.load_checkpoint(folder_of(other) / "best.pth")
-    checkpoint.save_checkpoint({**state, "item_hash": "others"}, tmp_path / "others.pth")
-    with pytest.raises(CheckpointError, match="was trained on other items"):
-        fine_tune(tmp_path / "others.pth")
+    def test_nothing_is_written_where_nothing_is_saved(self, parts, tmp_path):
+        trainer, _ = self.planned(parts, tmp_path, 1)
+        trainer.fit(*parts.loaders[:2], saved=False)
+        assert not list(tmp_path.glob("*.pth"))

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support import built_run
 
 from recbole_mpo.common.errors import RecboleMPOError
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 
 
@@ -18,8 +18,8 @@ def steps(experiment, tmp_path):
 
 
 def test_mixed_precision_trains(tiny_settings, tmp_path):
-    exact = steps(Experiment.of("MPORec", "tiny", (), tiny_settings), tmp_path)[0]
-    mixed = steps(Experiment.of("MPORec", "tiny", (), {**tiny_settings, "enable_amp": True}), tmp_path)[0]
+    exact = steps(built_run("MPORec", "tiny", (), tiny_settings), tmp_path)[0]
+    mixed = steps(built_run("MPORec", "tiny", (), {**tiny_settings, "enable_amp": True}), tmp_path)[0]
     assert mixed != exact
     assert mixed == pytest.approx(exact, rel=0.05)
 
@@ -27,7 +27,7 @@ def test_mixed_precision_trains(tiny_settings, tmp_path):
 def test_gradients_are_clipped(tiny_settings, tmp_path):
     settings = {**tiny_settings, "learner": "sgd", "learning_rate": 1.0, "train_batch_size": 10**6}
     clipped = {**settings, "clip_grad_norm": {"max_norm": 1e-3}}
-    _, before, after = steps(Experiment.of("UniSRec", "tiny", (), clipped), tmp_path)
+    _, before, after = steps(built_run("UniSRec", "tiny", (), clipped), tmp_path)
     moved = torch.cat([(after[name] - before[name]).flatten() for name in before])
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
@@ -36,7 +36,7 @@ def test_core_learning_rate_scales_their_step_alone(tiny_settings, tmp_path):
     settings = {**tiny_settings, "learner": "sgd", "train_batch_size": 10**6}
     moves = []
     for multiplier in (1.0, 2.0):
-        experiment = Experiment.of("MPORec", "tiny", (), {**settings, "mpo_lr_multiplier": multiplier})
+        experiment = built_run("MPORec", "tiny", (), {**settings, "mpo_lr_multiplier": multiplier})
         _, before, after = steps(experiment, tmp_path)
         moves.append({name: after[name].detach() - before[name] for name in before})
     for name, single in moves[0].items():
@@ -81,7 +81,7 @@ def test_nan_loss_stops_with_a_failed_record(tiny_settings, tmp_path):
 @pytest.mark.parametrize("train_mode", ["packed", "pairwise"])
 def test_items_are_encoded_once_per_evaluation(tiny_settings, tmp_path, monkeypatch, train_mode):
     settings = {**tiny_settings, "eval_batch_size": 3, "train_mode": train_mode}
-    experiment = Experiment.of("MPORec", "tiny", (), settings)
+    experiment = built_run("MPORec", "tiny", (), settings)
     trainer = experiment.trainer(tmp_path)
     calls = []
     encode = experiment.model.encode_items
@@ -93,6 +93,38 @@ def test_items_are_encoded_once_per_evaluation(tiny_settings, tmp_path, monkeypa
 def test_packed_and_pairwise_evaluate_alike(tiny_settings, tmp_path):
     found = []
     for train_mode in ("packed", "pairwise"):
-        experiment = Experiment.of("MPORec", "tiny", (), {**tiny_settings, "train_mode": train_mode})
+        experiment = built_run("MPORec", "tiny", (), {**tiny_settings, "train_mode": train_mode})
         found.append(experiment.trainer(tmp_path).evaluate(experiment.loaders[2], load_best_model=False))
     assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+def comparable(record):
+    return {key: record[key] for key in ("valid", "test", "best_epoch", "epochs_run")} | {
+        "history": [(epoch["epoch"], epoch["train_loss"], epoch["valid"]) for epoch in record["history"]]
+    }
+
+
+def weights(folder):
+    return torch.load(folder / "last.pth", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("overrides", [{}, {"train_mode": "pairwise"}, {"mpo_expand": 2}])
+def test_resumed_run_is_bit_identical(tiny_settings, tmp_path, overrides):
+    model = "MPORecExpand" if overrides.get("mpo_expand") else "MPORec"
+    settings = {**tiny_settings, **overrides}
+    whole = run(model, "tiny", (), {**settings, "epochs": 4, "checkpoint_dir": str(tmp_path / "whole")})
+    first = run(model, "tiny", (), {**settings, "epochs": 2, "checkpoint_dir": str(tmp_path / "parts")})
+    folder = tmp_path / "parts" / first["run_id"]
+    resumed = run(
+        model, "tiny", (), {**settings, "epochs": 4, "checkpoint_dir": str(tmp_path / "parts")}, resume=str(folder)
+    )
+    assert comparable(resumed) == comparable(whole)
+    assert resumed["run_id"] == first["run_id"]
+    whole_weights = weights(tmp_path / "whole" / whole["run_id"])
+    assert all(torch.equal(value, whole_weights[name]) for name, value in weights(folder).items())
+
+
+def test_finished_run_is_not_trained_again(tiny_settings, tmp_path):
+    first = run("UniSRec", "tiny", (), tiny_settings)
+    again = run("UniSRec", "tiny", (), tiny_settings, resume=str(tmp_path / "saved" / first["run_id"]))
+    assert comparable(again) == comparable(first)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from support import built_run
 
 from recbole_mpo.data.packing import MAX_PADDING, bucket_edges, similar_rows
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
 
 SHARED = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed")
@@ -41,7 +41,7 @@ def build(tiny_settings):
     def make(name, longest=20, **changes):
         shared = {key: tiny_settings[key] for key in SHARED}
         settings = {**shared, **SMALL.get(name, {}), "MAX_ITEM_LIST_LENGTH": longest, **changes}
-        experiment = Experiment.of(name, "tiny", (), settings)
+        experiment = built_run(name, "tiny", (), settings)
         model = experiment.model.eval()
         with torch.no_grad():
             for parameter in model.parameters():

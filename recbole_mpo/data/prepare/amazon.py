@@ -24,13 +24,13 @@ NOTES = (
 
 
 def file_names(source: Source) -> tuple[str, str]:
-    """Reviews and metadata, below an address."""
+    """Return the paths of reviews and metadata, below an address."""
     category = source.entry["categories"][source.name.removesuffix("-2023")]
     return tuple(source.entry[kind].format(category=category) for kind in ("reviews", "metadata"))
 
 
 def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe, show_progress=True) -> Prepared:
-    """A category's reviews and the texts of its items.
+    """Return a category's reviews and the texts of its items.
 
     Raises:
         DataError: a file is missing, damaged or of another form, or nothing is left.
@@ -41,17 +41,18 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     texts = _item_texts(source, metadata, interactions, numbers, show_progress)
     if not texts.present.any():
         raise DataError(
-            f"{metadata} knows not one of the {len(interactions.item_tokens):,} items of {reviews}: the first is "
+            f"{metadata} has none of the {len(interactions.item_tokens):,} items of {reviews}: the first is "
             f"{interactions.item_tokens[0]!r}, looked for as {source.entry['item_field']!r}; are both of one category "
             "and release?"
         )
-    interactions = interactions.keep(texts.present[interactions.items], "items with metadata")
+    interactions = interactions.where(texts.present[interactions.items], "items with metadata")
     interactions = recipe.apply(interactions)
-    kept = (numbers[token] for token in interactions.item_tokens)
-    return Prepared(source.name, interactions, list(texts.texts(kept)), (reviews, metadata), source, NOTES)
+    items = (numbers[token] for token in interactions.item_tokens)
+    return Prepared(source.name, interactions, list(texts.texts(items)), (reviews, metadata), source, NOTES)
 
 
 def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
+    """Return the file of reviews and its columns."""
     if source.kind == "amazon-2018":
         # The ratings have no header.
         return Table(path, names=("item", "user", "rating", "time")), Columns("user", "item", "time", ("rating",))
@@ -61,7 +62,7 @@ def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
 def _item_texts(
     source: Source, path: Path, interactions: Interactions, numbers: dict[str, int], show_progress: bool
 ) -> TextSpool:
-    """Texts of the items with interactions, by their ``numbers``; the first of an item's records counts."""
+    """Return the texts of items with interactions, by their ``numbers``; the first of an item's records counts."""
     wanted = np.bincount(interactions.items, minlength=len(numbers)) > 0
     texts = TextSpool(len(numbers))
     records: Iterable[dict] = json_lines(path)

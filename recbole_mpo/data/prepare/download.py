@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.common.files import file_hash, replacing
+from recbole_mpo.common.files import file_hash, write_json
 
 TIMEOUT_SECONDS = 30
 # How often in a row nothing may be gained, and the pause after that, which grows.
@@ -41,6 +41,7 @@ class _Partial:
 
     @property
     def size(self) -> int:
+        """Bytes that have arrived."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     @property
@@ -49,17 +50,19 @@ class _Partial:
         return self.note.read_text(encoding="utf-8") if self.note.is_file() and self.size else None
 
     def begin(self, version: str | None):
+        """Start anew with a served file of this version."""
         self.drop()
         if version:
             self.note.write_text(version, encoding="utf-8")
 
     def drop(self):
+        """Delete what there is."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
 
 def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = None, show_progress=True) -> Path:
-    """``folder/<last part of file>``, downloaded from the first address that serves it unless it is there.
+    """Return ``folder/<last part of file>``, downloaded from the first address that serves it unless it is there.
 
     Args:
         file: path below an address.
@@ -91,7 +94,7 @@ def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = No
 
 @contextmanager
 def _alone(path: Path):
-    """Two processes that write one file would record each other's holes as whole."""
+    """Refuse a second process: two that write one file would record each other's holes as whole."""
     lock = path.with_name(path.name + ".lock")
     with open(lock, "w") as file:
         try:
@@ -103,7 +106,7 @@ def _alone(path: Path):
 
 
 def _download(address: str, path: Path, show_progress: bool):
-    """Tries again from where a broken connection left off, as long as that gains something."""
+    """Download, and try again from where a broken connection left off, as long as that gains something."""
     partial, failures = _Partial(path, address), 0
     while True:
         before = partial.size
@@ -146,7 +149,7 @@ def _receive(address: str, partial: _Partial, show_progress: bool):
 
 
 def _save(reply, path: Path, offset: int, total: int | None, show_progress: bool):
-    """Appends the reply; raises ConnectionError where it ends before ``total``, DataError where the disk refuses."""
+    """Append the reply; raise ConnectionError where it ends before ``total``, DataError where the disk refuses."""
     bar = tqdm(
         total=total, initial=offset, unit="B", unit_scale=True, desc=path.stem, disable=not show_progress, leave=False
     )
@@ -167,19 +170,21 @@ def _reason(problem: Exception) -> str:
 
 
 def _record(path: Path, address: str, sha256: str | None):
-    found = file_hash(path)
-    if sha256 and found != sha256:
+    """Note what was downloaded; refuse what does not hash to ``sha256``."""
+    actual = file_hash(path)
+    if sha256 and actual != sha256:
         wrong = path.with_name(path.name + ".wrong")
         path.replace(wrong)
         raise DataError(
-            f"{address} has the sha256 {found}, not {sha256} as properties/sources.yaml says; it was kept as {wrong}. "
+            f"{address} has the sha256 {actual}, not {sha256} as properties/sources.yaml says; it was kept as {wrong}. "
             "If the publisher has changed the file, correct the sha256 there"
         )
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_json(note_of(path), {"address": address, "bytes": path.stat().st_size, "sha256": found, "downloaded": when})
+    write_json(note_of(path), {"address": address, "bytes": path.stat().st_size, "sha256": actual, "downloaded": when})
 
 
 def _check_recorded(path: Path, sha256: str | None):
+    """Refuse a file that no longer hashes to ``sha256`` or to what was recorded."""
     note = note_of(path)
     try:
         recorded = json.loads(note.read_text(encoding="utf-8"))["sha256"]
@@ -194,11 +199,5 @@ def _check_recorded(path: Path, sha256: str | None):
 
 
 def note_of(path: Path) -> Path:
-    """Where the address, size and sha256 of a downloaded file are recorded."""
+    """Return the path of a downloaded file's record: address, size and sha256."""
     return path.with_name(path.name + ".json")
-
-
-def write_json(path: Path, content: dict):
-    """Writes it whole or not at all."""
-    with replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())

@@ -1,7 +1,5 @@
 """MovieLens 100k, from the copy inside the installed recbole package: no download."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import re
@@ -9,9 +7,9 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import replacing
-from recbole_mpo.text.item_text import HEADER
+from recbole_mpo.data.prepare.sources import ML100K
+from recbole_mpo.text.item_text import TEXT_HEADER
 
-NAME = "ml-100k"
 _ITEM_HEADER = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"
 # Every article that the file moves behind a title.
 _MOVED_ARTICLE = re.compile(r"^(.+), (The|An?|Das|Der|Det|Die|Il|L'|La|Les?|O)$")
@@ -34,17 +32,20 @@ sentence; films without a known title have an empty text ({missing}). The texts 
 
 
 def prepare_ml100k(data_path: str | Path) -> Path:
-    """Write `<data_path>/ml-100k/` (`.inter`, `.text` and a dataset card) and return that folder.
+    """Write ``<data_path>/ml-100k/`` (``.inter``, ``.text`` and a card) and return that folder.
 
-    Files that are there and intact stay as they are. Raises DependencyError where recbole is not installed,
-    and DataError for a present file with other content (nothing is overwritten) or an unreadable source.
+    Files that are there and intact stay as they are.
+
+    Raises:
+        DependencyError: recbole is not installed.
+        DataError: a present file has other content (nothing is overwritten), or the source cannot be read.
     """
-    folder = Path(data_path) / NAME
+    folder = Path(data_path) / ML100K
     source = _source_folder()
-    interactions = _read(source / f"{NAME}.inter")
-    texts = _item_texts(_read(source / f"{NAME}.item").decode("utf-8"), source / f"{NAME}.item")
-    lines = [HEADER, *(f"{token}\t{text}" for token, text in texts.items())]
-    files = {f"{NAME}.inter": interactions, f"{NAME}.text": ("\n".join(lines) + "\n").encode("utf-8")}
+    interactions = _read(source / f"{ML100K}.inter")
+    texts = _item_texts(_read(source / f"{ML100K}.item").decode("utf-8"), source / f"{ML100K}.item")
+    lines = [TEXT_HEADER, *(f"{token}\t{text}" for token, text in texts.items())]
+    files = {f"{ML100K}.inter": interactions, f"{ML100K}.text": ("\n".join(lines) + "\n").encode("utf-8")}
 
     for name, content in files.items():
         path = folder / name
@@ -59,17 +60,17 @@ def prepare_ml100k(data_path: str | Path) -> Path:
             _write_if_absent(folder / name, content)
         _write_if_absent(folder / "README.md", _card(files, texts).encode("utf-8"))
     except OSError as error:
-        raise DataError(f"{folder}: cannot write the data set ({error.strerror or error})") from error
+        raise DataError(f"{folder}: cannot write the dataset ({error.strerror or error})") from error
     return folder
 
 
 def natural_title(title: str) -> str:
-    """The title as spoken: of `Blue Angel, The (Blaue Engel, Der)`, `The Blue Angel (Der Blaue Engel)`."""
-    parts = _TITLE.match(title)
-    if parts is None:
+    """Return the title as spoken: of ``Blue Angel, The (Blaue Engel, Der)``, ``The Blue Angel (Der Blaue Engel)``."""
+    match = _TITLE.match(title)
+    if match is None:
         return title
-    main = _article_first(parts["main"])
-    return f"{main} ({_article_first(parts['other'])})" if parts["other"] else main
+    main = _article_first(match["main"])
+    return f"{main} ({_article_first(match['other'])})" if match["other"] else main
 
 
 def _article_first(title: str) -> str:
@@ -81,7 +82,7 @@ def _article_first(title: str) -> str:
 
 
 def sentence(title: str, year: str, genres: list[str]) -> str:
-    """One film in words: ``title (year). Genres: a, b.``"""
+    """Put one film in words: ``title (year). Genres: a, b.``"""
     words = natural_title(title)
     if re.fullmatch(r"\d{4}", year):  # one film has its year in the title and a letter here
         words += f" ({year})"
@@ -90,14 +91,14 @@ def sentence(title: str, year: str, genres: list[str]) -> str:
 
 
 def _film(title: str, year: str, genres: str) -> str:
-    """A line of RecBole's file; empty for the one film whose title is unknown (`unkonwn` in the file)."""
+    """Put a line of RecBole's file in words; none for the one film without a title (`unkonwn` in the file)."""
     if title in ("unknown", "unkonwn"):
         return ""
     return sentence(title, year, [genre for genre in genres.split() if genre != "unknown"])
 
 
 def _item_texts(content: str, source: Path) -> dict[str, str]:
-    """Sentence by item token, in the order of RecBole's item file."""
+    """Return the sentences by item token, in the order of RecBole's item file."""
     header, *lines = content.splitlines()
     if header != _ITEM_HEADER:
         raise DataError(f"{source}, line 1: expected the header {_ITEM_HEADER!r}; reinstall recbole==1.2.1")
@@ -111,9 +112,9 @@ def _item_texts(content: str, source: Path) -> dict[str, str]:
 
 
 def _card(files: dict[str, bytes], texts: dict[str, str]) -> str:
-    ratings = files[f"{NAME}.inter"].splitlines()[1:]
+    ratings = files[f"{ML100K}.inter"].splitlines()[1:]
     return _CARD.format(
-        name=NAME,
+        name=ML100K,
         ratings=len(ratings),
         users=len({line.split(b"\t", 1)[0] for line in ratings}),
         items=len(texts),
@@ -131,7 +132,7 @@ def _source_folder() -> Path:
     spec = importlib.util.find_spec("recbole")
     if spec is None or not spec.submodule_search_locations:
         raise DependencyError("recbole is not installed; run: pip install recbole==1.2.1")
-    return Path(spec.submodule_search_locations[0]) / "dataset_example" / NAME
+    return Path(spec.submodule_search_locations[0]) / "dataset_example" / ML100K
 
 
 def _read(path: Path) -> bytes:

@@ -20,7 +20,7 @@ _YEAR_AT_END = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
 
 
 def prepare_movielens(source: Source, ratings: Path, movies: Path, recipe: Recipe) -> Prepared:
-    """Ratings as interactions, and films in words.
+    """Return ratings as interactions, and films in words.
 
     Raises:
         DataError: a file is missing or of another form, or nothing is left.
@@ -36,9 +36,9 @@ def prepare_movielens(source: Source, ratings: Path, movies: Path, recipe: Recip
 
 
 def film_sentence(title: str, genres: str) -> str:
-    """``Blue Angel, The (1930)`` and ``Drama|Romance`` as ``The Blue Angel (1930). Genres: Drama, Romance.``"""
-    parts = _YEAR_AT_END.match(title)
-    name, year = (parts["title"], parts["year"]) if parts else (title.strip(), "")
+    """Put ``Blue Angel, The (1930)`` and ``Drama|Romance`` as ``The Blue Angel (1930). Genres: Drama, Romance.``"""
+    match = _YEAR_AT_END.match(title)
+    name, year = (match["title"], match["year"]) if match else (title.strip(), "")
     return sentence(name, year, [genre for genre in genres.split("|") if genre != "(no genres listed)"])
 
 

@@ -30,7 +30,7 @@ NOTES = (
 
 @contextmanager
 def table_in(path: Path):
-    """The table itself; an archive's is unpacked for as long as it is needed."""
+    """Yield the path of the table itself; an archive's is unpacked for as long as it is needed."""
     if path.suffix.lower() != ".zip":
         yield path
         return
@@ -42,12 +42,12 @@ def table_in(path: Path):
                     raise DataError(f"{path} holds no .xlsx, .csv or .parquet table")
                 table = Path(archive.extract(names[0], folder))
         except zipfile.BadZipFile as problem:
-            raise DataError(f"{path} is no whole zip archive ({problem}); delete it and run again") from problem
+            raise DataError(f"{path} is not a whole zip archive ({problem}); delete it and run again") from problem
         yield table
 
 
 def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepared:
-    """The table's invoices.
+    """Return the table's invoices as users' interactions.
 
     Raises:
         DataError: the table is missing, damaged or of another form, or nothing is left.
@@ -64,14 +64,14 @@ def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepare
 
 
 def _read(path: Path) -> tuple[Interactions, np.ndarray, pd.DataFrame]:
-    """Described rows, their quantities, and each stock code's first description."""
+    """Return described rows, their quantities, and each stock code's first description."""
     blocks = list(Table(path, encoding=_encoding(path)).blocks(COLUMNS))
     rows = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=list(COLUMNS))
     described = rows.dropna(subset=["InvoiceNo", "StockCode", "Description", "InvoiceDate"])
     if described.empty:
         raise DataError(f"{path} holds no row with {', '.join(COLUMNS)}")
     users, items, quantities = TokenNumbers(), TokenNumbers(), TokenNumbers()
-    found = Interactions(
+    interactions = Interactions(
         users(described["InvoiceNo"].to_numpy()),
         items(described["StockCode"].to_numpy()),
         _minutes(described["InvoiceDate"], path),
@@ -85,11 +85,11 @@ def _read(path: Path) -> tuple[Interactions, np.ndarray, pd.DataFrame]:
     for tokens in (users.tokens, items.tokens):
         check_tokens(tokens, str(path))
     first = described.drop_duplicates("StockCode")[["StockCode", "Description"]]
-    return found, quantities(described["Quantity"].to_numpy()), first
+    return interactions, quantities(described["Quantity"].to_numpy()), first
 
 
 def _encoding(path: Path) -> str:
-    """Latin-1, as published, unless somebody has saved the table as UTF-8."""
+    """Return Latin-1, as published, unless somebody has saved the table as UTF-8."""
     try:
         with open_text(path) as file:
             for _ in file:
@@ -102,7 +102,7 @@ def _encoding(path: Path) -> str:
 
 
 def _minutes(dates: pd.Series, path: Path) -> np.ndarray:
-    """Milliseconds since 1970, whole minutes."""
+    """Return milliseconds since 1970, in whole minutes."""
     for form in DATE_FORMATS:
         parsed = pd.to_datetime(dates, format=form, errors="coerce")
         if parsed.notna().all():
@@ -110,5 +110,3 @@ def _minutes(dates: pd.Series, path: Path) -> np.ndarray:
     bad = dates[parsed.isna() & pd.to_datetime(dates, format=DATE_FORMATS[0], errors="coerce").isna()]
     example = bad.iloc[0] if len(bad) else dates.iloc[0]
     raise DataError(f"{path}: InvoiceDate {example!r} is not like 12/1/2010 8:26 (month first) or 2010-12-01 08:26")
-
-

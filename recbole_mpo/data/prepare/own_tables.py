@@ -17,9 +17,9 @@ class OwnTables:
     """Where a user's data stand.
 
     Attributes:
-        interactions: one row for each interaction.
+        interactions: one row per interaction.
         columns: its user, item and time.
-        items: one row for each item, with the column ``columns.item`` or ``item_column``; may be the same file.
+        items: one row per item, with the column ``columns.item`` or ``item_column``; may be the same file.
         text_fields: the item columns that make its text, in this order.
     """
 
@@ -31,7 +31,7 @@ class OwnTables:
 
 
 def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
-    """Interactions and texts of all items, also of those without interactions (they can be recommended).
+    """Return interactions and texts of all items, also of those without interactions (they can be recommended).
 
     Raises:
         DataError: a file or column is missing or unusable, nothing is left, or no item has a text.
@@ -54,7 +54,7 @@ def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
 
 
 def _read_texts(tables: OwnTables) -> dict[str, str]:
-    """Text by item; an item's first row counts."""
+    """Return the texts by item; an item's first row counts."""
     column = tables.item_column or tables.columns.item
     text_of: dict[str, str] = {}
     for block in tables.items.blocks((column, *tables.text_fields), keep_lists=True):
@@ -63,4 +63,3 @@ def _read_texts(tables: OwnTables) -> dict[str, str]:
         for record in block.to_dict("records"):
             text_of.setdefault(record[column], item_sentence(record, tables.text_fields))
     return text_of
-

@@ -1,8 +1,8 @@
-"""From a data set's name, or a user's tables, to its files: what to get, how to prepare it, what to say."""
+"""From a dataset's name, or a user's tables, to its files: what to get, how to prepare it, what to say."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from logging import getLogger
 from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
@@ -20,20 +20,22 @@ from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.whole_folder import is_there
 from recbole_mpo.data.statistics import Statistics
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Request:
     """What is asked of a preparation.
 
     Attributes:
-        data_path: where the data set's folder goes.
+        data_path: where the dataset's folder goes.
         recipe, form: which interactions stay, and how they are written.
         raw: folder or file with the raw data; downloaded where left out.
-        source_url: takes the place of the known addresses.
+        source_url: replaces the known addresses.
         release: of the Amazon data.
         own: a user's tables.
-        domains: prepared sets to join.
-        overwrite: make an existing data set anew.
+        domains: prepared datasets to join.
+        overwrite: make an existing dataset anew.
         show_progress: progress bars.
     """
 
@@ -50,11 +52,11 @@ class Request:
 
 
 def prepare(name: str, request: Request) -> Path:
-    """Makes a data set's files and returns their folder.
+    """Make a dataset's files and return their folder.
 
     Raises:
         ConfigError: an unknown name.
-        DataError: raw data are missing or unusable, or the data set is there already.
+        DataError: raw data are missing or unusable, or the dataset is there already.
     """
     try:
         return _prepare(name, request)
@@ -76,7 +78,7 @@ def _prepare(name: str, request: Request) -> Path:
 
 
 def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
-    """Prepares a data set that is known and not there; leaves all others to who reads them."""
+    """Prepare a dataset that is known and not there; leave all others to who reads them."""
     if is_there(data_path, name):
         return
     source = sources.find_source(name)
@@ -90,8 +92,8 @@ def _join_domains(name: str, request: Request) -> Path:
     _refuse_existing(name, request)
     for domain in request.domains:
         prepare_if_absent(domain, request.data_path, request.show_progress)
-    folder, found = prepare_domains(name, list(request.domains), request.data_path)
-    _report(name, found, None)
+    folder, statistics = prepare_domains(name, list(request.domains), request.data_path)
+    _report(name, statistics, None)
     return folder
 
 
@@ -110,19 +112,19 @@ def _make(name: str, request: Request, build: Callable[[], Prepared]) -> Path:
 def _refuse_existing(name: str, request: Request):
     if not request.overwrite and is_there(request.data_path, name):
         raise DataError(
-            f"{request.data_path / name} already holds a data set, which is left as it is; give --overwrite=true to "
+            f"{request.data_path / name} already holds a dataset, which is left as it is; give --overwrite=true to "
             "make it anew, or another --data_path"
         )
 
 
-def _report(name: str, found: Statistics, source: Source | None):
-    print(f"{name}: " + ", ".join(f"{value} {what}" for what, value in found.rows()))
-    if source is not None and source.expected and found.counts != source.expected:
-        getLogger().warning(
+def _report(name: str, statistics: Statistics, source: Source | None):
+    print(f"{name}: " + ", ".join(f"{value} {what}" for what, value in statistics.rows()))
+    if source is not None and source.expected and statistics.counts != source.expected:
+        logger.warning(
             "%s comes to %s users, items and interactions; published are %s. The raw data may be of another version, "
             "or other settings were given",
             name,
-            " / ".join(f"{count:,}" for count in found.counts),
+            " / ".join(f"{count:,}" for count in statistics.counts),
             " / ".join(f"{count:,}" for count in source.expected),
         )
 
@@ -161,7 +163,7 @@ _PREPARERS = {
 
 
 def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list[Path]:
-    """Local files by name, else downloaded ones."""
+    """Return local files by name, else downloaded ones."""
     if request.raw is None:
         addresses = [request.source_url] if request.source_url else source.addresses
         folder = sources.raw_folder(request.data_path, source.name)
@@ -180,12 +182,12 @@ def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list
 
 
 def _local(folder: Path, name: str, address: str) -> Path:
-    found = _below(folder, name) or _below(folder, name.removesuffix(".gz"))
-    if found is None:
+    path = _below(folder, name) or _below(folder, name.removesuffix(".gz"))
+    if path is None:
         raise DataError(f"--raw={folder} does not hold {name}, which is published at {address}")
-    return found
+    return path
 
 
 def _below(folder: Path, name: str) -> Path | None:
-    """A file in a folder or in one of its folders, as unpacked archives have them."""
+    """Return a file in a folder or in one of its folders, as unpacked archives have them."""
     return next((path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""A data set ready to be written: its files, its statistics and its card.
+"""A dataset ready to be written: its files, its statistics and its card.
 
 Shapes: I interactions, N items.
 """
@@ -14,23 +14,22 @@ import numpy as np
 from recbole_mpo import __version__
 from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.common.files import file_hash, write_lines
+from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, SINGLE_SUFFIX, SPLIT_SUFFIXES, SPLITS
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
 from recbole_mpo.data.prepare.recipe import Interactions
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.whole_folder import CARD, new_files
 from recbole_mpo.data.sequences import cut
-from recbole_mpo.data.statistics import Statistics, statistics
-from recbole_mpo.text.item_text import HEADER
+from recbole_mpo.data.statistics import Statistics
+from recbole_mpo.text.item_text import TEXT_HEADER
 
 LAYOUTS = ("single", "presplit")
-SPLITS = ("leave-one-out", "temporal")
-INTER_HEADER = "user_id:token\titem_id:token\ttimestamp:float"
-SPLIT_HEADER = "user_id:token\titem_id_list:token_seq\titem_id:token"
+WAYS_TO_SPLIT = ("leave-one-out", "temporal")
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a data set is written.
+    """How a dataset is written.
 
     Attributes:
         split: ``temporal`` holds out the newest interactions of all users together.
@@ -44,9 +43,9 @@ class Form:
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
     def __post_init__(self):
-        for value, known in ((self.split, SPLITS), (self.layout, LAYOUTS)):
-            if value not in known:
-                raise ConfigError(f"{value!r} is not one of {', '.join(known)}")
+        for value, choices in ((self.split, WAYS_TO_SPLIT), (self.layout, LAYOUTS)):
+            if value not in choices:
+                raise ConfigError(f"{value!r} is not one of {', '.join(choices)}")
         if len(self.ratios) != 3 or min(self.ratios) <= 0 or abs(sum(self.ratios) - 1) > 1e-6:
             raise ConfigError(f"split_ratio must be three positive parts that make 1, not {list(self.ratios)}")
 
@@ -66,7 +65,7 @@ class Prepared:
     """Interactions in order, and texts.
 
     Attributes:
-        name: of the data set.
+        name: of the dataset.
         interactions: :meth:`~Interactions.in_order`.
         texts: of ``interactions.item_tokens``, or None.
         raw_files: what it was made of.
@@ -84,18 +83,18 @@ class Prepared:
     other_texts: dict[str, str] = field(default_factory=dict)
 
     def statistics(self) -> Statistics:
-        """What the data set comes to."""
-        found = self.interactions
-        return statistics(len(found.user_tokens), len(found), len(found.item_tokens), self.texts)
+        """Return what the dataset comes to."""
+        rows = self.interactions
+        return Statistics.of(len(rows.user_tokens), len(rows.item_tokens), len(rows), self.texts)
 
     def write(self, data_path: str | Path, form: Form) -> Path:
-        """Writes ``<data_path>/<name>``, all of its files or none.
+        """Write ``<data_path>/<name>``, all of its files or none.
 
         Returns:
             The folder.
 
         Raises:
-            DataError: a part of the split would be empty, or the disk refuses.
+            DataError: one of the splits would be empty, or the disk refuses.
         """
         with new_files(data_path, self.name) as folder:
             if form.is_numbered:
@@ -103,7 +102,7 @@ class Prepared:
                 write_index(folder / f"{self.name}.item2index", self.all_items())
             if self.texts is not None:
                 write_lines(folder / f"{self.name}.text", self._text_lines())
-            files = self._presplit_files(form) if form.is_presplit else {".inter": self._inter_lines()}
+            files = self._presplit_files(form) if form.is_presplit else {SINGLE_SUFFIX: self._inter_lines()}
             for suffix, lines in files.items():
                 path = folder / f"{self.name}{suffix}"
                 write_lines(path, lines)
@@ -112,24 +111,24 @@ class Prepared:
         return Path(data_path) / self.name
 
     def _inter_lines(self) -> Iterator[str]:
-        found = self.interactions
-        users, items = found.user_tokens.tolist(), found.item_tokens.tolist()
-        yield INTER_HEADER
-        for user, item, moment in zip(found.users.tolist(), found.items.tolist(), found.times.tolist(), strict=True):
+        rows = self.interactions
+        users, items = rows.user_tokens.tolist(), rows.item_tokens.tolist()
+        yield RECBOLE_FIELDS.single_header
+        for user, item, moment in zip(rows.users.tolist(), rows.items.tolist(), rows.times.tolist(), strict=True):
             yield f"{users[user]}\t{items[item]}\t{moment}"
 
     def _text_lines(self) -> Iterator[str]:
-        yield HEADER
+        yield TEXT_HEADER
         texts = [*self.texts, *self.other_texts.values()]
         yield from (f"{token}\t{text}" for token, text in zip(self.all_items(), texts, strict=True))
 
     def all_items(self) -> list[str]:
-        """Tokens of the items with interactions, and after them of those that only have text."""
+        """Return the tokens of items with interactions, and after them of those that only have text."""
         return [*self.interactions.item_tokens, *self.other_texts]
 
     def _presplit_files(self, form: Form) -> dict[str, Iterator[str]]:
-        found = self.interactions
-        users, items = found.user_tokens, found.item_tokens
+        rows = self.interactions
+        users, items = rows.user_tokens, rows.item_tokens
         if form.is_numbered:
             users, items = np.arange(len(users)), np.arange(len(items))
         elif any(" " in token for token in items):
@@ -137,9 +136,9 @@ class Prepared:
                 "an item's name holds a blank, which separates the items of a history in pre-split files; give "
                 "--layout=presplit, which numbers the items"
             )
-        times = cut(found.times, np.bincount(found.users))
-        histories = zip(users, (items[history] for history in found.histories()), times, strict=True)
-        bounds = temporal_bounds(found.times, form.ratios) if form.split == "temporal" else None
+        times = cut(rows.times, np.bincount(rows.users))
+        histories = zip(users, (items[history] for history in rows.histories()), times, strict=True)
+        bounds = temporal_bounds(rows.times, form.ratios) if form.split == "temporal" else None
         return presplit_files(list(histories), bounds)
 
     def _card(self, folder: Path, form: Form) -> Iterator[str]:
@@ -159,14 +158,14 @@ class Prepared:
 
 
 def write_index(path: Path, tokens):
-    """UniSRec's ``.user2index`` or ``.item2index``: raw name, tab, number; no header."""
+    """Write UniSRec's ``.user2index`` or ``.item2index``: raw name, tab, number; no header."""
     write_lines(path, (f"{token}\t{number}" for number, token in enumerate(tokens)))
 
 
 def presplit_files(histories: list[tuple], bounds=None) -> dict[str, Iterator[str]]:
-    """Suffix and lines of UniSRec's three files; histories and bounds as :func:`presplit_rows` takes them."""
-    parts = ("train", "valid", "test")
-    return {f".{part}.inter": _with_header(presplit_rows(part, histories, bounds)) for part in parts}
+    """Return suffix and lines of UniSRec's three files; histories and bounds as :func:`presplit_rows` takes them."""
+    lines = (_with_header(presplit_rows(split, histories, bounds)) for split in SPLITS)
+    return dict(zip(SPLIT_SUFFIXES, lines, strict=True))
 
 
 def _refuse_empty(path: Path, form: Form):
@@ -182,5 +181,5 @@ def _refuse_empty(path: Path, form: Form):
 
 
 def _with_header(rows: Iterator[str]) -> Iterator[str]:
-    yield SPLIT_HEADER
+    yield RECBOLE_FIELDS.split_header
     yield from rows

@@ -1,4 +1,7 @@
-"""The raw rows of a source as interactions and item texts, before any of them is left out."""
+"""The raw rows of a source as interactions and item texts, before any of them is left out.
+
+Shapes: I interactions, N items.
+"""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -14,7 +17,10 @@ from recbole_mpo.data.prepare.table_files import Table, parse_times
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that make an interaction; ``others`` only tell rows apart."""
+    """Names of the columns that make an interaction; ``others`` only tell rows apart.
+
+    ``time_format`` is that of dates, as for strptime.
+    """
 
     user: str
     item: str
@@ -24,29 +30,30 @@ class Columns:
 
     @property
     def all(self) -> tuple[str, ...]:
+        """User, item, time and the others."""
         return (self.user, self.item, self.time, *self.others)
 
 
 def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, list[np.ndarray]]:
-    """Rows with user, item and time, and their other columns as codes [I] each.
+    """Return the rows with user, item and time, and their other columns as codes [I] each.
 
     Raises:
         DataError: the file cannot be read, holds no usable row, or a token that cannot stand in an atomic file.
     """
     numbers = {name: TokenNumbers() for name in (columns.user, columns.item, *columns.others)}
-    parts: dict[str, list] = {name: [] for name in columns.all}
+    blocks_of: dict[str, list] = {name: [] for name in columns.all}
     read = 0
     for block in table.blocks(columns.all):
         read += len(block)
         block = block.dropna(subset=[columns.user, columns.item, columns.time])
         where = f"{table.path}, column {columns.time!r}"
         times = parse_times(block[columns.time].to_numpy(), where, columns.time_format)
-        parts[columns.time].append(times)
+        blocks_of[columns.time].append(times)
         for name, number in numbers.items():
-            parts[name].append(number(block[name].to_numpy()))
-    if not any(map(len, parts[columns.time])):
+            blocks_of[name].append(number(block[name].to_numpy()))
+    if not any(map(len, blocks_of[columns.time])):
         raise DataError(f"{table.path} holds no row with {columns.user!r}, {columns.item!r} and {columns.time!r}")
-    whole = {name: np.concatenate(part) for name, part in parts.items()}
+    whole = {name: np.concatenate(blocks) for name, blocks in blocks_of.items()}
     users, items = numbers[columns.user].tokens, numbers[columns.item].tokens
     for name, tokens in ((columns.user, users), (columns.item, items)):
         check_tokens(tokens, f"{table.path}, column {name!r}")
@@ -54,19 +61,19 @@ def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, lis
     steps = [Step(f"rows of {table.path.name}", read, 0)]
     if usable < read:
         steps.append(Step("rows with user, item and time", usable, read - usable))
-    found = Interactions(whole[columns.user], whole[columns.item], whole[columns.time], users, items, tuple(steps))
-    return found, [whole[name] for name in columns.others]
+    rows = (whole[name] for name in (columns.user, columns.item, columns.time))
+    return Interactions(*rows, users, items, tuple(steps)), [whole[name] for name in columns.others]
 
 
 def check_tokens(tokens: np.ndarray, where: str):
-    """Raises DataError for a token that would break the lines or cells of an atomic file."""
+    """Raise DataError for a token that would break the lines or cells of an atomic file."""
     broken = pd.Series(tokens, dtype=object).str.contains(r"[\t\r\n]").to_numpy(dtype=bool)
     if broken.any():
         raise DataError(f"{where}: {tokens[broken][0]!r} holds a tab or a line end, which no token may")
 
 
 class TextSpool:
-    """Texts of items in a temporary file, so that a catalogue of any size takes a few bytes of memory an item."""
+    """Texts of items in a temporary file, so that a catalogue of any size takes a few bytes of memory per item."""
 
     def __init__(self, items: int):
         self._file = tempfile.TemporaryFile()
@@ -77,7 +84,7 @@ class TextSpool:
         return self._begin[item] >= 0
 
     def add(self, item: int, text: str):
-        """Keeps an item's text."""
+        """Store an item's text."""
         content = text.encode("utf-8", errors="replace")
         self._begin[item] = self._file.tell()
         self._length[item] = len(content)
@@ -89,7 +96,7 @@ class TextSpool:
         return self._begin >= 0
 
     def texts(self, items: Iterable[int]) -> Iterator[str]:
-        """Texts of items, "" for those without."""
+        """Yield the texts of items, "" for those without."""
         for item in items:
             self._file.seek(max(0, self._begin[item]))
             yield self._file.read(self._length[item]).decode("utf-8")

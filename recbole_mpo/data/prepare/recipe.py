@@ -1,4 +1,4 @@
-"""Interactions on their way from raw rows to a data set: what is dropped, and in which order the rest stands.
+"""Interactions on their way from raw rows to a dataset: what is dropped, and in which order the rest stands.
 
 Shapes: I interactions, U users, N items.
 """
@@ -14,7 +14,7 @@ from recbole_mpo.data.sequences import cut
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a preparation left."""
+    """What one step of a preparation left and what it dropped."""
 
     what: str
     interactions: int
@@ -42,35 +42,35 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
-    def keep(self, kept: np.ndarray, what: str) -> "Interactions":
-        """The rows where ``kept`` [I] is true, and a note of ``what`` left the others out."""
-        count = int(np.count_nonzero(kept))
-        rows = {name: getattr(self, name)[kept] for name in ("users", "items", "times")}
+    def where(self, stays: np.ndarray, what: str) -> "Interactions":
+        """Return the rows where ``stays`` [I] is true, with a note of ``what`` left the others out."""
+        count = int(np.count_nonzero(stays))
+        rows = {name: getattr(self, name)[stays] for name in ("users", "items", "times")}
         return replace(self, **rows, steps=(*self.steps, Step(what, count, len(self) - count)))
 
     def without_duplicates(self, *others: np.ndarray, what: str) -> "Interactions":
-        """Of rows equal in user, item, time and ``others`` the first one stays."""
+        """Leave the first one of rows equal in user, item, time and ``others``."""
         columns = [self.users, self.items, self.times, *others]
-        return self.keep(~pd.DataFrame(dict(enumerate(columns)), copy=False).duplicated().to_numpy(), what)
+        return self.where(~pd.DataFrame(dict(enumerate(columns)), copy=False).duplicated().to_numpy(), what)
 
     def k_core(self, k: int) -> "Interactions":
-        """The largest part in which every user and every item has at least ``k`` interactions."""
-        kept = np.ones(len(self), dtype=bool)
+        """Return the largest part in which every user and every item has at least ``k`` interactions."""
+        stays = np.ones(len(self), dtype=bool)
         while True:
             rare = np.zeros(len(self), dtype=bool)
             for codes, count in ((self.users, len(self.user_tokens)), (self.items, len(self.item_tokens))):
-                rare |= (np.bincount(codes[kept], minlength=count) < k)[codes]
-            if not (rare & kept).any():
-                return self.keep(kept, f"{k}-core: users and items with at least {k} interactions each")
-            kept &= ~rare
+                rare |= (np.bincount(codes[stays], minlength=count) < k)[codes]
+            if not (rare & stays).any():
+                return self.where(stays, f"{k}-core: users and items with at least {k} interactions each")
+            stays &= ~rare
 
     def users_of_length(self, least: int) -> "Interactions":
-        """Users with at least ``least`` interactions."""
-        kept = (np.bincount(self.users, minlength=len(self.user_tokens)) >= least)[self.users]
-        return self.keep(kept, f"users with at least {least} interactions")
+        """Return the rows of users with at least ``least`` interactions."""
+        is_long = np.bincount(self.users, minlength=len(self.user_tokens)) >= least
+        return self.where(is_long[self.users], f"users with at least {least} interactions")
 
     def in_order(self) -> "Interactions":
-        """By user in order of first appearance, then by time; equal times stay in the order they were read in."""
+        """Sort by user in order of first appearance, then by time; equal times stay in the order they were read in."""
         users, first = pd.factorize(self.users)
         order = np.lexsort((self.times, users))
         items, item_numbers = pd.factorize(self.items[order])
@@ -84,7 +84,7 @@ class Interactions:
         )
 
     def histories(self) -> list[np.ndarray]:
-        """Each user's items in order; of interactions that are :meth:`in_order`."""
+        """Return each user's items in order; of interactions that are :meth:`in_order`."""
         return cut(self.items, np.bincount(self.users, minlength=len(self.user_tokens)))
 
 
@@ -95,9 +95,11 @@ class TokenNumbers:
         self._numbers: dict[str, int] = {}
 
     def __call__(self, cells: np.ndarray) -> np.ndarray:
-        """int32 index of each cell among :attr:`tokens`, which grow."""
+        """Return the int32 index of each cell among :attr:`tokens`, which grow; an absent cell counts as one more."""
         codes, tokens = pd.factorize(cells)
-        numbers = [self._numbers.setdefault(token, len(self._numbers)) for token in tokens]
+        # The code of absent cells is -1, which is the last place.
+        absent = [None] if (codes < 0).any() else []
+        numbers = [self._numbers.setdefault(token, len(self._numbers)) for token in (*tokens, *absent)]
         return np.array(numbers, dtype=np.int32)[codes]
 
     @property
@@ -119,7 +121,7 @@ class Recipe:
     min_length: int = 3
 
     def apply(self, interactions: Interactions) -> Interactions:
-        """What the recipe keeps, in order.
+        """Return what the recipe keeps, in order.
 
         Raises:
             DataError: nothing is left.

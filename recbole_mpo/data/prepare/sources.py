@@ -13,10 +13,10 @@ ML100K = "ml-100k"
 
 @dataclass(frozen=True)
 class Source:
-    """One data set's raw form.
+    """One dataset's raw form.
 
     Attributes:
-        name: of the data set that comes of it.
+        name: of the dataset that comes of it.
         kind: its entry in sources.yaml, or ``ml-100k``.
         entry: that entry.
         expected: published users, items, interactions; None where none are.
@@ -29,28 +29,28 @@ class Source:
 
     @property
     def addresses(self) -> list[str]:
-        """Where its files may be had, the first to be tried first."""
+        """Where its files may be had, in the order to try."""
         return list(self.entry.get("addresses", ()))
 
     def sha256(self, file_name: str) -> str | None:
-        """What a raw file must hash to, where that is known."""
+        """Return what a raw file must hash to, where that is known."""
         return self.entry.get("sha256", {}).get(file_name)
 
 
 def read_sources() -> dict:
-    """The table of raw data."""
+    """Read the table of raw data."""
     return read_yaml(find_property("sources"))
 
 
 def known_names() -> list[str]:
-    """Every data set that can be prepared by its name alone."""
+    """Return the names of all datasets that can be prepared by their name alone."""
     table = read_sources()
     newer = [f"{name}-2023" for name in table["amazon-2023"]["categories"]]
     return [*table["amazon-2018"]["categories"], *newer, "OR", ML100K, *table["movielens"]["sets"]]
 
 
 def find_source(name: str, release: str | None = None) -> Source | None:
-    """The source of a data set by its name in any capitalisation; None for an unknown name.
+    """Return the source of a dataset by its name in any capitalisation; None for an unknown name.
 
     Args:
         name: as the paper calls it; ``Scientific-2023`` is the newer release of Scientific.
@@ -64,27 +64,27 @@ def find_source(name: str, release: str | None = None) -> Source | None:
     if release == "2018" and name.endswith("-2023"):
         raise ConfigError(f"{name} is of the release of 2023; leave --release out")
     name = name_of_release(name, release)
-    by_lower = {known.lower(): known for known in known_names()}
-    known = by_lower.get(name.lower())
-    return _source(known, read_sources()) if known else None
+    by_lower = {spelling.lower(): spelling for spelling in known_names()}
+    spelling = by_lower.get(name.lower())
+    return _source(spelling, read_sources()) if spelling else None
 
 
 def name_of_release(name: str, release: str | None) -> str:
-    """What the data set of a release is called."""
+    """Return what the dataset of a release is called."""
     return f"{name}-2023" if release == "2023" and not name.endswith("-2023") else name
 
 
 def refuse_unknown(name: str):
-    """Raises ConfigError for a name that :func:`find_source` does not know."""
+    """Raise ConfigError for a name that :func:`find_source` does not know."""
     names = known_names()
     raise ConfigError(
-        f"{name!r} is no known data set{suggestion(name, names)}; known are {', '.join(names)}. "
-        "Your own tables: --interactions=FILE --items=FILE; several prepared sets as one: --domains=A,B"
+        f"{name!r} is not a known dataset{suggestion(name, names)}; known are {', '.join(names)}. "
+        "Your own tables: --interactions=FILE --items=FILE; several prepared datasets as one: --domains=A,B"
     )
 
 
 def raw_folder(data_path: str | Path, name: str) -> Path:
-    """Where a data set's raw files are kept."""
+    """Return the folder that a dataset's raw files are kept in."""
     return Path(data_path) / ".raw" / name
 
 

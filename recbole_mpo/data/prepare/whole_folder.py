@@ -1,4 +1,4 @@
-"""The files of a prepared data set: all of them take their places together, or none."""
+"""The files of a prepared dataset: all of them take their places together, or none."""
 
 import os
 import shutil
@@ -7,24 +7,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.atomic_files import SINGLE_SUFFIX, SPLIT_SUFFIXES
+from recbole_mpo.data.domain_ids import DOMAINS_SUFFIX
 
-INTERACTIONS = (".train.inter", ".valid.inter", ".test.inter", ".inter")
-# Everything a preparation may write beside the card. Of another layout or an older preparation, a file would be
+INTERACTIONS = (*SPLIT_SUFFIXES, SINGLE_SUFFIX)
+# Everything else a preparation may write, but for the card. Of another layout or an older preparation, a file would be
 # read together with the new ones.
-BESIDE = (".item2index", ".user2index", ".pt_datasets", ".text")
+BESIDE = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text")
 CARD = "README.md"
 
 
 def is_there(data_path: str | Path, name: str) -> bool:
-    """Whether a data set has an interaction file."""
+    """Say whether a dataset has an interaction file."""
     return any((Path(data_path) / name / f"{name}{suffix}").is_file() for suffix in INTERACTIONS)
 
 
 @contextmanager
 def new_files(data_path: str | Path, name: str):
-    """A folder to write a data set's files into, which replace those of ``<data_path>/<name>`` once all are written.
+    """Yield a folder to write a dataset's files into; they replace ``<data_path>/<name>``'s once all are written.
 
-    Other files there stay. Interactions go first and come last, so that a data set is whole where it has any.
+    Other files there stay. Interactions go first and come last, so that a dataset is whole where it has any.
 
     Raises:
         DataError: the disk refuses; what was there before stays.

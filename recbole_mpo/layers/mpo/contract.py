@@ -14,9 +14,9 @@ HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
 def contract_cores(cores: Sequence[Tensor], expansion: Sequence[Tensor] = (), bond: int = 0) -> Tensor:
-    """The dense matrix (E, O, I) of cores (E, r, i, o, s), eq. (1), transposed as `nn.Linear` stores it.
+    """Return the dense matrix (E, O, I) of cores (E, r, i, o, s), eq. (1), transposed as ``nn.Linear`` stores it.
 
-    `expansion` cores sit on bond number `bond`, between cores bond-1 and bond. From the centre outwards:
+    ``expansion`` cores sit on bond number ``bond``, between cores bond-1 and bond. From the centre outwards:
     both ends contract to small matrices A and B, then A (C B). Half precision is raised to float32 and
     autocast is off, since rounding each core costs three times the error of rounding the result.
     """
@@ -42,7 +42,7 @@ def _swap(tensor: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _left_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], after: int) -> Tensor | None:
-    """A (E, O, I, s): cores from the left, inserted matrices (E, s, s) multiplied behind core `after`."""
+    """Return A (E, O, I, s): cores from the left, inserted matrices (E, s, s) multiplied behind core ``after``."""
     block = None
     for k, core in enumerate(cores):
         r, i, o, s = core.shape[-4:]
@@ -60,7 +60,7 @@ def _left_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], after: int)
 
 
 def _right_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], before: int) -> Tensor | None:
-    """B (E, r, O, I): cores from the right, inserted matrices (E, r, r) multiplied before core `before`."""
+    """Return B (E, r, O, I): cores from the right, inserted matrices (E, r, r) multiplied before core ``before``."""
     block = None
     for k in reversed(range(len(cores))):
         core = cores[k]
@@ -79,7 +79,7 @@ def _right_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], before: in
 
 
 def _join(left: Tensor | None, core: Tensor, right: Tensor | None) -> Tensor:
-    """A (C B) as (E, O, I). The (O, I) order inside A and B leaves one copy, in runs of the right I."""
+    """Return A (C B) as (E, O, I). The (O, I) order inside A and B leaves one copy, in runs of the right I."""
     r, i, o, s = core.shape[-4:]
     right_block = (1, 1) if right is None else right.shape[-2:]
     left_block = (1, 1) if left is None else left.shape[-3:-1]

@@ -1,17 +1,15 @@
-"""Decompose a dense matrix into MPO cores, in float64 with fixed signs: gauges and truncation.
+"""Decompose a dense matrix into MPO cores, in float64 with fixed signs, in one of several gauges.
 
 Legend: n cores; core k is (r, i, o, s), r and s bond dimensions; i, o input and output factors;
-W (O, I) as `nn.Linear` stores it; `tensor` is W as (i_0, o_0, i_1, o_1, ...).
+W (O, I) as ``nn.Linear`` stores it; ``tensor`` is W as (i_0, o_0, i_1, o_1, ...).
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from recbole_mpo.layers.mpo.contract import contract_cores
 from recbole_mpo.layers.mpo.factors import core_shapes, full_bond_dims, parameter_counts
 
 GAUGES = ("central", "symmetric", "identity")
@@ -21,20 +19,14 @@ GAUGES = ("central", "symmetric", "identity")
 SYMMETRIC_FLOOR = 1e-6
 
 
-@dataclass(frozen=True)
-class TruncationReport:
-    """What a truncation cost: error and its a-priori bound (relative Frobenius), new bonds, core entries."""
-
-    error: float
-    bound: float
-    bond_dims: tuple[int, ...]
-    params: int
-
-
 def check_gauge(
     gauge: str, in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]
 ) -> None:
-    """Raise ValueError for a gauge that does not exist, or that these bonds cannot hold."""
+    """Refuse a gauge that does not exist, or that these bonds cannot hold.
+
+    Raises:
+        ValueError: either.
+    """
     if gauge not in GAUGES:
         raise ValueError(f"gauge must be one of {', '.join(GAUGES)}; got {gauge!r}")
     full = full_bond_dims(in_factors, out_factors)
@@ -44,10 +36,12 @@ def check_gauge(
 
 @torch.no_grad()
 def to_tensor(weight: Tensor, in_factors: Sequence[int], out_factors: Sequence[int]) -> Tensor:
-    """W (O, I) as a float64 CPU tensor (i_0, o_0, i_1, o_1, ...), zero-padded up to the products.
+    """Return W (O, I) as a float64 CPU tensor (i_0, o_0, i_1, o_1, ...), zero-padded up to the products.
 
     On the CPU because the cores must not depend on the device, and MPS lacks float64.
-    Raises ValueError for a weight that is not finite.
+
+    Raises:
+        ValueError: a weight that is not finite.
     """
     if not torch.isfinite(weight).all():
         raise ValueError("cannot decompose a weight with NaN or infinite entries")
@@ -67,11 +61,15 @@ def decompose(
     gauge: str = "central",
     bond_error: float = 0.0,
 ) -> list[Tensor]:
-    """Float64 cores (r, i, o, s) of W (O, I), eq. (1), with bonds of at most `bond_dims`.
+    """Return float64 cores (r, i, o, s) of W (O, I), eq. (1), with bonds of at most ``bond_dims``.
 
-    `bond_error` is the Frobenius norm that each bond may discard on top. Gauges: `central` (all cores but
-    the central one orthogonal), `symmetric` (root of the singular values on both sides of each bond),
-    `identity` (one core holds W bit for bit; full bonds only, else ValueError).
+    Args:
+        gauge: ``central`` (all cores but the central one orthogonal), ``symmetric`` (root of the singular values on
+            both sides of each bond), or ``identity`` (one core holds W bit for bit; full bonds only).
+        bond_error: the Frobenius norm that each bond may discard on top.
+
+    Raises:
+        ValueError: an unknown gauge, bonds that it cannot hold, or a weight that is not finite.
     """
     check_gauge(gauge, in_factors, out_factors, bond_dims)
     tensor = to_tensor(weight, in_factors, out_factors)
@@ -111,7 +109,7 @@ def _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error):
 
 
 def _split(matrix: Tensor, cap: int, bond_error: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD of at most `cap` terms, fewer while the discarded norm stays within `bond_error`."""
+    """Thin SVD of at most ``cap`` terms, fewer while the discarded norm stays within ``bond_error``."""
     U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
     tails = S.square().flip(0).cumsum(0).flip(0).sqrt()
     needed = int((tails > bond_error).sum()) if bond_error > 0 else len(S)
@@ -146,55 +144,3 @@ def _identity_cores(tensor, in_factors, out_factors, bond_dims) -> list[Tensor]:
             side = r * i * o if k < holder else i * o * s
             cores.append(torch.eye(side, dtype=tensor.dtype).reshape(r, i, o, s))
     return cores
-
-
-@torch.no_grad()
-def discarded_norms(tensor: Tensor, bond_dims: Sequence[int]) -> list[float]:
-    """For each bond, the norm of the singular values of `tensor`'s unfolding beyond its dimension."""
-    norms = []
-    for k, bond in enumerate(bond_dims, start=1):
-        rows = math.prod(tensor.shape[: 2 * k])
-        values = torch.linalg.svdvals(tensor.reshape(rows, -1))
-        norms.append(float(values[bond:].norm()))
-    return norms
-
-
-@torch.no_grad()
-def truncated(
-    weight: Tensor,
-    in_factors: Sequence[int],
-    out_factors: Sequence[int],
-    bond_dims: Sequence[int],
-    gauge: str,
-    max_error: float,
-) -> tuple[list[Tensor], TruncationReport]:
-    """Cores of W (O, I) cut to `bond_dims` and to a relative error of `max_error`, and what that cost.
-
-    The largest of the bonds' discarded norms <= error <= the root of their summed squares (`bound`).
-    """
-    norm = float(weight.norm())
-    share = max_error * norm / math.sqrt(max(1, len(bond_dims)))
-    cores = decompose(weight, in_factors, out_factors, bond_dims, gauge, share)
-    kept = tuple(core.shape[3] for core in cores[:-1])
-    discarded = discarded_norms(to_tensor(weight, in_factors, out_factors), kept)
-    report = TruncationReport(
-        error=float((contract_cores(cores) - weight).norm()) / (norm or 1.0),
-        bound=math.hypot(*discarded) / (norm or 1.0),
-        bond_dims=kept,
-        params=sum(core.numel() for core in cores),
-    )
-    return cores, report
-
-
-def expansion_cores(t: int, size: int, init: str) -> list[Tensor]:
-    """t float64 cores (d, 1, 1, d), d = size, whose product is the identity; `orthogonal` draws rotations."""
-    eye = torch.eye(size, dtype=torch.float64)
-    if init == "identity" or t < 2:
-        matrices = [eye.clone() for _ in range(t)]
-    else:
-        matrices = [torch.linalg.qr(torch.randn_like(eye)).Q for _ in range(t - 1)]
-        together = eye
-        for rotation in matrices:
-            together = together @ rotation
-        matrices.append(together.t())
-    return [matrix.reshape(size, 1, 1, size) for matrix in matrices]

@@ -20,9 +20,10 @@ LIGHT_MINIMUM_SHARE = 0.01
 
 @cache
 def balanced_factors(size: int, count: int) -> tuple[int, ...]:
-    """`count` ascending factors of `size` with the least sum of log^2; factors of 1 are legal.
+    """Return ``count`` ascending factors of ``size`` with the least sum of log^2; factors of 1 are legal.
 
-    Raises ValueError unless both are positive.
+    Raises:
+        ValueError: a size or count below 1.
     """
     if size < 1 or count < 1:
         raise ValueError(f"cannot split size {size} into {count} factors: both must be at least 1")
@@ -42,7 +43,7 @@ def _factorisations(size: int, count: int, smallest: int) -> Iterator[tuple[int,
 
 
 def full_bond_dims(in_factors: Sequence[int], out_factors: Sequence[int]) -> tuple[int, ...]:
-    """The n-1 bond dimensions at which the decomposition is exact, eq. (2)."""
+    """Return the n-1 bond dimensions at which the decomposition is exact, eq. (2)."""
     sizes = [i * o for i, o in zip(in_factors, out_factors, strict=True)]
     total, left, bonds = math.prod(sizes), 1, []
     for size in sizes[:-1]:
@@ -54,7 +55,7 @@ def full_bond_dims(in_factors: Sequence[int], out_factors: Sequence[int]) -> tup
 def core_shapes(
     in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]
 ) -> list[tuple[int, int, int, int]]:
-    """The shapes (d_{k-1}, i_k, o_k, d_k) of the n cores."""
+    """Return the shapes (d_{k-1}, i_k, o_k, d_k) of the n cores."""
     bonds = (1, *bond_dims, 1)
     return list(zip(bonds[:-1], in_factors, out_factors, bonds[1:], strict=True))
 
@@ -62,7 +63,7 @@ def core_shapes(
 def parameter_counts(
     in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """Entries of each core, eq. (3); their sum is eq. (4). Default bonds: eq. (2)."""
+    """Return the entries of each core, eq. (3); their sum is eq. (4). Default bonds: eq. (2)."""
     bonds = full_bond_dims(in_factors, out_factors) if bond_dims is None else bond_dims
     return tuple(math.prod(shape) for shape in core_shapes(in_factors, out_factors, bonds))
 
@@ -70,7 +71,7 @@ def parameter_counts(
 def overparameterisation(
     in_factors: Sequence[int], out_factors: Sequence[int], expand: int = 0, bond: int = 1
 ) -> float:
-    """rho of eq. (7): parameters at full bonds, plus `expand` cores (d,1,1,d) on `bond`, per dense entry."""
+    """Return rho, eq. (7): parameters at full bonds, plus ``expand`` cores (d,1,1,d) on ``bond``, per dense entry."""
     counts = sum(parameter_counts(in_factors, out_factors))
     inserted = expand * full_bond_dims(in_factors, out_factors)[bond - 1] ** 2 if expand else 0
     return (counts + inserted) / (math.prod(in_factors) * math.prod(out_factors))
@@ -79,9 +80,10 @@ def overparameterisation(
 def resolve_bond_dims(
     in_factors: Sequence[int], out_factors: Sequence[int], max_bond_dim: int | Sequence[int] | None = None
 ) -> tuple[int, ...]:
-    """Bond dimensions under a cap: None is eq. (2), an int caps every bond, a sequence names each bond.
+    """Return the bond dimensions under a cap: None is eq. (2), an int caps every bond, a sequence names each bond.
 
-    Raises ValueError where a bond is below 1, above eq. (2), or larger than its neighbours can feed.
+    Raises:
+        ValueError: a bond below 1, above eq. (2), or larger than its neighbours can feed.
     """
     full = full_bond_dims(in_factors, out_factors)
     if max_bond_dim is None:
@@ -112,9 +114,13 @@ def choose_factors(
     preset: str | None = "paper",
     pad: bool = False,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Input and output factors: those given, else the preset's, else the leanest ordering of balanced ones.
+    """Return input and output factors: those given, else the preset's, else the leanest ordering of balanced ones.
 
-    `pad` allows products above the sizes. Raises ValueError for lists that do not fit.
+    Args:
+        pad: allows products above the sizes.
+
+    Raises:
+        ValueError: lists that do not fit.
     """
     for label, factors, size in (("in", in_factors, in_features), ("out", out_factors, out_features)):
         if factors is not None:
@@ -122,9 +128,9 @@ def choose_factors(
     if in_factors is not None and out_factors is not None:
         return tuple(in_factors), tuple(out_factors)
     named = PRESETS[preset] if preset is not None else {}
-    known = named.get((in_features, out_features))
-    if in_factors is None and out_factors is None and known is not None and len(known[0]) == num_cores:
-        return known
+    pair = named.get((in_features, out_features))
+    if in_factors is None and out_factors is None and pair is not None and len(pair[0]) == num_cores:
+        return pair
     return _lean_orders(
         _side(in_features, num_cores, pad) if in_factors is None else tuple(in_factors),
         _side(out_features, num_cores, pad) if out_factors is None else tuple(out_factors),
@@ -134,14 +140,14 @@ def choose_factors(
 
 
 def _check_factors(label: str, factors: Sequence[int], size: int, num_cores: int, pad: bool) -> None:
-    named, found = f"{label}_factors {tuple(factors)}", math.prod(factors)
+    named, total = f"{label}_factors {tuple(factors)}", math.prod(factors)
     if len(factors) != num_cores:
         raise ValueError(f"{named} has {len(factors)} entries, num_cores is {num_cores}")
     if min(factors) < 1:
         raise ValueError(f"{named} must all be at least 1")
-    if found < size or (found > size and not pad):
-        hint = "" if found < size else " (pad=True allows a larger product)"
-        raise ValueError(f"{named} multiply to {found}, {label}_features is {size}{hint}")
+    if total < size or (total > size and not pad):
+        hint = "" if total < size else " (pad=True allows a larger product)"
+        raise ValueError(f"{named} multiply to {total}, {label}_features is {size}{hint}")
 
 
 def _side(size: int, num_cores: int, pad: bool) -> tuple[int, ...]:
@@ -149,7 +155,7 @@ def _side(size: int, num_cores: int, pad: bool) -> tuple[int, ...]:
 
 
 def padded_size(size: int, num_cores: int) -> int:
-    """The smallest m >= size whose balanced factors stay below 3 * m^(1/n), for `pad=True`."""
+    """Return the smallest m >= size whose balanced factors stay below 3 * m^(1/n), for ``pad=True``."""
     padded = size
     while balanced_factors(padded, num_cores)[-1] > PAD_SPREAD * padded ** (1 / num_cores):
         padded += 1
@@ -174,7 +180,7 @@ def _lean_orders(
 
 def _order_cost(in_factors: tuple[int, ...], out_factors: tuple[int, ...]) -> tuple:
     counts = parameter_counts(in_factors, out_factors)
-    # Equal counts: keep the bulk in the central core, which is the one `freeze_central` freezes.
+    # Equal counts: keep the bulk in the central core, which is the one ``freeze_central`` freezes.
     return sum(counts), -counts[len(counts) // 2], in_factors, out_factors
 
 
@@ -193,10 +199,27 @@ def _centre_out(factors: tuple[int, ...], left_first: bool) -> tuple[int, ...]:
     return tuple(ordered[position] for position in range(len(factors)))
 
 
-def light_share(in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]) -> float:
-    """Entries of all cores but the central one, per dense entry: what the light strategy can train."""
+def check_has_centre(num_cores: int) -> None:
+    """Refuse an even number of cores, of which none is the central one.
+
+    Raises:
+        ValueError: it is even.
+    """
+    if num_cores % 2 == 0:
+        raise ValueError(f"{num_cores} cores have no central one to freeze: num_cores must be odd")
+
+
+def auxiliary_count(
+    in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int] | None = None
+) -> int:
+    """Return the entries of all cores but the central one, which the light strategy trains. Default bonds: eq. (2)."""
     counts = parameter_counts(in_factors, out_factors, bond_dims)
-    return (sum(counts) - counts[len(counts) // 2]) / (math.prod(in_factors) * math.prod(out_factors))
+    return sum(counts) - counts[len(counts) // 2]
+
+
+def light_share(in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]) -> float:
+    """Return the entries of all cores but the central one, per dense entry."""
+    return auxiliary_count(in_factors, out_factors, bond_dims) / (math.prod(in_factors) * math.prod(out_factors))
 
 
 def warn_if_light_is_empty(

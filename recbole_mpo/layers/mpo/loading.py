@@ -1,25 +1,53 @@
 """Fit a checkpoint to an MPO layer before torch loads it: dense weights, truncated cores, new expansions.
 
 Legend: core k is (r, i, o, s); an expansion core is (d, 1, 1, d) with d the dimension of its bond.
-Each `_adopt` edits the state dict or resizes the layer, and returns what is wrong, or None.
+Each ``_adopt`` edits the state dict or resizes the layer, and returns what is wrong, or None.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from recbole_mpo.layers.mpo.linear import MPOLinear
+
+class Adopting(Protocol):
+    """What a layer has that can take such checkpoints over."""
+
+    in_features: int
+    out_features: int
+    cores: nn.ParameterList
+    expansion: nn.ParameterList
+    expansion_bond: int
+    gauge: str
+
+    @property
+    def num_cores(self) -> int: ...
+
+    @property
+    def in_factors(self) -> tuple[int, ...]: ...
+
+    @property
+    def out_factors(self) -> tuple[int, ...]: ...
+
+    @property
+    def bond_dims(self) -> tuple[int, ...]: ...
+
+    def decompose_dense(self, weight: Tensor) -> list[Tensor]: ...
+
+    def initial_expansion(self) -> list[Tensor]: ...
+
+    def replace_cores(self, values: Sequence[Tensor]) -> None: ...
 
 
-def adopt_checkpoint(layer: MPOLinear, state_dict: dict, prefix: str) -> str | None:
-    """Make `state_dict` loadable into `layer`; returns the problem where that is not possible.
+def adopt_checkpoint(layer: Adopting, state_dict: dict, prefix: str) -> str | None:
+    """Make ``state_dict`` loadable into ``layer``; return the problem where that is not possible, else None.
 
-    Without it `load_state_dict(strict=False)` would leave random cores where a dense weight was meant.
+    Without it ``load_state_dict(strict=False)`` would leave random cores where a dense weight was meant.
+
+    Args:
+        state_dict: edited in place.
+        prefix: of the layer's keys, with the dot at its end.
     """
     dense, cores = prefix + "weight", [f"{prefix}cores.{k}" for k in range(layer.num_cores)]
     if dense in state_dict and cores[0] not in state_dict:
@@ -31,7 +59,7 @@ def adopt_checkpoint(layer: MPOLinear, state_dict: dict, prefix: str) -> str | N
     return problem
 
 
-def _adopt_dense(layer: MPOLinear, state_dict: dict, weight: Tensor, keys: Sequence[str]) -> str | None:
+def _adopt_dense(layer: Adopting, state_dict: dict, weight: Tensor, keys: Sequence[str]) -> str | None:
     expected = (layer.out_features, layer.in_features)
     if tuple(weight.shape) != expected:
         return f"size mismatch for weight: the checkpoint has {tuple(weight.shape)}, the layer {expected}"
@@ -42,7 +70,7 @@ def _adopt_dense(layer: MPOLinear, state_dict: dict, weight: Tensor, keys: Seque
     return None
 
 
-def _adopt_shapes(layer: MPOLinear, shapes: Sequence[torch.Size]) -> str | None:
+def _adopt_shapes(layer: Adopting, shapes: Sequence[torch.Size]) -> str | None:
     if len(shapes) < layer.num_cores or list(shapes) == [core.shape for core in layer.cores]:
         return None
     bonds = [(shape[0], shape[-1]) for shape in shapes]
@@ -59,7 +87,7 @@ def _adopt_shapes(layer: MPOLinear, shapes: Sequence[torch.Size]) -> str | None:
     return None
 
 
-def _adopt_expansion(layer: MPOLinear, state_dict: dict, prefix: str, device: torch.device) -> str | None:
+def _adopt_expansion(layer: Adopting, state_dict: dict, prefix: str, device: torch.device) -> str | None:
     saved, present = sum(key.startswith(prefix) for key in state_dict), len(layer.expansion)
     if saved and saved != present:
         return f"the checkpoint has {saved} expansion cores, the layer {present}: expand() to match"

@@ -1,0 +1,14 @@
+"""What MPORec is compared with: models of other papers, controls, and counting without training.
+
+Each takes the parts of :mod:`recbole_mpo.model` that it shares with the text model, and may import what that may.
+"""
+
+from recbole_mpo.model.baselines.bert4rec import BERT4RecFair
+from recbole_mpo.model.baselines.ccdr import CCDR
+from recbole_mpo.model.baselines.counting import CoVisit, Pop, TextKNN
+from recbole_mpo.model.baselines.peterrec import PeterRec
+from recbole_mpo.model.baselines.s3rec import S3RecFixed
+from recbole_mpo.model.baselines.sasrec import SASRecCE
+from recbole_mpo.model.baselines.unisrec_lora import LoRA
+
+__all__ = ["CCDR", "BERT4RecFair", "CoVisit", "LoRA", "PeterRec", "Pop", "S3RecFixed", "SASRecCE", "TextKNN"]

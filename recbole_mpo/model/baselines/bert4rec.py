@@ -6,13 +6,15 @@ Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Repr
 Shapes: B users, L length, D hidden, N items (row 0 is PAD, row N the mask), M masked positions.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from recbole.model.layers import TransformerEncoder
 from torch import Tensor, nn
 
-from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.data.batches import HistoryBatch
+from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender
 from recbole_mpo.model.baselines.masking import draw_masks, draw_prefixes
@@ -33,9 +35,6 @@ class BERT4RecFair(FullRankingRecommender):
         super().__init__(config, dataset)
         self.mask_ratio, self.ft_ratio = config["mask_ratio"], config["ft_ratio"]
         self.prefix_ratio = config["prefix_ratio"]
-        for name in ("mask_ratio", "ft_ratio", "prefix_ratio"):
-            if not 0 <= config[name] <= 1:
-                raise ConfigError(f"{name} must be between 0 and 1, not {config[name]}")
         hidden = config["hidden_size"]
         self.mask_token = self.n_items
         self.item_embedding = nn.Embedding(self.n_items + 1, hidden, padding_idx=0)
@@ -56,17 +55,10 @@ class BERT4RecFair(FullRankingRecommender):
         self.output_ffn = nn.Linear(hidden, hidden)
         self.output_ln = nn.LayerNorm(hidden, eps=config["layer_norm_eps"])
         self.output_bias = nn.Parameter(torch.zeros(self.n_items))
-        self.initializer_range = config["initializer_range"]
-        self.apply(self._init_weights)
-
-    def _init_weights(self, module):
-        if isinstance(module, nn.Linear | nn.Embedding):
-            module.weight.data.normal_(mean=0.0, std=self.initializer_range)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            module.bias.data.zero_()
+        self.apply(partial(normal_weights, std=config["initializer_range"], zero_padding=False))
 
     def calculate_loss(self, batch: HistoryBatch) -> Tensor:
-        """Mean cross-entropy of the masked items over all items."""
+        """Return the mean cross-entropy of the masked items over all items."""
         groups = [draw_prefixes(items, self.prefix_ratio) for items in batch.groups]
         states, labels = zip(*(self._masked_states(items) for items in groups), strict=True)
         # The output bias as one more column of states that are one and items that are the bias.
@@ -82,7 +74,7 @@ class BERT4RecFair(FullRankingRecommender):
         return self.transform(states_BLD[masked]), items_BL[masked]
 
     def encode(self, items_BL: Tensor) -> Tensor:
-        """States [B, L, D]; every position sees all that are no padding."""
+        """Return the states [B, L, D]; every position sees all that are no padding."""
         positions = torch.arange(items_BL.shape[1], device=items_BL.device)
         inputs = F.embedding(items_BL, self.item_embedding.weight) + self.position_embedding(positions)
         hidden = self.dropout(self.LayerNorm(inputs))
@@ -90,11 +82,11 @@ class BERT4RecFair(FullRankingRecommender):
         return self.trm_encoder(hidden, blocked, output_all_encoded_layers=True)[-1]
 
     def transform(self, states: Tensor) -> Tensor:
-        """What is compared with the items: a layer, GELU and a norm on top of the states."""
+        """Return what is compared with the items: a layer, GELU and a norm on top of the states."""
         return self.output_ln(F.gelu(self.output_ffn(states)))
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Scores [B, N]: a mask is put behind each history and read."""
+        """Return the scores [B, N]: a mask is put behind each history and read."""
         items_BL, lengths_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         room = items_BL.new_zeros(len(items_BL), 1)
         items_BL = torch.cat([items_BL, room], dim=1).scatter(1, lengths_B.unsqueeze(1), self.mask_token)

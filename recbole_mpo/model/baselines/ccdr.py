@@ -6,16 +6,15 @@ its published code and what from neither: docs/models.md.
 Shapes: B rows, L length, D hidden, N items of a domain (row 0 is PAD), S shared nodes, M targets, K negatives, P pairs.
 """
 
+import logging
 import math
-from logging import getLogger
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.values import as_list, check_choice
+from recbole_mpo.common.values import as_list
 from recbole_mpo.data.batches import PackedBatch
 from recbole_mpo.data.domain_graphs import LEVELS, TEXT_LEVELS, DomainGraphs, build_graphs
 from recbole_mpo.data.domains import domain_features, source_domain, target_domain
@@ -31,9 +30,10 @@ from recbole_mpo.layers.graph_attention import (
 )
 from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
-from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
+from recbole_mpo.model.abstract_recommender import ITEM_TABLES, ItemVectorRecommender
 
-MATCH_LOSSES = ("neighbor", "ce")
+logger = logging.getLogger(__name__)
+
 # Negatives are drawn with probabilities in proportion to degree ** 0.75, as in the published code.
 NEGATIVE_POWER = 0.75
 # Items of a batch that tell themselves from one another in the loss within a domain.
@@ -88,8 +88,8 @@ class CCDR(ItemVectorRecommender):
 
     needs_packed = True
     item_inputs = ("id", "text+id")
-    # Nodes of other data sets are other nodes, whatever their numbers.
-    fresh_weights = ("domains.",)
+    # Nodes of other datasets are other nodes, whatever their numbers.
+    fresh_weights = (*ITEM_TABLES, "domains.")
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -118,18 +118,9 @@ class CCDR(ItemVectorRecommender):
             nn.init.normal_(table.weight, std=config["initializer_range"])
 
     def _read_settings(self, config):
-        for key, choices in (("ccdr_match_loss", MATCH_LOSSES), ("ccdr_aggregator", tuple(AGGREGATORS))):
-            check_choice(key, config[key], choices)
         self.align = as_list(config["ccdr_align"])
-        unknown = [level for level in self.align if level not in LEVELS]
-        if unknown:
-            raise ConfigError(f"ccdr_align names {unknown[0]!r}; choose from {', '.join(LEVELS)}")
         fan_out = config["ccdr_fan_out"]
         self.fan_out = fan_out if isinstance(fan_out, list) else [fan_out]
-        if not all(type(count) is int and count > 0 for count in self.fan_out):
-            raise ConfigError(f"ccdr_fan_out must be a list of whole numbers from 1 on, not {fan_out!r}")
-        if not 0 < config["ccdr_trigger_decay"] < 1:
-            raise ConfigError(f"ccdr_trigger_decay must be between 0 and 1, not {config['ccdr_trigger_decay']}")
         self.match_loss = config["ccdr_match_loss"]
         self.temperature = config["ccdr_temperature"]
         self.negatives = config["ccdr_negatives"]
@@ -138,7 +129,7 @@ class CCDR(ItemVectorRecommender):
         self.triggers = config["ccdr_triggers"]
 
     def _build_graphs(self, config, dataset) -> tuple[DomainGraphs, list]:
-        """The graphs, and the features of each domain's items where they are part of item vectors."""
+        """Return the graphs, and the features of each domain's items where they are part of item vectors."""
         reads_text = not TEXT_LEVELS.isdisjoint(self.align)
         domains = [target_domain(config, dataset, reads_text)]
         if config["ccdr_source"]:
@@ -153,41 +144,42 @@ class CCDR(ItemVectorRecommender):
         return graphs, features if is_input else [None] * len(domains)
 
     def vectors(self, domain: str, nodes_M: Tensor) -> Tensor:
-        """Vectors [M, D] of nodes before the first layer."""
-        own = self.domains[domain]
-        vectors_MD = F.embedding(nodes_M, own.embedding.weight) + self.kind_embedding(own.kinds[nodes_M])
+        """Return the vectors [M, D] of nodes before the first layer."""
+        domain_nodes = self.domains[domain]
+        kinds_MD = self.kind_embedding(domain_nodes.kinds[nodes_M])
+        vectors_MD = F.embedding(nodes_M, domain_nodes.embedding.weight) + kinds_MD
         if self.feature_projection is not None:
-            is_item = nodes_M < own.item_num
+            is_item = nodes_M < domain_nodes.item_num
             rows = torch.where(is_item, nodes_M, 0)
-            vectors_MD = vectors_MD + self.feature_projection(own.item_features[rows]) * is_item.unsqueeze(1)
+            vectors_MD = vectors_MD + self.feature_projection(domain_nodes.item_features[rows]) * is_item.unsqueeze(1)
         return self.dropout(vectors_MD)
 
     def encode_nodes(self, domain: str, *groups: Tensor) -> list[Tensor]:
-        """States of groups of nodes with drawn neighbours; a node has the same state in all groups."""
+        """Return the states of groups of nodes with drawn neighbours; a node has the same state in all groups."""
         nodes, where = torch.unique(torch.cat(groups), return_inverse=True)
-        own = self.domains[domain]
-        states = self.encoder(lambda some: self.vectors(domain, some), own.neighbours, nodes)
+        domain_nodes = self.domains[domain]
+        states = self.encoder(lambda some: self.vectors(domain, some), domain_nodes.neighbours, nodes)
         return list(F.embedding(where, states).split(list(map(len, groups))))
 
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
-        """Vectors [N, D] of the target's items, from all neighbours."""
-        own = self.domains["target"]
-        every = torch.arange(len(own.kinds), device=own.kinds.device)
-        vectors = self.encoder.whole(self.vectors("target", every), own.neighbours, own.item_num)
+        """Return the vectors [N, D] of the target's items, from all neighbours."""
+        domain_nodes = self.domains["target"]
+        every = torch.arange(len(domain_nodes.kinds), device=domain_nodes.kinds.device)
+        vectors = self.encoder.whole(self.vectors("target", every), domain_nodes.neighbours, domain_nodes.item_num)
         return vectors if ids is None else vectors.index_select(0, ids)
 
     def encode_sequences(self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Mean [B, D] of the newest items' vectors, each older one by the decay less weight."""
+        """Return the mean [B, D] of the newest items' vectors, each older one by the decay less weight."""
         return self._trigger_states(item_vectors, *newest_items(item_seq, lengths, self.triggers))
 
-    def _trigger_states(self, item_vectors: Tensor, items_MK: Tensor, known_MK: Tensor) -> Tensor:
+    def _trigger_states(self, item_vectors: Tensor, items_MK: Tensor, exists_MK: Tensor) -> Tensor:
         age_K = torch.arange(items_MK.shape[1], device=items_MK.device)
-        weights_MK = torch.sigmoid(self.trigger_decay) ** age_K * known_MK
+        weights_MK = torch.sigmoid(self.trigger_decay) ** age_K * exists_MK
         weights_MK = weights_MK / weights_MK.sum(dim=1, keepdim=True)
         return torch.einsum("mk,mkd->md", weights_MK, F.embedding(items_MK, item_vectors))
 
     def calculate_loss(self, batch: PackedBatch) -> tuple[Tensor, ...]:
-        """Its parts, weighted: neighbours in the target and in the source, within the target, between the two.
+        """Return its parts, weighted: neighbours in the target and in the source, within the target, between the two.
 
         The source follows the target's batches: it may be far larger.
         """
@@ -200,33 +192,34 @@ class CCDR(ItemVectorRecommender):
         return tuple(parts)
 
     def _match_loss(self, batch: PackedBatch) -> Tensor:
-        """Softmax over all items of what triggers recommend."""
-        own = self.domains["target"]
-        (item_vectors,) = self.encode_nodes("target", torch.arange(own.item_num, device=own.kinds.device))
+        """Return the softmax over all items of what triggers recommend."""
+        domain_nodes = self.domains["target"]
+        items = torch.arange(domain_nodes.item_num, device=domain_nodes.kinds.device)
+        (item_vectors,) = self.encode_nodes("target", items)
         states_MD = self._trigger_states(item_vectors, *batch.newest_items(self.triggers))
         return catalogue_cross_entropy(states_MD, item_vectors, batch.targets, True, CHUNK_LOGITS)
 
     def _domain_losses(self, domain: str, batch: PackedBatch) -> list[Tensor]:
-        """The loss of neighbours (the paper's L_N) and, in the target, that between two views of the same items."""
+        """Return the loss of neighbours (the paper's L_N); in the target also that between views of the same items."""
         triples = self._draw_triples(domain, batch)
         items = self._contrasted(batch) if domain == "target" and self.intra_weight > 0 else None
         groups = [group for triple in triples for group in triple] + ([] if items is None else [items])
         if not groups:
             return []
         states = self.encode_nodes(domain, *groups)
-        found = [
-            neighbour_loss(*states[3 * place : 3 * place + 3], self._is_none(domain, nodes, drawn), self.offset)
+        neighbour_losses = [
+            neighbour_loss(*states[3 * place : 3 * place + 3], self._is_no_negative(domain, nodes, drawn), self.offset)
             for place, (nodes, _, drawn) in enumerate(triples)
         ]
-        losses = [torch.stack(found).mean()] if found else []
+        losses = [torch.stack(neighbour_losses).mean()] if neighbour_losses else []
         if items is not None:
             (other_view,) = self.encode_nodes(domain, items)
             kinds = torch.zeros_like(items)
             losses.append(self.intra_weight * contrast(states[-1], other_view, items, kinds, self.temperature))
         return losses
 
-    def _is_none(self, domain: str, nodes_P: Tensor, drawn_K: Tensor) -> Tensor:
-        """Which of the drawn nodes are no negatives [P, K]: the node itself and its neighbours."""
+    def _is_no_negative(self, domain: str, nodes_P: Tensor, drawn_K: Tensor) -> Tensor:
+        """Return which of the drawn nodes are no negatives [P, K]: the node itself and its neighbours."""
         nodes_PK, drawn_PK = torch.broadcast_tensors(nodes_P.unsqueeze(1), drawn_K)
         return self.domains[domain].neighbours.contains(nodes_PK, drawn_PK) | (nodes_PK == drawn_PK)
 
@@ -235,14 +228,14 @@ class CCDR(ItemVectorRecommender):
 
         Pairs of items are the batch's own in the target. The others are drawn, as many as the batch has targets.
         """
-        own = self.domains[domain]
-        items = own.item_pairs(len(batch))
+        domain_nodes = self.domains[domain]
+        items = domain_nodes.item_pairs(len(batch))
         if domain == "target":
             items = torch.stack([self._last_items(batch), batch.targets])
-        shared = own.shared_pairs(len(batch)).flip(0)
+        shared = domain_nodes.shared_pairs(len(batch)).flip(0)
         if domain == "target" and self.match_loss == "ce":
             items = items[:, :0]
-        kinds = ((items, own.item_draw), (shared, own.shared_draw))
+        kinds = ((items, domain_nodes.item_draw), (shared, domain_nodes.shared_draw))
         return [(*pairs, draw(self.negatives)) for pairs, draw in kinds if pairs.shape[1]]
 
     @staticmethod
@@ -280,12 +273,12 @@ class CCDR(ItemVectorRecommender):
 
 def _log(graphs: DomainGraphs, names: list[str]):
     if len(names) == 1:
-        getLogger().info("CCDR without ccdr_source: the target's graph alone, %d shared nodes", len(graphs.names))
+        logger.info("CCDR without ccdr_source: the target's graph alone, %d shared nodes", len(graphs.names))
         return
     aligned = graphs.aligned_counts()
     counts = ", ".join(f"{level} {count}" for level, count in aligned.items())
-    getLogger().info("CCDR between %s and %s; aligned: %s", *names, counts)
+    logger.info("CCDR between %s and %s; aligned: %s", *names, counts)
     if not aligned["user"]:
-        getLogger().info("aligned users: 0, so the loss between users is off")
+        logger.info("aligned users: 0, so the loss between users is off")
     if not any(aligned.values()):
-        getLogger().warning("nothing is aligned between %s and %s: all losses between them are off", *names)
+        logger.warning("nothing is aligned between %s and %s: all losses between them are off", *names)

@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from recbole_mpo.data.training_counts import counts_hash, recent_weights, training_popularity, training_transitions
+from recbole_mpo.data.training_counts import counts_hash, training_popularity, training_transitions
 from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import unit
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender
@@ -41,21 +41,21 @@ class RecentItemsRecommender(CountingRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        weights = torch.tensor(recent_weights(config), dtype=torch.float64)
+        weights = torch.tensor(config["recent_weights"], dtype=torch.float64)
         self.register_buffer("recent_weights", weights, persistent=False)
 
     def _recent(self, interaction) -> tuple[Tensor, Tensor]:
-        """The newest items [B, K], the last one first, and their weights; 0 where a history is shorter."""
+        """Return the newest items [B, K], the last one first, and their weights; 0 where a history is shorter."""
         histories = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        items, known = newest_items(*histories, len(self.recent_weights))
-        return items, self.recent_weights * known
+        items, exists = newest_items(*histories, len(self.recent_weights))
+        return items, self.recent_weights * exists
 
 
 class Pop(CountingRecommender):
     """Every user gets the items that stand most often in the training histories."""
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Scores [B, N]."""
+        """Return the scores [B, N]."""
         return self.popularity.repeat(len(interaction[self.ITEM_SEQ_LEN]), 1)
 
 
@@ -74,7 +74,7 @@ class CoVisit(RecentItemsRecommender):
         self.register_buffer("tie_break", tie_break, persistent=False)
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Scores [B, N]."""
+        """Return the scores [B, N]."""
         items, weights = (part.cpu().numpy() for part in self._recent(interaction))
         rows = np.repeat(np.arange(len(items)), items.shape[1])
         shape = (len(items), self.n_items)
@@ -96,10 +96,10 @@ class TextKNN(RecentItemsRecommender):
         self.feature_hash = dataset.feature_hash
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Scores [B, N]."""
+        """Return the scores [B, N]."""
         items, weights = self._recent(interaction)
         weights = weights.to(self.features.dtype)
         recent = (weights.unsqueeze(2) * self.features[items]).sum(dim=1)
         scores = recent @ self.features.t()
-        own = weights * self.features.square().sum(dim=1)[items]
-        return scores.scatter_add_(1, items, -own)
+        itself = weights * self.features.square().sum(dim=1)[items]
+        return scores.scatter_add_(1, items, -itself)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def draw_prefixes(items_BL: Tensor, ratio: float) -> Tensor:
-    """The rows, each with probability ``ratio`` cut to a prefix of random length, two items at least."""
+    """Return the rows, each with probability ``ratio`` cut to a prefix of random length, two items at least."""
     lengths_B1 = (items_BL != 0).sum(dim=1, keepdim=True)
     drawn_B2 = torch.rand(len(items_BL), 2, device=items_BL.device)
     prefix_B1 = 2 + (drawn_B2[:, :1] * (lengths_B1 - 1)).long()
@@ -17,7 +17,7 @@ def draw_prefixes(items_BL: Tensor, ratio: float) -> Tensor:
 
 
 def draw_masks(items_BL: Tensor, mask_ratio: float, ft_ratio: float) -> Tensor:
-    """Which positions are masked [B, L]: at least one of each row, none of the padding."""
+    """Return which positions are masked [B, L]: at least one of each row, none of the padding."""
     real = items_BL != 0
     lengths_B1 = real.sum(dim=1, keepdim=True)
     last = torch.arange(items_BL.shape[1], device=items_BL.device) == lengths_B1 - 1

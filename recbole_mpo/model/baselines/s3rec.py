@@ -6,6 +6,8 @@ CIKM 2020. How this differs from RecBole's class and from the published code: do
 Shapes: B rows, L length, D hidden, N items, F attributes, P positions.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.data.attribute_dataset import load_item_attributes
 from recbole_mpo.data.batches import HistoryBatch
+from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.model.baselines.masking import draw_masks
 from recbole_mpo.model.baselines.sasrec import SASRecCE
 
@@ -28,6 +31,8 @@ class S3RecFixed(SASRecCE):
     """
 
     needs_packed = True
+    # Attributes come from the item text.
+    is_built_from_items = False
     item_inputs = ("id",)
 
     def __init__(self, config, dataset):
@@ -36,8 +41,8 @@ class S3RecFixed(SASRecCE):
         self.pretrain_batch_size = config["pretrain_batch_size"]
         self.mask_ratio = config["mask_ratio"]
         self.objective_weights = {name: config[f"{name}_weight"] for name in OBJECTIVES}
-        if not 0 < self.mask_ratio < 1 or min(self.objective_weights.values()) < 0:
-            raise ConfigError("mask_ratio must be between 0 and 1, and aap_, mip_, map_ and sp_weight from 0 on")
+        if not 0 < self.mask_ratio < 1:
+            raise ConfigError(f"mask_ratio must be between 0 and 1 and neither of them, not {self.mask_ratio}")
         names, table = load_item_attributes(config, dataset.field2id_token[dataset.iid_field])
         self.attribute_names = names
         self.register_buffer("attributes", torch.from_numpy(table.toarray()), persistent=False)
@@ -45,20 +50,20 @@ class S3RecFixed(SASRecCE):
         # nothing it first learns, for forty epochs on Scientific, that all are rare.
         share_F = self.attributes[1:].float().mean(dim=0)
         self.register_buffer("attribute_log_odds", share_F.logit(), persistent=False)
-        hidden = self.hidden_size
+        hidden, std = config["hidden_size"], config["initializer_range"]
         self.attribute_embedding = nn.Embedding(len(names), hidden)
-        self.mask_embedding = nn.Parameter(torch.empty(hidden).normal_(std=self.initializer_range))
+        self.mask_embedding = nn.Parameter(torch.empty(hidden).normal_(std=std))
         self.heads = nn.ModuleDict({name: nn.Linear(hidden, hidden) for name in OBJECTIVES})
         for module in (self.attribute_embedding, self.heads):
-            module.apply(self._init_weights)
+            module.apply(partial(normal_weights, std=std))
 
     def pretraining_loss(self, batch: HistoryBatch) -> Tensor:
-        """The weighted sum of the objectives, each a mean over what it predicts."""
+        """Return the weighted sum of the objectives, each a mean over what it predicts."""
         losses: dict[str, list[tuple[Tensor, int]]] = {name: [] for name in OBJECTIVES}
         for items_BL in batch.groups:
             for name, loss, count in self._group_losses(items_BL):
                 losses[name].append((loss, count))
-        total = self.position_embedding.weight.new_zeros(())
+        total = self.mask_embedding.new_zeros(())
         for name, parts in losses.items():
             count = sum(part for _, part in parts)
             if count:
@@ -109,16 +114,10 @@ class S3RecFixed(SASRecCE):
         return _ranking_loss((queries_BD * own).sum(dim=1), (queries_BD * other).sum(dim=1)), len(items_BL)
 
     def encode_both_ways(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
-        """States [B, L, D]; each position sees all real ones, masked or not, at fine-tuning's positions."""
-        vectors = F.embedding(items_BL, self.item_embedding.weight)
-        vectors = torch.where(masked_BL.unsqueeze(2), self.mask_embedding, vectors)
-        positions = torch.arange(items_BL.shape[1], device=items_BL.device)
-        states = self.dropout(self.LayerNorm(vectors + self.position_embedding(positions)))
-        bias = torch.zeros_like(items_BL, dtype=states.dtype).masked_fill_(items_BL == 0, -torch.inf)
-        bias = bias[:, None, None, :].expand(-1, -1, items_BL.shape[1], -1)
-        for layer in self.trm_encoder.layer:
-            states = layer(states, bias, None)
-        return states
+        """Return the states [B, L, D]; each position sees all real ones, masked or not, at fine-tuning's positions."""
+        vectors_BLD = F.embedding(items_BL, self.item_embedding.weight)
+        vectors_BLD = torch.where(masked_BL.unsqueeze(2), self.mask_embedding, vectors_BLD)
+        return self.sequence.states_from_both_sides(vectors_BLD, items_BL == 0)
 
 
 def _ranking_loss(right: Tensor, wrong: Tensor) -> Tensor:
@@ -127,7 +126,7 @@ def _ranking_loss(right: Tensor, wrong: Tensor) -> Tensor:
 
 
 def items_not_in(items_BL: Tensor, rows_P: Tensor, item_num: int) -> Tensor:
-    """A random item [P] for each of the rows, that the row does not hold (unless it holds nearly all there are)."""
+    """Return a random item [P] per row, which the row does not hold (unless it holds nearly all there are)."""
     drawn = torch.randint(1, item_num, rows_P.shape, device=items_BL.device)
     for _ in range(MOST_DRAWS):
         taken = (items_BL[rows_P] == drawn.unsqueeze(1)).any(dim=1)
@@ -138,7 +137,7 @@ def items_not_in(items_BL: Tensor, rows_P: Tensor, item_num: int) -> Tensor:
 
 
 def draw_segments(items_BL: Tensor, lengths_B1: Tensor) -> Tensor:
-    """A random stretch of each row, at most half of it [B, L]."""
+    """Return a random stretch of each row, at most half of it [B, L]."""
     size_B1 = 1 + (torch.rand_like(lengths_B1, dtype=torch.float32) * (lengths_B1 // 2)).long()
     begin_B1 = (torch.rand_like(lengths_B1, dtype=torch.float32) * (lengths_B1 - size_B1 + 1)).long()
     column = torch.arange(items_BL.shape[1], device=items_BL.device)
@@ -146,7 +145,7 @@ def draw_segments(items_BL: Tensor, lengths_B1: Tensor) -> Tensor:
 
 
 def foreign_items(items_BL: Tensor, inside_BL: Tensor) -> Tensor:
-    """The rows with other stretches of the same sizes in the marked places, from the rows written one after another."""
+    """Return the rows with other stretches of the same sizes in the marked places, from the rows in one line."""
     flat = items_BL[items_BL != 0]
     begin_B1 = torch.randint(len(flat), (len(items_BL), 1), device=items_BL.device)
     within = inside_BL.long().cumsum(dim=1) - 1

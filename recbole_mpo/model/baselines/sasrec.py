@@ -4,22 +4,27 @@ Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, with th
 ("Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?", RecSys 2023) found to beat BERT4Rec.
 """
 
-from torch import Tensor
-
+from recbole_mpo.model.covisit_memory import make_memory
+from recbole_mpo.model.item_encoder import ItemEncoder
+from recbole_mpo.model.objective import make_objective
+from recbole_mpo.model.scoring import InnerProductScoring
+from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
 from recbole_mpo.model.sequential import TextSequentialRecommender
 
 
 class SASRecCE(TextSequentialRecommender):
-    """RecBole's SASRec with ``loss_type: CE``: same parameters, loss and scores, without its padded prefixes."""
+    """RecBole's SASRec with ``loss_type: CE``: same parameters, loss and scores, without its padded prefixes.
 
-    def queries(self, states: Tensor) -> Tensor:
-        """States as they are: scores are inner products."""
-        return states
+    Scores are inner products, and PAD's row takes part in the softmax and learns from it, as in RecBole.
+    """
 
-    def candidates(self, item_vectors: Tensor) -> Tensor:
-        """Item vectors as they are."""
-        return item_vectors
-
-    def _encode_rows(self, rows, merged) -> Tensor:
-        # Also PAD's row, which takes part in RecBole's softmax and learns from it.
-        return self._item_vectors(rows, merged)
+    def __init__(self, config, dataset):
+        super().__init__(
+            config,
+            dataset,
+            items=ItemEncoder(config, dataset, teaches_all=True),
+            sequence=TransformerSequenceEncoder(config),
+            scoring=InnerProductScoring(),
+            objective=make_objective(config, dataset),
+            memory=make_memory(config, dataset),
+        )

@@ -2,10 +2,10 @@
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.lora import convert_to_lora
-from recbole_mpo.model.sequential import TextSequentialRecommender
+from recbole_mpo.model.sequential import UniSRec
 
 
-class LoRA(TextSequentialRecommender):
+class LoRA(UniSRec):
     """UniSRec whose adaptor matrices are frozen and take a low-rank update (Hu et al., ICLR 2022).
 
     By default it trains as many parameters as MPORecLight does. Like it, it is meant for pre-trained weights

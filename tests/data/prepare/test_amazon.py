@@ -1,4 +1,4 @@
-"""Amazon's raw forms of 2018 and 2023 become the data set that UniSRec's recipe describes."""
+"""Amazon's raw forms of 2018 and 2023 become the dataset that UniSRec's recipe describes."""
 
 import gzip
 import json
@@ -9,7 +9,6 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import find_source
-from recbole_mpo.text.sentences import clean_field, item_sentence
 
 OLD, NEW = find_source("Pantry"), find_source("Scientific", "2023")
 ITEMS = {
@@ -61,37 +60,28 @@ class TestPreparation:
             ("X9", "u2", 5, 1_500_000_000_002),  # an item without metadata
             ("A3", "u1", 1, 1_500_000_000_003),
         ]
-        found = self.prepare(tmp_path, source, rows)
-        kept = found.interactions
-        assert kept.user_tokens.tolist() == ["u2", "u1"]
-        assert kept.item_tokens[kept.items].tolist() == ["A1", "A1", "A2", "A1", "A3"]
-        assert kept.times.tolist()[:3] == [1_500_000_000_000, 1_500_000_000_000, 1_500_000_000_001]
-        assert [step.dropped for step in kept.steps] == [0, 1, 1]
-        assert found.texts[0] == "Tea & Milk box. Grocery Tea. Löwe."
-        assert found.texts[2] == "emoji ? half. SnacksBars."
+        prepared = self.prepare(tmp_path, source, rows)
+        interactions = prepared.interactions
+        assert interactions.user_tokens.tolist() == ["u2", "u1"]
+        assert interactions.item_tokens[interactions.items].tolist() == ["A1", "A1", "A2", "A1", "A3"]
+        assert interactions.times.tolist()[:3] == [1_500_000_000_000, 1_500_000_000_000, 1_500_000_000_001]
+        assert [step.dropped for step in interactions.steps] == [0, 1, 1]
+        assert prepared.texts[0] == "Tea & Milk box. Grocery Tea. Löwe."
+        assert prepared.texts[2] == "emoji ? half. SnacksBars."
 
     def test_the_core_is_taken_after_items_without_metadata_have_gone(self, tmp_path, source):
         rows = [(f"A{item}", f"u{user}", 5, item) for item in (1, 2) for user in (1, 2)]
         rows += [("A1", "u3", 5, 1), ("X9", "u3", 5, 2)]
-        found = self.prepare(tmp_path, source, rows, k_core=2)
-        assert found.interactions.user_tokens.tolist() == ["u1", "u2"]
+        prepared = self.prepare(tmp_path, source, rows, k_core=2)
+        assert prepared.interactions.user_tokens.tolist() == ["u1", "u2"]
 
     def test_the_first_record_of_an_item_counts(self, tmp_path, source):
         items = [("A1", {"title": "first"}), ("A1", {"title": "second"})]
         assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["first."]
 
     def test_metadata_of_another_category_are_named(self, tmp_path, source):
-        with pytest.raises(DataError, match=r"knows not one of the 1 items of .*: the first is 'X1', looked for as"):
+        with pytest.raises(DataError, match=r"has none of the 1 items of .*: the first is 'X1', looked for as"):
             self.prepare(tmp_path, source, [("X1", "u1", 5, 1)])
-
-
-def test_fields_are_cleaned_as_the_recipe_says():
-    assert clean_field(["a", "b..."]) == "a b."
-    assert clean_field('&quot;5&#39; "rod"\r\n') == "5' rod."
-    assert clean_field("x" * 1998) == "x" * 1998 + "." and clean_field("x" * 1999) == ""
-    assert clean_field("") == "." and clean_field(None) == ""
-    assert item_sentence(ITEMS["A4"], ("title", "category", "brand")) == "Only category."
-    assert item_sentence(ITEMS["A2"], ("title", "category", "brand")) == ". ."
 
 
 def test_file_names_are_the_releases_own():
@@ -105,11 +95,3 @@ def test_a_damaged_metadata_file_is_named(tmp_path):
     metadata.write_bytes(metadata.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"m\.jsonl\.gz is damaged or cut short"):
         prepare_amazon(OLD, reviews, metadata, Recipe(0, 1), show_progress=False)
-
-
-def test_official_texts_could_come_of_this_cleaning(shared_data):
-    """UniSRec's own Scientific.text ends every field with one full stop and holds no quote."""
-    from recbole_mpo.text.item_text import read_item_text
-
-    texts = read_item_text(shared_data / "Scientific" / "Scientific.text").texts
-    assert all(clean_field(text) == text for text in texts if len(text) < 1999 and "&" not in text)

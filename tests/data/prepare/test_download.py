@@ -113,8 +113,8 @@ def test_two_processes_do_not_write_one_file(site, tmp_path):
 
 
 def test_mirrors_are_tried_in_order(site, tmp_path):
-    found = fetch("deep/a.gz", [site.address + "nowhere/", site.address], tmp_path, show_progress=False)
-    assert found.read_bytes() == CONTENT
+    path = fetch("deep/a.gz", [site.address + "nowhere/", site.address], tmp_path, show_progress=False)
+    assert path.read_bytes() == CONTENT
     assert [path for path, _ in site.requests] == ["nowhere/deep/a.gz", "deep/a.gz"]
 
 

@@ -1,12 +1,13 @@
-"""Several data sets as one keep every user's history, and the domain of everything."""
+"""Several datasets as one keep every user's history, and the domain of everything."""
 
 from collections import Counter
 
 import pytest
 
 from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.data.domain_ids import domain_of, read_domains
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.prepare.joined_domains import domain_of, prepare_domains, read_domains
+from recbole_mpo.data.prepare.joined_domains import prepare_domains
 from recbole_mpo.text.item_text import read_dataset_text
 
 
@@ -24,8 +25,8 @@ def test_ids_carry_their_domain_and_histories_stay(data_path):
     assert {domain_of(token) for token in [*whole.user_tokens, *whole.item_tokens]} == {0, 1}
     pairs = Counter(zip(whole.user_tokens[whole.users], whole.item_tokens[whole.items], strict=True))
     for number, name in enumerate(("two", "one")):
-        part = read_dataset_histories(data_path, name)
-        names = zip(part.user_tokens[part.users], part.item_tokens[part.items], strict=True)
+        one = read_dataset_histories(data_path, name)
+        names = zip(one.user_tokens[one.users], one.item_tokens[one.items], strict=True)
         expected = Counter((f"{number}-{user}", f"{number}-{item}") for user, item in names)
         assert {pair: count for pair, count in pairs.items() if domain_of(pair[0]) == number} == expected
     assert total.users == 21 and total.interactions == len(whole.items)
@@ -36,7 +37,7 @@ def test_ids_carry_their_domain_and_histories_stay(data_path):
 
 @pytest.mark.parametrize("domains", [["one"], ["one", "one"], ["one", "both"]])
 def test_domains_must_be_several_different_others(data_path, domains):
-    with pytest.raises(ConfigError, match="two or more different data sets"):
+    with pytest.raises(ConfigError, match="two or more different datasets"):
         prepare_domains("both", domains, data_path)
 
 

@@ -123,7 +123,7 @@ def test_an_interruption_leaves_no_half_file(tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot write the data set"):
+    with pytest.raises(DataError, match="cannot write the dataset"):
         prepare_ml100k(tmp_path / "file")
 
 

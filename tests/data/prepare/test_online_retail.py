@@ -12,6 +12,7 @@ from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.prepare.online_retail import prepare_online_retail, table_in
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import find_source
+from recbole_mpo.data.sequences import cut
 from recbole_mpo.text.item_text import read_dataset_text
 
 OR = find_source("OR")
@@ -33,12 +34,12 @@ def write(path, rows=ROWS, encoding="latin-1"):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 def test_rows_texts_and_order(tmp_path, encoding):
-    found = prepare_online_retail(OR, write(tmp_path / "or.csv", encoding=encoding), Recipe(0, 1))
-    kept = found.interactions
-    assert kept.user_tokens.tolist() == ["536365", "C536366"]
-    assert kept.item_tokens[kept.items].tolist() == ["85123A", "85123A", "85123A", "22"]
-    assert found.texts == ["white holder £.", "lantern."]
-    assert [step.dropped for step in kept.steps] == [0, 1, 1]
+    prepared = prepare_online_retail(OR, write(tmp_path / "or.csv", encoding=encoding), Recipe(0, 1))
+    rows = prepared.interactions
+    assert rows.user_tokens.tolist() == ["536365", "C536366"]
+    assert rows.item_tokens[rows.items].tolist() == ["85123A", "85123A", "85123A", "22"]
+    assert prepared.texts == ["white holder £.", "lantern."]
+    assert [step.dropped for step in rows.steps] == [0, 1, 1]
 
 
 def test_excel_in_an_archive_equals_the_csv(tmp_path):
@@ -49,13 +50,13 @@ def test_excel_in_an_archive_equals_the_csv(tmp_path):
     with zipfile.ZipFile(tmp_path / "online+retail.zip", "w") as archive:
         archive.write(tmp_path / "Online Retail.xlsx", "inside/Online Retail.xlsx")
     (tmp_path / "Online Retail.xlsx").unlink()
-    ours, theirs = (
+    of_csv, of_archive = (
         prepare_online_retail(OR, tmp_path / name, Recipe(0, 1)) for name in ("or.csv", "online+retail.zip")
     )
-    assert ours.texts == theirs.texts
+    assert of_csv.texts == of_archive.texts
     assert not (tmp_path / "Online Retail.xlsx").exists()  # unpacked elsewhere
     for column in ("users", "items", "times"):
-        assert np.array_equal(getattr(ours.interactions, column), getattr(theirs.interactions, column))
+        assert np.array_equal(getattr(of_csv.interactions, column), getattr(of_archive.interactions, column))
 
 
 def test_a_date_of_another_form_is_quoted(tmp_path):
@@ -66,7 +67,7 @@ def test_a_date_of_another_form_is_quoted(tmp_path):
 
 def test_a_broken_archive_is_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match=r"a\.zip is no whole zip archive"), table_in(tmp_path / "a.zip"):
+    with pytest.raises(DataError, match=r"a\.zip is not a whole zip archive"), table_in(tmp_path / "a.zip"):
         pass
 
 
@@ -81,14 +82,17 @@ def raw_table(histories, texts, seed=0):
     """The invoices as a table again, with noise of every kind the recipe removes, in a random order."""
     draw = np.random.default_rng(seed)
     count = len(histories.items)
+    descriptions = [texts[item].removesuffix(".").upper() for item in histories.item_tokens]
+    # Each date is written once; a table has few of them.
+    minutes, date_of = np.unique(np.asarray(histories.times, dtype=np.int64), return_inverse=True)
+    dates = (pd.Timestamp("2010-12-01 08:26") + pd.to_timedelta(minutes, unit="min")).strftime("%m/%d/%Y %H:%M")
     rows = pd.DataFrame(
         {
             "InvoiceNo": histories.user_tokens[histories.users],
             "StockCode": histories.item_tokens[histories.items],
-            "Description": [texts[item].removesuffix(".").upper() for item in histories.item_tokens[histories.items]],
+            "Description": np.array(descriptions, dtype=object)[histories.items],
             "Quantity": np.arange(count),  # so that no two rows of one invoice are the same
-            "InvoiceDate": pd.Timestamp("2010-12-01 08:26")
-            + pd.to_timedelta(np.asarray(histories.times, dtype=np.int64), unit="min"),
+            "InvoiceDate": dates.to_numpy()[date_of],
         }
     )
     repeated = rows.iloc[draw.choice(count, 8000)]
@@ -101,8 +105,7 @@ def raw_table(histories, texts, seed=0):
     )
     noise = pd.concat([repeated, undescribed, rare_invoices, rare_codes])
     whole = pd.concat([rows.assign(at=np.arange(count)), noise.assign(at=draw.integers(0, count, len(noise)) + 0.5)])
-    table = whole.sort_values("at", kind="stable").drop(columns="at")
-    return table.assign(InvoiceDate=table["InvoiceDate"].dt.strftime("%m/%d/%Y %H:%M"))
+    return whole.sort_values("at", kind="stable").drop(columns="at")
 
 
 def test_published_counts_come_back_from_a_noisy_table(shared_data, tmp_path):
@@ -110,13 +113,12 @@ def test_published_counts_come_back_from_a_noisy_table(shared_data, tmp_path):
     item_text = read_dataset_text(shared_data / "OR" / "OR.text")
     texts = dict(zip(item_text.tokens, item_text.texts, strict=True))
     raw_table(histories, texts).to_csv(tmp_path / "or.csv", index=False)
-    found = prepare_online_retail(OR, tmp_path / "or.csv", Recipe())
-    assert found.statistics().counts == OR.expected == (16_520, 3_469, 519_906)
-    kept = found.interactions
-    lengths = np.bincount(kept.users)
-    by_user = dict(zip(kept.user_tokens, np.split(kept.item_tokens[kept.items], np.cumsum(lengths)[:-1]), strict=True))
-    ends = np.cumsum(histories.lengths)
-    for number, user in enumerate(histories.user_tokens):
-        expected = histories.item_tokens[histories.items[ends[number] - histories.lengths[number] : ends[number]]]
-        assert np.array_equal(by_user[user], expected)
-    assert [texts[item] for item in kept.item_tokens] == found.texts
+    prepared = prepare_online_retail(OR, tmp_path / "or.csv", Recipe())
+    assert prepared.statistics().counts == OR.expected == (16_520, 3_469, 519_906)
+    rows = prepared.interactions
+    lengths = np.bincount(rows.users)
+    by_user = dict(zip(rows.user_tokens, cut(rows.item_tokens[rows.items], lengths), strict=True))
+    expected = cut(histories.item_tokens[histories.items], histories.lengths)
+    for user, items in zip(histories.user_tokens, expected, strict=True):
+        assert np.array_equal(by_user[user], items)
+    assert [texts[item] for item in rows.item_tokens] == prepared.texts

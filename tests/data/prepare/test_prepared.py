@@ -18,7 +18,7 @@ from recbole_mpo.text.item_text import read_dataset_text
 def prepared(histories=((0, 1, 2, 3), (2, 0, 1)), times=((10, 20, 30, 40), (15, 25, 45)), **changes):
     lengths = [len(history) for history in histories]
     items = sorted({item for history in histories for item in history})
-    found = Interactions(
+    interactions = Interactions(
         np.repeat(np.arange(len(histories)), lengths),
         np.concatenate(histories),
         np.concatenate(times),
@@ -27,7 +27,7 @@ def prepared(histories=((0, 1, 2, 3), (2, 0, 1)), times=((10, 20, 30, 40), (15, 
         (Step("rows of a.csv", 9, 2),),
     )
     fields = {"texts": [f"Item {number}." for number in items], "other_texts": {"cold": "Cold."}, **changes}
-    return Prepared("mine", found, fields["texts"], (), None, ("A note.",), fields["other_texts"])
+    return Prepared("mine", interactions, fields["texts"], (), None, ("A note.",), fields["other_texts"])
 
 
 def lines(folder, suffix):
@@ -84,10 +84,10 @@ def test_a_part_without_rows_is_refused_and_nothing_written(tmp_path):
 
 
 def test_blanks_in_item_names_need_numbers(tmp_path):
-    found = prepared()
-    found.interactions.item_tokens[1] = "two words"
+    whole = prepared()
+    whole.interactions.item_tokens[1] = "two words"
     with pytest.raises(DataError, match="holds a blank.*--layout=presplit"):
-        found.write(tmp_path, Form("temporal"))
+        whole.write(tmp_path, Form("temporal"))
 
 
 def test_another_layout_leaves_nothing_of_the_former_one_and_strangers_stay(tmp_path):
@@ -124,10 +124,10 @@ def test_the_card_says_what_was_dropped_and_hashes_the_files(tmp_path):
 
 def test_scientifics_files_come_back_byte_for_byte(shared_data):
     """From the user histories that the official files are joined to."""
-    found = read_dataset_histories(shared_data, "Scientific")
-    assert len(found.items) == 59_427
-    numbers = found.item_tokens[found.items].astype(int)
-    by_user = dict(zip(found.user_tokens.astype(int), cut(numbers, found.lengths), strict=True))
+    joined = read_dataset_histories(shared_data, "Scientific")
+    assert len(joined.items) == 59_427
+    numbers = joined.item_tokens[joined.items].astype(int)
+    by_user = dict(zip(joined.user_tokens.astype(int), cut(numbers, joined.lengths), strict=True))
     histories = [(user, by_user[user], None) for user in range(len(by_user))]
     assert max(len(history) for _, history, _ in histories) > LONGEST  # some official rows are cut
     for suffix, rows in presplit_files(histories).items():

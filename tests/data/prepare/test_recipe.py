@@ -19,9 +19,9 @@ def interactions(rows):
     return Interactions(users(columns[0]), items(columns[1]), times, *(n.tokens for n in (users, items)))
 
 
-def rows_of(found):
-    users, items = found.user_tokens[found.users], found.item_tokens[found.items]
-    return list(zip(users.tolist(), items.tolist(), found.times.tolist(), strict=True))
+def rows_of(interactions):
+    users, items = interactions.user_tokens[interactions.users], interactions.item_tokens[interactions.items]
+    return list(zip(users.tolist(), items.tolist(), interactions.times.tolist(), strict=True))
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60), st.integers(1, 4))
@@ -38,17 +38,17 @@ def test_k_core_is_what_removing_one_row_after_another_leaves(pairs, k):
 
 
 def test_duplicates_keep_their_first_row_and_other_columns_tell_rows_apart():
-    found = interactions([("a", "x", 1), ("a", "x", 1), ("a", "x", 2), ("b", "x", 1)])
-    assert rows_of(found.without_duplicates(what="set")) == [("a", "x", 1), ("a", "x", 2), ("b", "x", 1)]
+    rows = interactions([("a", "x", 1), ("a", "x", 1), ("a", "x", 2), ("b", "x", 1)])
+    assert rows_of(rows.without_duplicates(what="set")) == [("a", "x", 1), ("a", "x", 2), ("b", "x", 1)]
     ratings = np.array([5, 4, 5, 5])
-    assert len(found.without_duplicates(ratings, what="set")) == 4
+    assert len(rows.without_duplicates(ratings, what="set")) == 4
 
 
 def test_users_stand_by_first_appearance_and_rows_by_time_then_as_read():
-    found = interactions([("b", "x", 3), ("a", "y", 5), ("b", "z", 1), ("a", "w", 5), ("b", "y", 3)]).in_order()
-    assert rows_of(found) == [("b", "z", 1), ("b", "x", 3), ("b", "y", 3), ("a", "y", 5), ("a", "w", 5)]
-    assert found.item_tokens.tolist() == ["z", "x", "y", "w"]
-    assert [history.tolist() for history in found.histories()] == [[0, 1, 2], [2, 3]]
+    rows = interactions([("b", "x", 3), ("a", "y", 5), ("b", "z", 1), ("a", "w", 5), ("b", "y", 3)]).in_order()
+    assert rows_of(rows) == [("b", "z", 1), ("b", "x", 3), ("b", "y", 3), ("a", "y", 5), ("a", "w", 5)]
+    assert rows.item_tokens.tolist() == ["z", "x", "y", "w"]
+    assert [history.tolist() for history in rows.histories()] == [[0, 1, 2], [2, 3]]
 
 
 def test_milliseconds_apart_stay_apart():
@@ -65,17 +65,24 @@ def test_numbers_go_on_from_block_to_block():
     assert number.tokens.tolist() == ["b", "a", "c"]
 
 
+def test_absent_cells_are_a_value_of_their_own_in_every_block():
+    number = TokenNumbers()
+    assert number(np.array([None, "a", None], dtype=object)).tolist() == [1, 0, 1]
+    assert number(np.array([None], dtype=object)).tolist() == [1]
+    assert number(np.array(["b", "a", None], dtype=object)).tolist() == [2, 0, 1]
+
+
 class TestRecipe:
     ROWS = [(f"u{user}", f"i{item}", item) for user in range(3) for item in range(user + 1)]
 
     def test_every_step_says_what_it_dropped(self):
-        found = Recipe(k_core=0, min_length=2).apply(interactions(self.ROWS))
-        assert [(step.interactions, step.dropped) for step in found.steps] == [(5, 1)]
-        assert found.user_tokens.tolist() == ["u1", "u2"]
+        rows = Recipe(k_core=0, min_length=2).apply(interactions(self.ROWS))
+        assert [(step.interactions, step.dropped) for step in rows.steps] == [(5, 1)]
+        assert rows.user_tokens.tolist() == ["u1", "u2"]
 
     def test_min_length_follows_the_core(self):
-        found = Recipe(k_core=2, min_length=3).apply(interactions(self.ROWS + [("u2", "i0", 9)]))
-        assert set(found.user_tokens) == {"u2"} and len(found) == 3
+        rows = Recipe(k_core=2, min_length=3).apply(interactions(self.ROWS + [("u2", "i0", 9)]))
+        assert set(rows.user_tokens) == {"u2"} and len(rows) == 3
 
     def test_nothing_left_names_the_settings(self):
         with pytest.raises(DataError, match=r"of 6 interactions none is left by k_core=5 .*--k_core=0"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
-from recbole_mpo.data.prepare import table_files as tables
+from recbole_mpo.data.prepare import table_files
 from recbole_mpo.data.prepare.table_files import Table, json_lines, parse_times
 
 ROWS = [("u1", "007", "1600000000123"), ("ü, \"x\"", "8", "1600000000124"), ("u3", "9", "12")]
@@ -79,7 +79,7 @@ def test_a_missing_column_is_named_with_those_there(name, tmp_path):
 
 
 def test_blocks_join_to_the_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK_ROWS", 2)
+    monkeypatch.setattr(table_files, "ROWS_PER_BLOCK", 2)
     assert [len(block) for block in Table(write_csv(tmp_path / "a.csv")).blocks(NAMES)] == [2, 1]
 
 
@@ -135,11 +135,11 @@ def test_numbers_of_json_lines_are_tokens_without_a_point(tmp_path):
     "name, content, message",
     [
         ("a.csv", None, "does not exist"),
-        ("a.doc", b"x", r"\.doc is no format that is read"),
+        ("a.doc", b"x", r"\.doc is not a format that is read"),
         ("a.csv", b"user,item\n\xff,1\n", "cannot be read as utf-8"),
         ("a.csv.gz", gzip.compress(b"user,item\n" + bytes(range(97, 123)) * 99)[:60], "damaged or cut short"),
         ("a.csv.gz", b"user,item\n", "damaged or cut short"),
-        ("a.jsonl", b'{"user": 1}\n{"user": \n', "line 2: no JSON"),
+        ("a.jsonl", b'{"user": 1}\n{"user": \n', "line 2: not JSON"),
         ("a.jsonl", b"[1]\n", "line 1: expected an object"),
         ("a.jsonl", b"<!DOCTYPE html>\n", "is an HTML page, not data"),
         ("a.parquet", b"PAR", "cannot be read as Parquet"),
@@ -190,7 +190,7 @@ class TestTimes:
         assert parse_times(np.array(["02.01.1970"], dtype=object), "a.csv", "%d.%m.%Y").tolist() == [86_400_000]
 
     def test_a_format_that_is_none_is_named(self):
-        with pytest.raises(ConfigError, match="'%d %' is no format of dates"):
+        with pytest.raises(ConfigError, match="'%d %' is not a format of dates"):
             parse_times(np.array(["1"], dtype=object), "a.csv", "%d %")
 
     @pytest.mark.parametrize("form", [None, "%d.%m.%Y"])

@@ -10,7 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_mpo.layers.mpo.convert import (
+from recbole_mpo.layers.mpo import (
+    STRATEGIES,
+    MPOLinear,
+    MPOShape,
     convert_to_mpo,
     dense_state_dict,
     get_nb_trainable_parameters,
@@ -19,7 +22,6 @@ from recbole_mpo.layers.mpo.convert import (
     mpo_layers,
     print_trainable_parameters,
 )
-from recbole_mpo.layers.mpo.linear import MPOLinear
 from recbole_mpo.layers.stacked import merge_stacked
 
 ADAPTOR = "moe_adaptor.experts.*.lin"
@@ -123,6 +125,14 @@ def test_options_reach_the_layers(model, x):
     torch.testing.assert_close(model(x), before)
 
 
+def test_a_shape_reaches_every_layer(model):
+    convert_to_mpo(model, "all-linear", shape=MPOShape(num_cores=3, max_bond_dim=4, gauge="symmetric"))
+    layers = mpo_layers(model)
+    assert list(layers) == LINEARS
+    for layer in layers.values():
+        assert layer.num_cores == 3 and layer.gauge == "symmetric" and max(layer.bond_dims) <= 4
+
+
 def test_an_error_names_the_layer_and_changes_nothing(model):
     with pytest.raises(ValueError, match=r"encoder\.0: in_factors \(4, 3, 2\) multiply to 24, .* is 12"):
         convert(model, "all-linear", in_factors=(4, 3, 2))
@@ -145,7 +155,7 @@ def test_a_layer_used_twice_stays_one_layer(model):
     assert model.again is model.encoder[0] and isinstance(model.again, nn.Linear)
 
 
-@pytest.mark.parametrize("strategy", ["full", "light", "expand"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_merge_mpo_restores_the_dense_model(model, x, strategy):
     dense = copy.deepcopy(model)
     convert(model, "all-linear", strategy=strategy)

@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from support import built_run
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import ranking
 
@@ -31,7 +31,7 @@ def training_histories(data_path):
 
 def scores_of(name, settings, part=2):
     """Scores by item token, one history of tokens each."""
-    experiment = Experiment.of(name, "tiny", (), settings)
+    experiment = built_run(name, "tiny", (), settings)
     rows = experiment.splits[part][np.arange(len(experiment.splits[part]))]
     scores = experiment.model.eval().full_sort_predict(rows)
     names = experiment.dataset.field2id_token["item_id"]
@@ -65,7 +65,7 @@ def test_covisit_adds_neighbours_of_the_newest_items(settings, tiny_path, symmet
 
 
 def test_textknn_adds_cosines_of_other_items(settings, tiny_path):
-    experiment = Experiment.of("TextKNN", "tiny", (), {**settings, "text_encoder": "tfidf-svd"})
+    experiment = built_run("TextKNN", "tiny", (), {**settings, "text_encoder": "tfidf-svd"})
     features = experiment.dataset.features
     tokens = experiment.dataset.field2id_token["item_id"]
     lengths = np.linalg.norm(features.table, axis=1, keepdims=True)
@@ -91,7 +91,7 @@ def test_a_run_takes_no_training_and_its_checkpoint_ranks_the_same(settings, nam
 def test_rows_of_valid_and_test_change_nothing_that_is_counted(settings, tiny_path, name):
     def counted():
         """Popularity and pairs by token: the numbers of items follow their first appearance anywhere."""
-        experiment = Experiment.of(name, "tiny", (), settings)
+        experiment = built_run(name, "tiny", (), settings)
         model, names = experiment.model, experiment.dataset.field2id_token["item_id"]
         popular = dict(zip(names, model.popularity.tolist(), strict=True))
         pairs = model.counts.tocoo() if name == "CoVisit" else None
@@ -108,12 +108,12 @@ def test_rows_of_valid_and_test_change_nothing_that_is_counted(settings, tiny_pa
     assert counted() == before
 
 
-@pytest.mark.parametrize("weights", [[], ["a"], [1.0, -1.0], 1, [float("inf")], [True]])
+@pytest.mark.parametrize("weights", [[], ["a"], ["1"], [-1], [1.0, -1.0], 1, None, [1, float("inf")], [True]])
 @pytest.mark.parametrize("name", ["CoVisit", "MPORec"])
 def test_weights_are_checked(tiny_settings, settings, name, weights):
     given = {**tiny_settings, "memory": "covisit"} if name == "MPORec" else settings
     with pytest.raises(ConfigError, match="recent_weights must be a list of numbers"):
-        Experiment.of(name, "tiny", (), {**given, "recent_weights": weights}).model  # noqa: B018
+        built_run(name, "tiny", (), {**given, "recent_weights": weights}).model  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_weights_are_checked(tiny_settings, settings, name, weights):
 )
 def test_settings_a_model_has_no_use_for_are_refused(settings, name, changes, message):
     with pytest.raises(ConfigError, match=message):
-        Experiment.of(name, "tiny", (), {**settings, **changes})
+        built_run(name, "tiny", (), {**settings, **changes})
 
 
 def test_whole_histories_of_presplit_rows_are_counted(tmp_path):
@@ -140,7 +140,7 @@ def test_whole_histories_of_presplit_rows_are_counted(tmp_path):
     for part, rows in (("train", train), ("valid", "u\ta b c d e\tf\n"), ("test", "u\ta b c d e f\ta\n")):
         (folder / f"rows.{part}.inter").write_text(header + rows)
     settings = {"data_path": str(tmp_path / "data"), "use_gpu": False, "covisit_symmetric": False}
-    experiment = Experiment.of("CoVisit", "rows", (), settings)
+    experiment = built_run("CoVisit", "rows", (), settings)
     names, counts = experiment.dataset.field2id_token["item_id"], experiment.model.counts.tocoo()
     found = {names[i] + names[j]: count for i, j, count in zip(counts.row, counts.col, counts.data, strict=True)}
     assert found == {"ab": 2, "bc": 2, "cd": 1, "de": 1}
@@ -167,7 +167,7 @@ def test_a_counting_model_cannot_be_resumed(settings):
 
 @pytest.mark.parametrize("name", ["CoVisit", "SASRec"])
 def test_scores_of_few_rows_at_a_time_rank_the_same(settings, monkeypatch, name):
-    experiment = Experiment.of(name, "tiny", (), settings)
+    experiment = built_run(name, "tiny", (), settings)
     trainer = experiment.trainer("run")
     whole = trainer.target_ranks(experiment.loaders[2])["rank"]
     monkeypatch.setattr(ranking, "MAX_SCORES", 100)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import built_run
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.data.batches import HistoryBatch
 from recbole_mpo.model.baselines import s3rec
 from recbole_mpo.model.baselines.s3rec import OBJECTIVES, draw_segments, foreign_items, items_not_in
-from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
 
@@ -23,7 +23,7 @@ def settings(tiny_settings):
 
 @pytest.fixture
 def model(settings):
-    return Experiment.of("S3RecFixed", "tiny", (), settings).model
+    return built_run("S3RecFixed", "tiny", (), settings).model
 
 
 def ragged(lengths, width, seed=0):
@@ -35,7 +35,7 @@ def ragged(lengths, width, seed=0):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_alone_teaches_its_own_head_and_falls(settings, name):
     weights = {f"{other}_weight": float(other == name) for other in OBJECTIVES}
-    model = Experiment.of("S3RecFixed", "tiny", (), {**settings, **weights}).model.train()
+    model = built_run("S3RecFixed", "tiny", (), {**settings, **weights}).model.train()
     batch = HistoryBatch((ragged([3, 8, 5, 8] * 8, 8),))
     optimizer, losses = torch.optim.Adam(model.parameters(), 0.01), []
     for step in range(60):
@@ -56,7 +56,7 @@ def test_an_objective_alone_teaches_its_own_head_and_falls(settings, name):
 
 def test_attributes_are_those_of_the_item_at_the_position(settings, model):
     """A head that knows each item's attributes has no loss, in rows of any padding."""
-    experiment = Experiment.of("S3RecFixed", "tiny", (), settings)
+    experiment = built_run("S3RecFixed", "tiny", (), settings)
     items = ragged([2, 7, 4], 9)
     seen = items != 0
     table = model.attributes[items[seen]].double()
@@ -72,7 +72,7 @@ def test_the_objectives_are_means_over_the_positions_they_predict(settings, monk
     """Against loops over rows and positions; a target taken from a neighbouring position would show."""
     torch.manual_seed(0)
     changes = {"sp_weight": 0.0, "aap_weight": 0.3, "mip_weight": 0.5, "map_weight": 0.7}
-    model = Experiment.of("S3RecFixed", "tiny", (), {**settings, **changes}).model.double().eval()
+    model = built_run("S3RecFixed", "tiny", (), {**settings, **changes}).model.double().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     items = ragged([3, 8, 5], 8)
@@ -181,10 +181,10 @@ def test_without_pretraining_it_is_sasrec(settings):
     "changes, message",
     [
         ({"mask_ratio": 0.0}, "mask_ratio must be between 0 and 1"),
-        ({"sp_weight": -1.0}, "sp_weight from 0 on"),
+        ({"sp_weight": -1.0}, "sp_weight must be at least 0"),
         ({"train_mode": "pairwise"}, "leave train_mode=packed"),
     ],
 )
 def test_bad_settings_are_refused(settings, changes, message):
     with pytest.raises(ConfigError, match=message):
-        Experiment.of("S3RecFixed", "tiny", (), {**settings, **changes}).model  # noqa: B018
+        built_run("S3RecFixed", "tiny", (), {**settings, **changes}).model  # noqa: B018

@@ -1,0 +1,140 @@
+"""Kinds of options: how the text behind ``--key=`` is read, and how help writes it.
+
+The values' reader is imported where it is used: the doctor, which has no values to read, runs where YAML is missing.
+"""
+
+import click
+
+from recbole_mpo.common.errors import ConfigError
+
+
+class Text(click.ParamType):
+    """A name, token or path, taken as it is written: 007 is not a number and a comma makes no list.
+
+    Args:
+        form: what stands behind ``=`` in help.
+    """
+
+    name = "text"
+    may_be_empty = True
+
+    def __init__(self, form: str = "VALUE"):
+        self.form = form
+
+    def convert(self, value, param, ctx):
+        """Return an option's value; a default that is not text is a value already."""
+        return self.read(param.opts[0].removeprefix("--"), value) if isinstance(value, str) else value
+
+    def is_none(self, text: str) -> bool:
+        """Return whether a text stands for no value, which leaves the default."""
+        return self.may_be_empty and text in ("", "~")
+
+    def read(self, key: str, text: str):
+        """Return the value that ``--key=text`` gives.
+
+        Raises:
+            ConfigError: the text is not of this kind.
+        """
+        return text
+
+
+class Words(Text):
+    """Several texts, as ``a,b`` or ``[a,b]``."""
+
+    name = "words"
+
+    def read(self, key: str, text: str) -> list[str]:
+        """Return the texts."""
+        from recbole_mpo.common.values import as_list, parse_value
+
+        return as_list(parse_value(text))
+
+
+class Choice(Text):
+    """One of several texts."""
+
+    name = "choice"
+
+    def __init__(self, *choices: str):
+        super().__init__("|".join(choices))
+        self.choices = choices
+
+    def read(self, key: str, text: str) -> str:
+        """Return the text if it is one of the choices."""
+        from recbole_mpo.common.values import check_choice
+
+        check_choice(key, text, self.choices)
+        return text
+
+
+class Number(Text):
+    """A number."""
+
+    name = "number"
+    may_be_empty = False
+
+    def __init__(self):
+        super().__init__("NUMBER")
+
+    def read(self, key: str, text: str) -> float:
+        """Return the number."""
+        try:
+            return float(text)
+        except ValueError as problem:
+            raise ConfigError(f"{key} must be a number, not {text!r}") from problem
+
+
+class Numbers(Text):
+    """Several numbers, as ``0.8,0.1,0.1``."""
+
+    name = "numbers"
+
+    def read(self, key: str, text: str) -> list[float]:
+        """Return the numbers."""
+        from recbole_mpo.common.values import parse_value
+
+        value = parse_value(text)
+        try:
+            return [float(part) for part in value]
+        except (TypeError, ValueError) as problem:
+            raise ConfigError(f"{key} must be numbers like {self.form}, not {value!r}") from problem
+
+
+class Whole(Text):
+    """A whole number from ``least`` on."""
+
+    name = "whole number"
+    may_be_empty = False
+
+    def __init__(self, least: int = 0):
+        super().__init__("NUMBER")
+        self.least = least
+
+    def read(self, key: str, text: str) -> int:
+        """Return the number."""
+        from recbole_mpo.common.values import parse_value
+
+        value = parse_value(text)
+        if not isinstance(value, int) or isinstance(value, bool) or value < self.least:
+            wanted = "a positive whole number" if self.least == 1 else f"a whole number from {self.least} on"
+            raise ConfigError(f"{key} must be {wanted}, not {value!r}")
+        return value
+
+
+class Truth(Text):
+    """True or false; the bare ``--key`` is true."""
+
+    name = "truth"
+    may_be_empty = False
+
+    def __init__(self):
+        super().__init__("true|false")
+
+    def read(self, key: str, text: str) -> bool:
+        """Return whether it is true."""
+        from recbole_mpo.common.values import parse_value
+
+        value = parse_value(text)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{key} must be true or false, not {value!r}")
+        return value

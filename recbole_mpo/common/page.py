@@ -1,0 +1,43 @@
+"""HTML pages that need no network: one frame for every report, filled from jinja2 templates."""
+
+from pathlib import Path
+
+from jinja2 import Environment
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.files import write_lines
+
+_FRAME = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<style>
+body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
+td, th { padding: .2em 1em .2em 0; text-align: left } li { margin: .2em 0 } .item { color: #777 }
+</style></head><body>
+<h1>{{ title }}</h1>
+{{ body | safe }}
+</body></html>"""
+
+
+def render_page(title: str, body: str, **values) -> str:
+    """Return a whole HTML page.
+
+    Args:
+        title: plain text, of the window and above the page.
+        body: a jinja2 template of what stands below the title.
+        values: what the template names. They are escaped, but for those it marks ``| safe``.
+    """
+    templates = Environment(autoescape=True)
+    content = templates.from_string(body).render(**values)
+    return templates.from_string(_FRAME).render(title=title, body=content)
+
+
+def write_page(path: str | Path, title: str, body: str, **values):
+    """Write what :func:`render_page` returns, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        write_lines(path, render_page(title, body, **values).split("\n"))
+    except OSError as problem:
+        raise DataError(f"{path} cannot be written: {problem.strerror or problem}") from problem

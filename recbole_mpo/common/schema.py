@@ -1,0 +1,158 @@
+"""All settings as properties/schema.yaml lists them: the rows, and which models use which.
+
+Checks of a run's settings, the tables of docs/settings.md and the tuner read these rows.
+"""
+
+import importlib.util
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.setting import KINDS, Setting
+from recbole_mpo.common.values import as_list, read_yaml, schema_table, suggestion
+
+# Words for groups that no list of models is needed for.
+ALL, RECBOLE = "all", "recbole"
+# How alike the names of two settings must be for one to be named where the other is refused.
+ALIKE = 0.8
+
+
+@dataclass(frozen=True)
+class Schema:
+    """All rows, and the groups of models that they name."""
+
+    groups: dict[str, tuple[str, ...]]
+    settings: dict[str, Setting]
+
+    def is_recboles(self, model: str) -> bool:
+        """Return whether a model is RecBole's own, being none of this package's."""
+        return model not in self.groups["own"]
+
+    def stands_for(self, entry: str, model: str) -> bool:
+        """Return whether an entry of ``models`` (a model or a group) means the model of this canonical name."""
+        if entry == RECBOLE:
+            return self.is_recboles(model)
+        if entry in self.groups:
+            return any(self.stands_for(member, model) for member in self.groups[entry])
+        return entry in (ALL, model)
+
+    def declares(self, model: str, key: str) -> bool:
+        """Return whether the row of a setting names the model."""
+        return any(self.stands_for(entry, model) for entry in self.settings[key].models)
+
+    def uses(self, model: str, key: str) -> bool:
+        """Return whether the model uses a setting of the schema, which RecBole's models also do by RecBole's files."""
+        is_recboles = bool(self.settings[key].models) and self.is_recboles(model)
+        return self.declares(model, key) or (is_recboles and key in recbole_model_settings(model))
+
+    def settings_of(self, model: str) -> dict[str, Setting]:
+        """Return the rows that name a model, given by its canonical name."""
+        return {key: setting for key, setting in self.settings.items() if self.declares(model, key)}
+
+    def for_model(self, settings: dict, model: str) -> dict:
+        """Return what a model uses of settings that are meant for several; keys that no row has stay."""
+        return {key: value for key, value in settings.items() if key not in self.settings or self.uses(model, key)}
+
+    def values_worth_trying(self, model: str, key: str) -> tuple:
+        """Return the values over which a setting is worth tuning for a model; empty where none are known."""
+        setting = self.settings[key]
+        return self._entry_for(setting.tune_for, model) or setting.tune
+
+    def _entry_for(self, by_entry: dict, model: str):
+        return next((value for entry, value in by_entry.items() if self.stands_for(entry, model)), None)
+
+    def check_use(self, model: str, key: str, other_keys=()):
+        """Refuse a setting of the schema that the model does not use.
+
+        Args:
+            model: canonical name.
+            key: of a row.
+            other_keys: what it may have been meant for besides the rows that name the model.
+
+        Raises:
+            ConfigError: names the like setting that the model has, where there is one.
+        """
+        if self.uses(model, key):
+            return
+        like = self._entry_for(self.settings[key].instead, model)
+        hint = f" (it has {like})" if like else suggestion(key, {*self.settings_of(model), *other_keys}, ALIKE)
+        raise ConfigError(f"{model} does not use {key}{hint}; leave it out")
+
+
+def parse_schema(table: dict) -> Schema:
+    """Return the schema of the mapping that properties/schema.yaml holds.
+
+    Raises:
+        ConfigError: a row has an unknown field or kind, a default that it would refuse, or names no known group.
+    """
+    groups = {name: tuple(members) for name, members in table["groups"].items()}
+    settings = {name: _parse_row(name, row) for name, row in table["settings"].items()}
+    for members in groups.values():
+        _check_entries(members, groups)
+    for setting in settings.values():
+        _check_entries((*setting.models, *setting.instead, *setting.tune_for), groups)
+        for like in setting.instead.values():
+            if like not in settings:
+                raise ConfigError(f"schema.yaml: {setting.name} names {like!r}, which is not a setting")
+    return Schema(groups, settings)
+
+
+def _check_entries(entries, groups: dict):
+    names = {*groups, *groups["own"], ALL, RECBOLE}
+    for entry in entries:
+        if entry not in names and not recbole_model_settings(entry):
+            raise ConfigError(f"schema.yaml: {entry!r} is neither a group nor a model{suggestion(entry, names)}")
+
+
+def _parse_row(name: str, row: dict) -> Setting:
+    field_names = {entry.name for entry in fields(Setting)} - {"name", "has_default"}
+    for key in row:
+        if key not in field_names:
+            raise ConfigError(f"schema.yaml: {name} has the unknown field {key!r}{suggestion(key, field_names)}")
+    if row.get("kind") not in KINDS:
+        raise ConfigError(f"schema.yaml: {name} is of kind {row.get('kind')!r}; choose one of {', '.join(KINDS)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    values |= {
+        "default": row.get("default"),
+        "models": tuple(as_list(row.get("models"))),
+        "tune_for": {entry: tuple(tried) for entry, tried in row.get("tune_for", {}).items()},
+        "each": _parse_row(name, row["each"]) if "each" in row else None,
+    }
+    setting = Setting(name=name, has_default="default" in row, **values)
+    for value in (setting.default, *setting.tune, *(value for tried in setting.tune_for.values() for value in tried)):
+        setting.check(value, may_be_left_out=True)
+    return setting
+
+
+@cache
+def read_schema() -> Schema:
+    """Return the packaged schema.
+
+    Raises:
+        ConfigError: it is missing or malformed.
+    """
+    return parse_schema(schema_table())
+
+
+def settings_of(model: str) -> dict[str, Setting]:
+    """Return the rows of the settings that a model uses, given by its canonical name."""
+    return read_schema().settings_of(model)
+
+
+def for_model(settings: dict, model: str) -> dict:
+    """Return what a model uses of a block of settings that is meant for several models.
+
+    Args:
+        settings: the block; keys that are no setting at all stay, and are refused later.
+        model: canonical name.
+    """
+    return read_schema().for_model(settings, model)
+
+
+@cache
+def recbole_model_settings(model: str) -> frozenset[str]:
+    """Return the keys of RecBole's own file of settings for a model; empty where it has none."""
+    folder = Path(importlib.util.find_spec("recbole").submodule_search_locations[0])
+    file = folder / "properties" / "model" / f"{model}.yaml"
+    return frozenset(read_yaml(file)) if file.is_file() else frozenset()

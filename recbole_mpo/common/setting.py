@@ -1,0 +1,165 @@
+"""One setting: its row of properties/schema.yaml, and the check of a value against it."""
+
+import math
+from dataclasses import dataclass, field
+
+import yaml
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import check_choice, suggestion
+
+KINDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "text": "text",
+    "list": "a list",
+    "mapping": "a mapping",
+}
+PLURALS = {"int": "whole numbers", "float": "numbers", "text": "names"}
+# What Python calls the kinds.
+KIND_OF_TYPE = {bool: "bool", int: "int", float: "float", str: "text", list: "list", dict: "mapping"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row; properties/schema.yaml says what its fields mean.
+
+    ``has_default`` is false where the schema leaves the setting to RecBole or to nobody.
+    """
+
+    name: str
+    kind: str
+    models: tuple[str, ...] = ()
+    says: str = ""
+    has_default: bool = False
+    default: object = None
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    any_case: bool = False
+    each: "Setting | None" = None
+    single: bool = False
+    joined: bool = False
+    keys: tuple[str, ...] = ()
+    example: object = None
+    tune: tuple = ()
+    tune_for: dict[str, tuple] = field(default_factory=dict)
+    instead: dict[str, str] = field(default_factory=dict)
+
+    def check(self, value, may_be_left_out: bool = False):
+        """Refuse a value that the setting cannot have.
+
+        Args:
+            value: the value; None for nothing.
+            may_be_left_out: whether nothing is a value, as where the model's default is nothing.
+
+        Raises:
+            ConfigError: names setting and value.
+        """
+        if value is None:
+            return self._check_empty(may_be_left_out)
+        if not self._is_of_kind(value):
+            raise self._refusal(value, self._wanted(with_range=may_be_left_out))
+        if self.choices:
+            self._check_choice(value)
+        if self.kind in ("int", "float") and not self._is_in_range(value):
+            raise self._refusal(value, self._wanted(with_range=True) if may_be_left_out else self._bounds())
+        if self.kind == "list":
+            self._check_entries(value)
+        for key in value if self.keys else ():
+            if key not in self.keys:
+                raise ConfigError(f"unknown key {key!r} in {self.name}{suggestion(str(key), self.keys)}")
+
+    def _refusal(self, value, wanted: str) -> ConfigError:
+        return ConfigError(f"{self.name} must be {wanted}, not {value!r}")
+
+    def _check_empty(self, may_be_left_out: bool):
+        if may_be_left_out:
+            return
+        if self.choices:
+            self._check_choice(None)
+        if self.kind in ("bool", "int", "float"):
+            raise ConfigError(f"{self.name} must be {self._wanted()}, not empty")
+        if self.each and not self.each.choices:
+            raise self._refusal(None, self._wanted())
+
+    def _is_of_kind(self, value) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not math.isfinite(value):
+            return False
+        return {
+            "bool": isinstance(value, bool),
+            "int": is_number and isinstance(value, int),
+            "float": is_number,
+            # A folder or a device may be called 0.
+            "text": is_number or isinstance(value, str) or (self.joined and isinstance(value, list)),
+            "list": isinstance(value, list)
+            or (self.single and isinstance(value, str | int) and not isinstance(value, bool)),
+            "mapping": isinstance(value, dict),
+        }[self.kind]
+
+    def _check_choice(self, value):
+        if self.any_case and str(value).lower() in (choice.lower() for choice in self.choices):
+            return
+        check_choice(self.name, value, self.choices)
+
+    def _check_entries(self, value):
+        entries = value if isinstance(value, list) else [value]
+        if self.each and self.each.choices:
+            for entry in entries:
+                if entry not in self.each.choices:
+                    raise ConfigError(f"{self.name} names {entry!r}; choose from {', '.join(self.each.choices)}")
+        elif self.each and not all(self.each._is_of_kind(entry) and self.each._is_in_range(entry) for entry in entries):
+            raise self._refusal(value, self._wanted())
+        if self.at_least is not None and len(entries) < self.at_least:
+            raise self._refusal(value, self._wanted())
+
+    def _is_in_range(self, value) -> bool:
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def _bounds(self) -> str:
+        low = self.at_least if self.above is None else self.above
+        high = self.at_most if self.below is None else self.below
+        if low is not None and high is not None:
+            return f"between {low} and {high}" + (", both excluded" if self.above is not None else "")
+        if low is not None:
+            return f"above {low}" if self.at_least is None else f"at least {low}"
+        return f"below {high}" if self.at_most is None else f"at most {high}"
+
+    def range_words(self) -> str:
+        """Return the bounds of a number as they stand behind its kind: ``from 1 on``; empty where there are none."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"from {self.at_least} to {self.at_most}"
+        if self.at_least is not None:
+            return f"from {self.at_least} on"
+        has_none = self.above is None and self.at_most is None and self.below is None
+        return "" if has_none else self._bounds()
+
+    def _wanted(self, with_range: bool = False) -> str:
+        words = [KINDS[self.kind]]
+        if self.each:
+            words += ["of", self.each.plural()]
+        if with_range:
+            words.append(self.range_words())
+        if self.example is not None:
+            words += ["such as", yaml.safe_dump(self.example, default_flow_style=True).strip()]
+        return " ".join(filter(None, words))
+
+    def plural(self) -> str:
+        """Return what the entries of a list are, of which this is the row: ``whole numbers from 1 on``."""
+        words = " ".join(filter(None, (PLURALS[self.kind], self.range_words())))
+        return f"{words}, {self.says}" if self.says else words
+
+    def final(self, value):
+        """Return a checked value as models see it: text is text, whatever YAML made of it."""
+        if self.kind != "text" or value is None:
+            return value
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)

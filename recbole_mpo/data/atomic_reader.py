@@ -1,0 +1,232 @@
+"""The columns of atomic files as data frames, checked, in 64 bits.
+
+Shapes: I rows.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields
+from recbole_mpo.data.sequences import cut
+
+# What a line that pandas skips may hold; tabs separate cells, so a line of tabs is a row.
+BLANK = " \r\n"
+# What is held at a time of a file that may be larger than memory: characters of text, rows of cells.
+BLOCK_CHARACTERS = 1 << 22
+BLOCK_ROWS = 1_000_000
+
+
+def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
+    """Return RecBole's type of each column by its name, in file order.
+
+    Raises:
+        DataError: a column without a name and a known type, or given twice.
+    """
+    with open(path, encoding=encoding) as file:
+        line = file.readline().rstrip("\r\n")
+    types = {}
+    for column in line.split(separator):
+        name, _, kind = column.partition(":")
+        if kind not in ("token", "token_seq", "float", "float_seq"):
+            raise DataError(
+                f"{path}, line 1: column {column!r} is not 'name:type' with type token, token_seq, float or "
+                "float_seq"
+            )
+        if name in types:
+            raise DataError(f"{path}, line 1: column {name!r} is there twice")
+        types[name] = kind
+    return types
+
+
+def read_atomic(path: str | Path, columns, fields: Fields = RECBOLE_FIELDS) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read columns of an atomic file: tokens as categories, numbers in 64 bits, sequences as arrays of either.
+
+    Args:
+        path: the file.
+        columns: names to read; None reads all.
+        fields: how columns and sequences are separated, and the encoding.
+
+    Returns:
+        The frame and RecBole's type of each column by its name, in file order.
+
+    Raises:
+        DataError: missing file or column, rows of the wrong width, an empty token, a non-number (in a cell or a
+            sequence), bytes of another encoding.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    # A byte order mark would otherwise become part of the first column's name.
+    encoding = "utf-8-sig" if fields.encoding.lower() in ("utf-8", "utf8") else fields.encoding
+    try:
+        header = read_header(path, fields.separator, encoding)
+        wanted = _wanted_columns(header, columns, path)
+        _check_widths(path, len(header), fields.separator, encoding)
+        types = {name: header[name] for name in wanted}
+        file = _AtomicFile(path, list(header), fields.separator, fields.sequence_separator, encoding)
+        return pd.DataFrame(_read_columns(file, types), copy=False), types
+    except (pd.errors.ParserError, UnicodeDecodeError) as problem:
+        raise DataError(f"{path} cannot be read: {problem}") from problem
+
+
+def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
+    if columns is None:
+        return list(header)
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise DataError(
+            f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}. "
+            "Rename the column or set USER_ID_FIELD, ITEM_ID_FIELD, TIME_FIELD, LIST_SUFFIX or load_col"
+        )
+    return [name for name in header if name in columns]
+
+
+def _check_widths(path: Path, width: int, separator: str, encoding: str):
+    """Refuse rows of another width; pandas cuts those too wide and fills those too short, in silence."""
+    lines_before = 0
+    for block in _blocks_of_lines(path, encoding):
+        separators = _separators_per_line(block, separator)
+        wrong = np.flatnonzero(separators != width - 1)
+        lines = block.split("\n") if len(wrong) else []
+        for index in wrong:
+            if lines[index].strip(BLANK):
+                raise DataError(
+                    f"{path}, line {lines_before + index + 1} has {separators[index] + 1} columns, the header {width}"
+                )
+        lines_before += len(separators)
+
+
+def _blocks_of_lines(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the text of a file in blocks of whole lines, each line ended by a line feed."""
+    with open(path, encoding=encoding) as file:
+        while block := file.read(BLOCK_CHARACTERS) + file.readline():
+            yield block if block.endswith("\n") else block + "\n"
+
+
+def _separators_per_line(block: str, separator: str) -> np.ndarray:
+    """Count ``separator`` in each line, without a loop over the lines."""
+    # UTF-8 has no byte 0xFF, so it can stand for a separator of any length.
+    data = np.frombuffer(block.encode().replace(separator.encode(), b"\xff"), dtype=np.uint8)
+    marks = data[(data == 0xFF) | (data == ord("\n"))]
+    return np.diff(np.flatnonzero(marks == ord("\n")), prepend=-1) - 1
+
+
+def line_number(path: Path, row: int, encoding: str) -> int:
+    """Return the line that row ``row`` (0 is the first after the header) stands in; blank lines are not rows."""
+    with open(path, encoding=encoding) as file:
+        numbers = (number for number, line in enumerate(file, start=1) if line.strip(BLANK))
+        return next(number for index, number in enumerate(numbers) if index == row + 1)
+
+
+@dataclass(frozen=True)
+class _AtomicFile:
+    """A file whose header and row widths are known to be right."""
+
+    path: Path
+    names: list[str]
+    separator: str
+    sequence_separator: str
+    encoding: str
+
+    def blocks(self, columns: list[str], as_text: list[str]) -> Iterator[pd.DataFrame]:
+        """Yield columns in blocks of rows; those not read ``as_text`` become numbers where pandas finds numbers."""
+        # Pandas' C parser takes separators of one byte; with low_memory it would guess types for parts of a block.
+        parser = {"low_memory": False} if len(self.separator.encode()) == 1 else {"engine": "python"}
+        # Quotes are plain characters in atomic files, and 'NA' or 'null' are legitimate tokens.
+        with pd.read_csv(
+            self.path,
+            sep=self.separator,
+            names=self.names,
+            usecols=columns,
+            header=0,
+            dtype=dict.fromkeys(as_text, str),
+            quoting=csv.QUOTE_NONE,
+            keep_default_na=False,
+            encoding=self.encoding,
+            index_col=False,
+            chunksize=BLOCK_ROWS,
+            **parser,
+        ) as reader:
+            yield from reader
+
+    def refuse(self, row: int, problem: str):
+        """Raise DataError for what stands in row ``row``, 0 the first after the header."""
+        raise DataError(f"{self.path}, line {line_number(self.path, row, self.encoding)}: {problem}")
+
+
+def _read_columns(file: _AtomicFile, types: dict[str, str]) -> dict:
+    tokens = {name: np.array([], dtype=object) for name, kind in types.items() if kind == "token"}
+    blocks_of: dict[str, list] = {name: [] for name in types}
+    as_text = [name for name, kind in types.items() if kind != "float"]
+    for block in file.blocks(list(types), as_text):
+        for name in types:
+            cells = block[name].to_numpy()
+            if name in tokens:
+                cells, tokens[name] = _number_tokens(cells, tokens[name])
+            blocks_of[name].append(cells)
+    columns = {}
+    for name, kind in types.items():
+        if kind == "token":
+            columns[name] = _token_column(name, np.concatenate(blocks_of.pop(name)), tokens[name], file)
+        elif kind == "float":
+            columns[name] = _number_column(name, blocks_of.pop(name), file)
+        else:
+            columns[name] = _sequence_column(name, np.concatenate(blocks_of.pop(name)), kind, file)
+    return columns
+
+
+def _number_tokens(cells: np.ndarray, earlier: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cell's index among the tokens, and the tokens: the ``earlier`` ones, then those new in ``cells``."""
+    codes, tokens = pd.factorize(np.concatenate([earlier, cells]))
+    return codes[len(earlier) :].astype(np.int32), tokens
+
+
+def _token_column(name: str, codes: np.ndarray, tokens: np.ndarray, file: _AtomicFile) -> pd.Categorical:
+    if "" in tokens:
+        file.refuse(int(np.argmax(tokens[codes] == "")), f"column {name!r} is empty")
+    return pd.Categorical.from_codes(codes, categories=tokens)
+
+
+def _number_column(name: str, blocks: list[np.ndarray], file: _AtomicFile) -> np.ndarray:
+    """Return int64 where every cell is a whole number, so that millisecond times keep their order; else float64."""
+    if all(block.dtype in (np.int64, np.float64) for block in blocks):
+        numbers = np.concatenate(blocks)
+        if np.isfinite(numbers).all():
+            return numbers
+    return _careful_numbers(name, file)
+
+
+def _careful_numbers(name: str, file: _AtomicFile) -> np.ndarray:
+    """Return the same from the cells as text, which an error message can quote."""
+    cells = np.concatenate([block[name].to_numpy() for block in file.blocks([name], [name])])
+    numbers = pd.to_numeric(cells, errors="coerce")
+    bad = np.flatnonzero(~np.isfinite(numbers.astype(np.float64)))
+    if len(bad):
+        file.refuse(bad[0], f"column {name!r} holds {cells[bad[0]]!r}, which is not a number")
+    return numbers
+
+
+def _sequence_column(name: str, cells: np.ndarray, kind: str, file: _AtomicFile) -> pd.Series:
+    flat, lengths = _split_cells(cells, file.sequence_separator)
+    sequences = cut(flat, lengths)
+    for row in range(len(sequences)) if kind == "float_seq" else ():
+        try:
+            sequences[row] = sequences[row].astype(np.float64)
+        except ValueError as problem:
+            file.refuse(row, f"column {name!r}: {problem}")
+    return pd.Series(sequences, dtype=object)
+
+
+def _split_cells(cells: np.ndarray, separator: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of all cells, one after another, and how many each cell has; empty values are left out."""
+    # No line end stands in a cell: one separates values from here on, the other is a value that ends its cell.
+    text = "\n".join(cells).replace(separator, "\r").replace("\n", "\r\n\r")
+    values = np.array([*filter(None, text.split("\r")), "\n"], dtype=object)
+    is_end = values == "\n"
+    return values[~is_end], (np.diff(np.flatnonzero(is_end), prepend=-1) - 1)[: len(cells)]

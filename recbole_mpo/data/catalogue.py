@@ -1,0 +1,88 @@
+"""The items a checkpoint knows, in the place of a dataset: enough to build its model without any file.
+
+Shapes: N items by internal id (row 0 is PAD), F feature, R rows.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.sequences import Rows
+from recbole_mpo.text.index_files import PAD
+
+
+def hash_items(item_tokens: Sequence[str]) -> str:
+    """Return what identifies items and their numbering: the sha256 of their tokens [N] in order."""
+    return hashlib.sha256("\n".join(map(str, item_tokens)).encode()).hexdigest()
+
+
+class Catalogue:
+    """Items without interactions, for models that are counted, merged or given a checkpoint's weights.
+
+    It answers what models ask of a training dataset while they are built; nothing can be counted in it, so that tables
+    of counts are empty, and the feature table holds zeros.
+
+    Args:
+        item_tokens: [N] by internal id, PAD first (a dataset's ``field2id_token`` of the item field).
+        feature_size: F; None where the model takes no text.
+        feature_hash: what identifies the features the checkpoint was trained on.
+        iid_field, uid_field: names of the fields.
+
+    Raises:
+        DataError: the tokens do not begin with PAD, or one of them occurs twice.
+    """
+
+    def __init__(
+        self,
+        item_tokens: Sequence[str],
+        feature_size: int | None,
+        feature_hash: str | None,
+        iid_field: str = "item_id",
+        uid_field: str = "user_id",
+    ):
+        tokens = np.array([*item_tokens])
+        if len(tokens) == 0 or tokens[0] != PAD:
+            raise DataError(f"the items of a catalogue begin with {PAD}, not with {tokens[:1].tolist()}")
+        if len(set(tokens.tolist())) < len(tokens):
+            raise DataError("an item occurs twice in the catalogue")
+        self.feature_size, self.feature_hash = feature_size, feature_hash
+        self.iid_field, self.uid_field = iid_field, uid_field
+        self.field2id_token = {iid_field: tokens, uid_field: np.array([PAD])}
+        self.flat_items = np.empty(0, dtype=np.int64)
+        self.inter_feat = Interaction({field: torch.empty(0, dtype=torch.int64) for field in (uid_field, iid_field)})
+
+    @property
+    def item_num(self) -> int:
+        """N."""
+        return len(self.field2id_token[self.iid_field])
+
+    def num(self, field: str) -> int:
+        """Return how many values a field has: N of the item field, 1 (PAD alone) of any other."""
+        return self.item_num if field == self.iid_field else 1
+
+    @property
+    def item_hash(self) -> str:
+        """Identifies the items and their numbering, as a dataset's own."""
+        return hash_items(self.field2id_token[self.iid_field])
+
+    def item_features(self) -> torch.Tensor:
+        """Return zeros [N, F], all of them one number in memory.
+
+        Raises:
+            DataError: the size is not known.
+        """
+        if self.feature_size is None:
+            raise DataError("the catalogue does not say how many text features an item has (feature_size)")
+        return torch.zeros(1).expand(self.item_num, self.feature_size)
+
+    def rows(self) -> Rows:
+        """Return no rows."""
+        nothing = np.empty(0, dtype=np.int64)
+        return Rows(nothing, nothing, nothing)
+
+    def __len__(self) -> int:
+        return len(self.inter_feat)

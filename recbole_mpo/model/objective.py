@@ -1,0 +1,109 @@
+"""What a text model is trained on: the next item, among all items or a sample of them.
+
+An objective is an object that takes a model and a batch; another one in its place trains the same model on another
+task.
+
+Shapes: N items (row 0 is PAD), D hidden, M targets, C candidates of a sample, R rows of a packed batch, L length.
+"""
+
+import logging
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mpo.layers.losses import (
+    CHUNK_LOGITS,
+    catalogue_cross_entropy,
+    inclusion_probability,
+    sampled_cross_entropy,
+)
+
+logger = logging.getLogger(__name__)
+
+# From where on the full loss gets a warning: 2 GB of logits, and their softmax as much again.
+MANY_LOGITS = 1 << 29
+
+
+class SoftmaxObjective(nn.Module):
+    """Mean cross-entropy of the targets over all items.
+
+    Args:
+        mask_pad: leave the padding item out of the softmax.
+        in_chunks: the same loss in little memory: a chunk of items is encoded again, with the same noise, in the
+            backward pass.
+    """
+
+    def __init__(self, mask_pad: bool, in_chunks: bool = False):
+        super().__init__()
+        self.mask_pad, self.in_chunks = mask_pad, in_chunks
+
+    def forward(self, model, batch) -> Tensor:
+        """Return the loss of a :class:`~recbole_mpo.data.batches.PackedBatch` or of RecBole's padded rows."""
+        items, targets_M = model.inputs_and_targets(batch)
+        item_vectors = model.encode_items(recomputes=self.in_chunks)
+        states_MD = model.predicting_states(item_vectors, items, batch)
+        limit = CHUNK_LOGITS if self.in_chunks else None
+        remembered = model.remembered(batch, targets_M)
+        queries_MD, candidates_ND = model.queries(states_MD), model.candidates(item_vectors)
+        return catalogue_cross_entropy(queries_MD, candidates_ND, targets_M, self.mask_pad, limit, remembered)
+
+
+class SampledSoftmaxObjective(nn.Module):
+    """An estimate of it from the batch's targets and uniformly drawn items; encodes these and no others.
+
+    Args:
+        mask_pad: leave the padding item out.
+        sampled_items: how many are drawn per step.
+        target_counts: [N] how often each item is a target in an epoch.
+    """
+
+    def __init__(self, mask_pad: bool, sampled_items: int, target_counts: Tensor):
+        super().__init__()
+        self.mask_pad = mask_pad
+        self.sampled_items = min(sampled_items, len(target_counts) - 1)
+        self.train_targets = int(target_counts.sum())
+        self.register_buffer("target_counts", target_counts, persistent=False)
+
+    def forward(self, model, batch) -> Tensor:
+        """Return the loss of a packed batch or of RecBole's padded rows."""
+        items, targets_M = model.inputs_and_targets(batch)
+        candidates_C, inclusion_C = self.draw_candidates(targets_M)
+        ids, rows = torch.cat([items.flatten(), candidates_C]).unique(return_inverse=True)
+        item_vectors = model.encode_items(ids)
+        input_rows, candidate_rows = rows.split([items.numel(), len(candidates_C)])
+        states_MD = model.predicting_states(item_vectors, input_rows.view_as(items), batch)
+        return sampled_cross_entropy(
+            model.queries(states_MD),
+            model.candidates(F.embedding(candidate_rows, item_vectors)),
+            torch.searchsorted(candidates_C, targets_M),
+            inclusion_C,
+        )
+
+    def draw_candidates(self, targets_M: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the batch's targets, uniform ones, PAD unless it is masked [C]; and their inclusion probabilities."""
+        others = len(self.target_counts) - 1
+        drawn = 1 + torch.randperm(others, device=targets_M.device)[: self.sampled_items]
+        pad = targets_M.new_zeros(0 if self.mask_pad else 1)
+        ids_C = torch.cat([pad, targets_M, drawn]).unique()
+        counts_C = self.target_counts.index_select(0, ids_C)
+        batch_share = len(targets_M) / self.train_targets
+        inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / others)
+        return ids_C, torch.where(ids_C == 0, 1.0, inclusion_C)
+
+
+def make_objective(config, dataset) -> nn.Module:
+    """Return the objective that ``loss`` names, for a run's training part."""
+    item_field = config["ITEM_ID_FIELD"]
+    item_num = dataset.num(item_field)
+    if config["loss"] == "sampled":
+        counts = torch.bincount(dataset.inter_feat[item_field], minlength=item_num)
+        return SampledSoftmaxObjective(config["mask_pad"], config["sampled_items"], counts)
+    if config["loss"] == "full" and item_num * config["train_batch_size"] > MANY_LOGITS:
+        logger.warning(
+            "loss=full holds %d x %d logits at once; loss=chunked gives the same loss in less memory, "
+            "loss=sampled an estimate in less time",
+            config["train_batch_size"],
+            item_num,
+        )
+    return SoftmaxObjective(config["mask_pad"], in_chunks=config["loss"] == "chunked")

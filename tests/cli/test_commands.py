@@ -1,0 +1,218 @@
+"""The one table of commands: what each command's help lists, and that help needs nothing heavy."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_mpo.cli import main as cli
+from recbole_mpo.cli.arguments import Option
+from recbole_mpo.cli.commands import COMMANDS
+from recbole_mpo.cli.kinds import Choice
+from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
+from recbole_mpo.data.prepare.recipe import Recipe
+from recbole_mpo.study.table import FORMATS, METRICS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REQUIRED = object()
+# Every option with its default as help writes it; None where nothing is given by default.
+OPTIONS = {
+    "run": {
+        "--model=NAME": REQUIRED,
+        "--dataset=NAME": REQUIRED,
+        "--config_files=FILE,FILE": None,
+        "--dry_run": "false",
+        "--resume=PATH|auto": None,
+        "--record=PATH": None,
+    },
+    "evaluate": {"--checkpoint=FILE": REQUIRED},
+    "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED},
+    "recommend": {
+        "--checkpoint=FILE": REQUIRED,
+        "--items=TOKEN,TOKEN": None,
+        "--histories=FILE": None,
+        "--topk=NUMBER": "10",
+    },
+    "table": {
+        "--format=markdown|csv": "markdown",
+        "--metrics=NAME,NAME": "hit@10,hit@50,ndcg@10,ndcg@50",
+        "--mix": "false",
+        "--published": "false",
+    },
+    "prepare": {
+        "--data_path=FOLDER": "dataset",
+        "--overwrite": "false",
+        "--show_progress=true|false": "true",
+        "--k_core=NUMBER": "5",
+        "--min_length=NUMBER": "3",
+        "--split=leave-one-out|temporal": "leave-one-out",
+        "--layout=single|presplit": "single",
+        "--split_ratio=0.8,0.1,0.1": "0.8,0.1,0.1",
+        "--raw=PATH": None,
+        "--source_url=URL": None,
+        "--release=2018|2023": None,
+        "--interactions=FILE": None,
+        "--items=FILE": None,
+        "--user=COLUMN": None,
+        "--item=COLUMN": None,
+        "--time=COLUMN": None,
+        "--item_column=COLUMN": None,
+        "--text=COLUMN,COLUMN": None,
+        "--time_format=FORMAT": None,
+        "--separator=TEXT": None,
+        "--encoding=NAME": None,
+        "--domains=NAME,NAME": None,
+        "--text_encoder=NAME": None,
+        "--cache_dir=FOLDER": "dataset/.cache",
+    },
+    "inspect": {
+        "--data_path=FOLDER": "dataset",
+        "--page=FILE": None,
+        "--users=NUMBER": "3",
+        "--USER_ID_FIELD=COLUMN": "user_id",
+        "--ITEM_ID_FIELD=COLUMN": "item_id",
+        "--TIME_FIELD=COLUMN": "timestamp",
+        "--LIST_SUFFIX=TEXT": "_list",
+        "--field_separator=TEXT": "tab",
+        "--seq_separator=TEXT": None,
+        "--encoding=NAME": "utf-8",
+    },
+    "demo": {
+        "--data_path=FOLDER": "dataset",
+        "--checkpoint_dir=FOLDER": "saved/demo",
+        "--epochs=NUMBER": "10",
+        "--learning_rate=NUMBER": "0.002",
+        "--hidden_size=NUMBER": "128",
+        "--n_exps=NUMBER": "4",
+    },
+    "doctor": {},
+}
+
+
+def rows_of(out):
+    """``{form: sentence}`` of the options in a help text, without the options of every command."""
+    rows, form = {}, None
+    for line in out.partition("\nevery command:\n")[0].partition("\noptions:\n")[2].splitlines():
+        if match := re.match(r"  (--\S+) +(\S.*)$", line):
+            form, rows[match[1]] = match[1], match[2]
+        elif form and line.startswith(" " * 8):
+            # A long sentence goes on, and may have been parted at a hyphen.
+            rows[form] += ("" if rows[form].endswith("-") else " ") + line.strip()
+    return rows
+
+
+class TestHelp:
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_it_lists_the_commands_options_with_their_defaults(self, capsys, name):
+        assert cli.main([name, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"usage: recbole-mpo {name}")
+        rows = rows_of(out)
+        assert set(rows) == set(OPTIONS[name])
+        for form, default in OPTIONS[name].items():
+            note = {REQUIRED: "[required]", None: "."}.get(default, f"[default: {default}]")
+            assert rows[form].endswith(note), form
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_every_declared_option_is_listed(self, capsys, name):
+        assert cli.main([name, "--help"]) == 0
+        out = capsys.readouterr().out
+        options = [param for param in COMMANDS[name].params if isinstance(param, Option)]
+        assert {row.partition("=")[0] for row in rows_of(out)} == {option.opts[0] for option in options}
+        for option in ("--help", "--version", "--debug"):
+            assert option in out
+
+    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "recommend", "demo"])
+    def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
+        assert cli.main([name, "--help"]) == 0
+        assert "docs/settings.md" in capsys.readouterr().out
+        assert COMMANDS[name].settings
+
+    def test_options_of_prepare_stand_below_what_they_are_about(self, capsys):
+        assert cli.main(["prepare", "--help"]) == 0
+        out = capsys.readouterr().out
+        headings = re.findall(r"^([a-z ]+):$", out, flags=re.M)
+        assert headings == [
+            "options",
+            "interactions that stay",
+            "form of the files",
+            "raw data",
+            "tables of your own",
+            "several domains",
+            "features",
+            "every command",
+        ]
+        assert set(rows_of("\noptions:\n" + out.partition("\ntables of your own:\n")[2].partition("\n\n")[0])) == {
+            *("--interactions=FILE", "--items=FILE", "--user=COLUMN", "--item=COLUMN", "--time=COLUMN"),
+            *("--item_column=COLUMN", "--text=COLUMN,COLUMN", "--time_format=FORMAT"),
+            *("--separator=TEXT", "--encoding=NAME"),
+        }
+
+    def test_no_help_imports_what_is_heavy(self):
+        code = (
+            "import sys; from recbole_mpo.cli.main import main; from recbole_mpo.cli.commands import COMMANDS\n"
+            "assert not any(main([*name, '--help']) for name in ([], *([name] for name in COMMANDS)))\n"
+            "heavy = {'torch', 'recbole', 'ray', 'numpy', 'pandas', 'scipy', 'plotly', 'sentence_transformers'}\n"
+            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("usage: recbole-mpo") == 1 + len(COMMANDS)
+
+
+class TestDeclarations:
+    """What the command line repeats, so that help need not import it, is what the rooms have."""
+
+    def test_choices_are_those_of_the_rooms(self):
+        choices = {
+            (name, option.key): option.type.choices
+            for name, command in COMMANDS.items()
+            for option in command.options.values()
+            if isinstance(option.type, Choice)
+        }
+        assert choices == {
+            ("prepare", "split"): WAYS_TO_SPLIT,
+            ("prepare", "layout"): LAYOUTS,
+            ("table", "format"): FORMATS,
+        }
+
+    def test_defaults_are_those_of_the_rooms(self):
+        prepare = COMMANDS["prepare"].options
+        recipe, form = Recipe(), Form()
+        assert [prepare[key].default for key in ("k_core", "min_length")] == [recipe.k_core, recipe.min_length]
+        assert [prepare[key].default for key in ("split", "layout")] == [form.split, form.layout]
+        assert prepare["split_ratio"].type.read("split_ratio", prepare["split_ratio"].default) == list(form.ratios)
+        metrics = COMMANDS["table"].options["metrics"]
+        assert metrics.type.read("metrics", metrics.default) == list(METRICS)
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_each_is_declared_in_sentences(self, name):
+        command = COMMANDS[name]
+        assert command.name == name
+        assert re.fullmatch(r"[A-Z][^\n]+\.", command.short_help)
+        for option in command.options.values():
+            assert re.fullmatch(r"[A-Z].+\.", option.help), option.key
+        keys = [option.key for option in command.options.values()]
+        assert len(keys) == len(set(keys))
+
+
+class TestDoctor:
+    def test_its_exit_code_is_the_commands(self, monkeypatch, capsys):
+        monkeypatch.setattr("recbole_mpo.cli.doctor.collect", list)
+        assert cli.main(["doctor"]) == 0
+        assert "Everything required is in place." in capsys.readouterr().out
+
+    def test_it_takes_nothing(self, failing):
+        assert failing("doctor", "--model=MPORec") == "doctor has no --model; see recbole-mpo doctor --help"
+
+    def test_it_runs_where_other_imports_are_broken(self):
+        code = (
+            "import sys\n"
+            "for name in ('torch', 'recbole', 'ray', 'numpy', 'pandas', 'scipy', 'yaml'): sys.modules[name] = None\n"
+            "from recbole_mpo.cli.main import main; sys.exit(main(['doctor']))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 1 and not done.stderr
+        assert done.stdout.rstrip().endswith("To be fixed: device.")

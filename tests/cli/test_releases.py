@@ -1,0 +1,66 @@
+"""``merge`` and ``recommend``: what they need, and what they call; tests/release holds what becomes of a checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from recbole_mpo.cli import main as cli
+from recbole_mpo.release import merge, recommend
+
+
+def test_merge_passes_its_files_and_settings_on(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(merge, "merge_checkpoint", lambda *arguments: calls.append(arguments))
+    assert cli.main(["merge", "--checkpoint=a.pth", "--output=007", "--data_path=1", "--seed=1"]) == 0
+    assert calls == [("a.pth", "007", {"data_path": "1", "seed": 1})]
+    assert capsys.readouterr().out == "wrote 007\n"
+
+
+def test_merge_needs_its_files(failing):
+    assert failing("merge", "--checkpoint=a.pth") == "merge needs --output=VALUE"
+    assert failing("merge", "--output=a.pth") == "merge needs --checkpoint=VALUE"
+
+
+@dataclass
+class EchoRecommender:
+    """Recommends what it was asked for."""
+
+    path: str
+    settings: dict
+
+    def recommend(self, histories, topk):
+        return [[f"{self.path} {topk}"] for _ in histories]
+
+    def as_text(self, history, recommended):
+        return f"{history} {recommended} {self.settings}"
+
+
+class TestRecommend:
+    @pytest.fixture(autouse=True)
+    def echo(self, monkeypatch):
+        monkeypatch.setattr(recommend.Recommender, "from_checkpoint", EchoRecommender)
+
+    def test_tokens_stay_text(self, capsys):
+        arguments = ["recommend", "--checkpoint=a.pth", "--items=007, 1e3,,true", "--seed=1"]
+        assert cli.main(arguments) == 0
+        assert capsys.readouterr().out == "['007', '1e3', 'true'] ['a.pth 10'] {'seed': 1}\n"
+
+    def test_each_history_of_a_file_has_its_line(self, capsys):
+        Path("h.txt").write_text("a b\nc\n")
+        assert cli.main(["recommend", "--checkpoint=a.pth", "--histories=h.txt", "--topk=3"]) == 0
+        assert capsys.readouterr().out == "['a', 'b'] ['a.pth 3'] {}\n['c'] ['a.pth 3'] {}\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "recommend needs --checkpoint=VALUE"),
+            (["--checkpoint=a"], "recommend needs either --items=token,token or --histories=FILE"),
+            (["--checkpoint=a", "--items=b", "--histories=c"], "recommend needs either --items=token,token or"),
+            (["--checkpoint=a", "--items=b", "--topk=0"], "topk must be a positive whole number, not 0"),
+            (["--checkpoint=a", "--items=b", "--topk=many"], "topk must be a positive whole number, not 'many'"),
+            (["--checkpoint=a", "--items", "b"], "argument '--items' is not understood; write --items=VALUE"),
+        ],
+    )
+    def test_mistakes_are_told(self, failing, arguments, message):
+        assert failing("recommend", *arguments).startswith(message)

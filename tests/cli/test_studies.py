@@ -1,0 +1,50 @@
+"""``table``: its arguments on their way to the table; tests/study holds the table itself."""
+
+import pytest
+
+from recbole_mpo.cli import main as cli
+from recbole_mpo.study import table
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What tables were asked for."""
+    asked = []
+
+    def make_table(paths, **choices):
+        asked.append((list(paths), choices))
+        return "a table\n"
+
+    monkeypatch.setattr(table, "make_table", make_table)
+    return asked
+
+
+def test_records_and_defaults(asked, capsys):
+    assert cli.main(["table", "a.json", "b"]) == 0
+    metrics = list(table.METRICS)
+    assert asked == [(["a.json", "b"], {"form": "markdown", "metrics": metrics, "mix": False, "published": False})]
+    assert capsys.readouterr().out == "a table\n"
+
+
+def test_options_may_stand_among_the_records(asked):
+    arguments = ["a.json", "--mix", "b", "--format=csv", "--metrics=mrr@10,hit@5", "--published=true"]
+    assert cli.main(["table", *arguments]) == 0
+    choices = {"form": "csv", "metrics": ["mrr@10", "hit@5"], "mix": True, "published": True}
+    assert asked == [(["a.json", "b"], choices)]
+
+
+def test_table_names_unknown_options(failing):
+    assert "table has no --metric (did you mean 'metrics'?)" in failing("table", "a.json", "--metric=x")
+    assert "at least one record" in failing("table")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format=html"], "format is 'html'; choose one of markdown, csv"),
+        (["--mix=perhaps"], "mix must be true or false, not 'perhaps'"),
+        (["--format", "csv"], "argument '--format' is not understood; write --format=VALUE"),
+    ],
+)
+def test_mistakes_are_told(failing, arguments, message):
+    assert failing("table", "a.json", *arguments).startswith(message)

@@ -1,0 +1,70 @@
+"""RecBole's grip on the process: autograd's anomaly detection and the root logger."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from recbole_mpo.common.recbole_globals import logging_to, sequential_models
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_importing_its_models_leaves_anomaly_detection_as_it_was(is_enabled):
+    code = f"""if True:
+        import torch
+        from recbole_mpo.common.recbole_globals import sequential_models
+        torch.autograd.set_detect_anomaly({is_enabled}, False)
+        assert sequential_models().SASRec.__name__ == "SASRec"
+        print(torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(is_enabled), "False"]
+
+
+def test_its_models_are_one_module():
+    assert sequential_models() is sequential_models()
+    assert sequential_models().__name__ == "recbole.model.sequential_recommender"
+
+
+@pytest.fixture
+def root():
+    """The root logger, which comes back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers, root.level = handlers, level
+
+
+def test_two_runs_log_into_a_file_each(root, tmp_path, capsys):
+    handlers, level = root.handlers[:], root.level
+    for name in ("first", "second"):
+        with logging_to(tmp_path / f"{name}.log"):
+            logging.getLogger("recbole_mpo.data").info("about %s", name)
+            logging.getLogger("recbole_mpo.data").debug("details")
+    for name, other in (("first", "second"), ("second", "first")):
+        text = (tmp_path / f"{name}.log").read_text(encoding="utf-8")
+        assert text.endswith(f"INFO about {name}\n") and other not in text and "details" not in text
+    assert capsys.readouterr().out == "about first\nabout second\n"
+    assert (root.handlers, root.level) == (handlers, level)
+
+
+def test_an_error_puts_back_what_was_set(root, tmp_path):
+    handlers = root.handlers[:]
+    with pytest.raises(RuntimeError), logging_to(tmp_path / "a.log"):
+        raise RuntimeError
+    assert root.handlers == handlers
+
+
+@pytest.mark.parametrize(("level", "messages"), [("debug", 2), ("INFO", 1), ("nonsense", 1), ("error", 0)])
+def test_levels_are_named_in_any_capitals(root, tmp_path, level, messages):
+    with logging_to(tmp_path / "a.log", level):
+        logging.getLogger("a").debug("debug")
+        logging.getLogger("a").info("info")
+    assert len((tmp_path / "a.log").read_text(encoding="utf-8").splitlines()) == messages
+
+
+def test_colours_stay_out_of_the_file(root, tmp_path):
+    with logging_to(tmp_path / "a.log"):
+        logging.getLogger("a").info("\x1b[1;35mvalid\x1b[0m")
+    assert "\x1b" not in (tmp_path / "a.log").read_text(encoding="utf-8")

@@ -1,0 +1,112 @@
+"""One row: which values it takes, and what the refusal of another says."""
+
+import math
+
+import pytest
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.setting import Setting
+
+NUMBERS = Setting("weights", "list", each=Setting("weights", "float", at_least=0), at_least=1)
+
+
+def refusal(setting, value, may_be_left_out=False):
+    with pytest.raises(ConfigError) as caught:
+        setting.check(value, may_be_left_out)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("bool", [True, False]),
+        ("int", [0, -3, 10**20]),
+        ("float", [0, 1.5, -2]),
+        ("text", ["", "a", 7, 1.5]),
+        ("list", [[], [1, "a"], [[1]]]),
+        ("mapping", [{}, {"a": 1}]),
+    ],
+)
+def test_values_of_the_kind_are_taken_and_others_are_not(kind, values):
+    setting = Setting("key", kind)
+    for value in values:
+        setting.check(value)
+    taken = {"bool": (bool,), "int": (int,), "float": (int, float), "text": (str, int, float)}
+    for value in (True, 1, 1.5, "a", [1], {"a": 1}, math.nan, math.inf):
+        types = taken.get(kind, (list,) if kind == "list" else (dict,))
+        fits = type(value) in types and not (isinstance(value, float) and not math.isfinite(value))
+        if not fits:
+            assert refusal(setting, value).startswith("key must be ")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside", "message"),
+    [
+        ({"at_least": 1}, 1, 0, "key must be at least 1, not 0"),
+        ({"above": 0}, 0.1, 0, "key must be above 0, not 0"),
+        ({"at_most": 1}, 1, 2, "key must be at most 1, not 2"),
+        ({"below": 1}, 0.9, 1, "key must be below 1, not 1"),
+        ({"at_least": 0, "at_most": 1}, 1, 1.5, "key must be between 0 and 1, not 1.5"),
+        ({"above": 0, "below": 1}, 0.5, 1, "key must be between 0 and 1, both excluded, not 1"),
+    ],
+)
+def test_bounds(bounds, inside, outside, message):
+    setting = Setting("key", "float", **bounds)
+    setting.check(inside)
+    assert refusal(setting, outside) == message
+
+
+def test_a_number_that_may_be_left_out_is_described_with_its_bounds():
+    setting = Setting("key", "int", at_least=0)
+    setting.check(None, may_be_left_out=True)
+    assert refusal(setting, -1, True) == "key must be a whole number from 0 on, not -1"
+    assert refusal(setting, "few", True) == "key must be a whole number from 0 on, not 'few'"
+    assert refusal(setting, None) == "key must be a whole number, not empty"
+
+
+def test_choices_and_their_capitals():
+    strict = Setting("form", "text", choices=("csv", "HTML"))
+    assert refusal(strict, "html") == "form is 'html'; choose one of csv, HTML"
+    assert refusal(strict, None) == "form is None; choose one of csv, HTML"
+    Setting("form", "text", choices=("csv", "HTML"), any_case=True).check("html")
+
+
+@pytest.mark.parametrize("value", [[], ["a"], [1.0, -1.0], 1, [math.inf], [True], None])
+def test_lists_of_numbers(value):
+    NUMBERS.check([1, 0.5])
+    assert refusal(NUMBERS, value) in (
+        f"weights must be a list of numbers from 0 on, not {value!r}",
+        "weights must be a list of numbers from 0 on, not 1",
+    )
+
+
+def test_what_an_entry_of_a_list_is_can_be_said():
+    setting = Setting("sizes", "list", each=Setting("sizes", "int", at_least=1, says="one a block"))
+    assert refusal(setting, [1, 0]) == "sizes must be a list of whole numbers from 1 on, one a block, not [1, 0]"
+    setting.check([])
+
+
+def test_a_single_entry_needs_its_row_to_say_so():
+    names = Setting("names", "list", single=True, each=Setting("names", "text", choices=("a", "b")))
+    names.check("a")
+    names.check(["a", "b"])
+    assert refusal(names, "c") == "names names 'c'; choose from a, b"
+    assert refusal(Setting("names", "list"), "a") == "names must be a list, not 'a'"
+    assert refusal(names, 1.5) == "names must be a list of names, not 1.5"
+
+
+def test_the_keys_of_a_mapping_and_its_example():
+    setting = Setting("args", "mapping", keys=("mode", "order"), example={"mode": "full"})
+    setting.check({"mode": 1})
+    assert refusal(setting, {"modes": 1}) == "unknown key 'modes' in args (did you mean 'mode'?)"
+    assert refusal(setting, 5) == "args must be a mapping such as {mode: full}, not 5"
+
+
+def test_text_is_text_in_the_end():
+    assert Setting("label", "text").final(2024) == "2024"
+    assert Setting("label", "text").final(None) is None
+    assert Setting("size", "int").final(3) == 3
+    ids = Setting("ids", "text", joined=True)
+    ids.check([0, 1])
+    assert ids.final([0, 1]) == "0,1"
+    assert refusal(Setting("label", "text"), [0, 1]) == "label must be text, not [0, 1]"

@@ -1,0 +1,251 @@
+"""Which run goes on and whether it may; and that a run that was killed goes on as if it never had been."""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.data.prepare.ml100k import prepare_ml100k
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.resume import FREE_ON_RESUME, find_resume
+from recbole_mpo.quick_start.run_folder import this_process
+from recbole_mpo.release.merge import merge_checkpoint
+from recbole_mpo.trainer import checkpoint
+
+
+def comparable(record):
+    return {key: record[key] for key in ("valid", "test", "best_epoch", "epochs_run")} | {
+        "history": [(epoch["epoch"], epoch["train_loss"], epoch["valid"]) for epoch in record["history"]]
+    }
+
+
+def write_ml100k_subset(tmp_path, users=60):
+    folder = prepare_ml100k(tmp_path / "data")
+    path = folder / "ml-100k.inter"
+    header, *rows = path.read_text().splitlines()
+    rows = [row for row in rows if int(row.split("\t")[0]) <= users]
+    path.write_text("\n".join([header, *rows]) + "\n")
+
+
+def command(tmp_path, saved, *extra):
+    return [
+        *(sys.executable, "-m", "recbole_mpo", "run", "--model=MPORec", "--dataset=ml-100k"),
+        *(f"--data_path={tmp_path / 'data'}", f"--checkpoint_dir={tmp_path / saved}"),
+        *(f"--cache_dir={tmp_path / 'cache'}", "--text_encoder=tfidf-svd", "--show_progress=false"),
+        *("--epochs=6", "--train_batch_size=512", "--hidden_size=32", "--inner_size=32", "--use_gpu=false"),
+        *extra,
+    ]
+
+
+def read_only_record(folder):
+    (path,) = folder.glob("*/record.json")
+    return json.loads(path.read_text())
+
+
+def test_killed_in_mid_epoch_and_resumed(tmp_path):
+    """SIGKILL after the second epoch's checkpoint, while the third epoch trains."""
+    write_ml100k_subset(tmp_path)
+    subprocess.run(command(tmp_path, "whole"), check=True, capture_output=True)
+    killed = subprocess.Popen(command(tmp_path, "killed"), stdout=subprocess.PIPE, text=True)
+    for line in killed.stdout:
+        if line.startswith("epoch 1 evaluating"):
+            break
+    (folder,) = (tmp_path / "killed").iterdir()
+    deadline = time.monotonic() + 60
+    while not ((folder / "last.pth").exists() and saved_epoch(folder) >= 1):
+        assert time.monotonic() < deadline, "no checkpoint after the second epoch"
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    assert read_only_record(tmp_path / "killed")["status"] == "running"
+    done = subprocess.run(
+        command(tmp_path, "killed", "--resume=auto"), check=True, capture_output=True, text=True
+    )
+    assert "at epoch 2" in done.stdout or "at epoch 3" in done.stdout
+    resumed, whole = read_only_record(tmp_path / "killed"), read_only_record(tmp_path / "whole")
+    assert resumed["status"] == "completed"
+    assert comparable(resumed) == comparable(whole)
+
+
+def saved_epoch(folder):
+    return torch.load(folder / "last.pth", weights_only=True)["epoch"]
+
+
+def test_other_settings_are_refused(tiny_settings, tmp_path):
+    first = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1})
+    folder = str(tmp_path / "saved" / first["run_id"])
+    with pytest.raises(ConfigError, match="other settings.*learning_rate was 0.001, is 0.01"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "learning_rate": 0.01}, resume=folder)
+    with pytest.raises(ConfigError, match="model was 'UniSRec', is 'MPORec'"):
+        run("MPORec", "tiny", (), tiny_settings, resume=folder)
+
+
+def interrupted(tiny_settings, tmp_path, process):
+    """A run of two epochs made to look interrupted after them; its folder."""
+    record = run("UniSRec", "tiny", (), tiny_settings)
+    folder = tmp_path / "saved" / record["run_id"]
+    record = {**record, "status": "running", "process": process}
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_auto_continues_the_run_of_a_process_that_is_gone(tiny_settings, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = interrupted(tiny_settings, tmp_path, {"pid": gone.pid, "host": platform.node(), "started": 0.0})
+    continued = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume="auto")
+    assert (continued["run_id"], continued["epochs_run"]) == (folder.name, 3)
+
+
+def test_auto_leaves_a_run_alone_that_another_process_trains(tiny_settings, tmp_path):
+    parent = psutil.Process(os.getppid())
+    process = {"pid": parent.pid, "host": platform.node(), "started": parent.create_time()}
+    folder = interrupted(tiny_settings, tmp_path, process)
+    with pytest.raises(ConfigError, match=f"is still training, in process {parent.pid}"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume=str(folder))
+    other = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume="auto")
+    assert other["run_id"] != folder.name
+
+
+def test_dry_run_and_resume_exclude_each_other(tiny_settings):
+    with pytest.raises(ConfigError, match="give one of them"):
+        run("UniSRec", "tiny", (), tiny_settings, resume="auto", dry_run=True)
+
+
+def test_a_refused_resume_leaves_the_record_as_it_was(tiny_settings, tiny_path, tmp_path):
+    first = run("UniSRec", "tiny", (), tiny_settings)
+    folder = tmp_path / "saved" / first["run_id"]
+    before = (folder / "record.json").read_text()
+    text = tiny_path / "tiny" / "tiny.text"
+    text.write_text(text.read_text().replace("number 3.", "number three."))
+    with pytest.raises(CheckpointError, match=r"was trained on other data: tiny\.text changed since"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3}, resume=str(folder))
+    assert (folder / "record.json").read_text() == before
+
+
+def test_weights_alone_cannot_be_resumed(tiny_settings, tmp_path):
+    first = run("MPORec", "tiny", (), tiny_settings)
+    merge_checkpoint(tmp_path / "saved" / first["run_id"] / "best.pth", tmp_path / "dense.pth")
+    with pytest.raises(CheckpointError, match="holds weights alone; start a new run from them with --pretrained"):
+        run("UniSRec", "tiny", (), tiny_settings, resume=str(tmp_path / "dense.pth"))
+
+
+def test_auto_starts_anew_where_nothing_is_unfinished(tiny_settings, capsys):
+    first = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1})
+    second = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1}, resume="auto")
+    assert first["run_id"] != second["run_id"]
+    assert "No unfinished run" in capsys.readouterr().out
+
+
+class TestFindResume:
+    """On folders written by hand, of which nothing is trained."""
+
+    @pytest.fixture
+    def wanted(self, tiny_settings):
+        return Experiment.of("UniSRec", "tiny", (), tiny_settings)
+
+    @pytest.fixture
+    def write(self, wanted):
+        """Writes a run's folder; keywords change its settings, record and checkpoint."""
+        numbers = iter(range(1, 100))
+
+        def make(settings=None, record=None, state=None, status="failed"):
+            number = next(numbers)
+            folder = Path(wanted.config["checkpoint_dir"]) / f"UniSRec-tiny-{number}"
+            folder.mkdir(parents=True)
+            config = {**wanted.config.plain(), **(settings or {})}
+            checkpoint.save_checkpoint({"state_dict": {}, "optimizer": {}, "config": config, **(state or {})},
+                                       folder / "last.pth")  # fmt: skip
+            content = {"status": status, "config": config, "data": {"files": wanted.file_hashes()}, **(record or {})}
+            (folder / "record.json").write_text(json.dumps(content), encoding="utf-8")
+            os.utime(folder, (number, number))
+            return folder
+
+        return make
+
+    def test_takes_a_folder_or_its_file(self, wanted, write):
+        folder = write()
+        for path in (folder, folder / "last.pth"):
+            assert find_resume(wanted, str(path)) == folder / "last.pth"
+
+    def test_takes_a_file_that_stands_alone(self, wanted, write, tmp_path):
+        (write() / "last.pth").rename(tmp_path / "moved.pth")
+        assert find_resume(wanted, "moved.pth") == Path("moved.pth")
+
+    def test_auto_takes_the_newest_unfinished_run_of_these_settings(self, wanted, write):
+        older, newer = write(), write()
+        write(status="completed"), write(settings={"seed": 8})
+        unfinished = write()
+        (unfinished / "last.pth").unlink()
+        lost = write()
+        (lost / "record.json").unlink()
+        for folder in (unfinished, lost):
+            os.utime(folder, (200, 200))
+        assert find_resume(wanted, "auto") == newer / "last.pth"
+        os.utime(older, (300, 300))
+        assert find_resume(wanted, "auto") == older / "last.pth"
+
+    @pytest.mark.parametrize("key", sorted(FREE_ON_RESUME))
+    def test_what_does_not_touch_the_numbers_may_differ(self, wanted, write, key):
+        folder = write(settings={key: "other"})
+        assert find_resume(wanted, str(folder)) == find_resume(wanted, "auto") == folder / "last.pth"
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"seed": 8}, "seed was 8, is 7"),
+            ({"hidden_size": 8, "seed": 9}, "hidden_size was 8, is 16, seed was 9, is 7"),
+            ({"strange": 1}, "strange was 1, is None"),
+        ],
+    )
+    def test_other_settings_are_named(self, wanted, write, settings, message):
+        folder = write(settings=settings)
+        with pytest.raises(ConfigError, match=f"other settings, so it cannot be resumed: {message}"):
+            find_resume(wanted, str(folder))
+        assert find_resume(wanted, "auto") is None
+
+    def test_weights_alone_are_refused(self, wanted, write):
+        folder = write(state={"optimizer": None})
+        with pytest.raises(CheckpointError, match="last.pth holds weights alone; start a new run .* --pretrained"):
+            find_resume(wanted, str(folder))
+
+    def test_changed_files_are_named(self, wanted, write):
+        hashes = {**wanted.file_hashes(), "tiny.text": "other"}
+        folder = write(record={"data": {"files": hashes}})
+        with pytest.raises(CheckpointError, match=r"was trained on other data: tiny\.text changed since"):
+            find_resume(wanted, str(folder))
+        # A run that failed before its data were read says nothing of them.
+        assert find_resume(wanted, str(write(record={"data": {}})))
+
+    def test_a_run_that_another_process_trains_is_left_alone(self, wanted, write):
+        parent = psutil.Process(os.getppid())
+        process = {"pid": parent.pid, "host": platform.node(), "started": parent.create_time()}
+        folder = write(status="running", record={"process": process})
+        with pytest.raises(ConfigError, match=f"is still training, in process {parent.pid}"):
+            find_resume(wanted, str(folder))
+        assert find_resume(wanted, "auto") is None
+
+    @pytest.mark.parametrize("process", [None, "own"])
+    def test_a_run_that_no_other_process_trains_goes_on(self, wanted, write, process):
+        folder = write(status="running", record={"process": process and this_process()})
+        assert find_resume(wanted, str(folder)) == find_resume(wanted, "auto") == folder / "last.pth"
+
+    def test_what_is_no_checkpoint_is_named(self, wanted, tmp_path, capsys):
+        with pytest.raises(CheckpointError, match=r"none\.pth does not exist"):
+            find_resume(wanted, "none.pth")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(CheckpointError, match=r"empty.last\.pth does not exist"):
+            find_resume(wanted, "empty")
+        assert find_resume(wanted, "auto") is None
+        assert capsys.readouterr().out == "No unfinished run with these settings; starting a new one.\n"

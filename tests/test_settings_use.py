@@ -1,0 +1,90 @@
+"""Which settings a model uses is what properties/schema.yaml says: runs are watched for the settings they read."""
+
+import numpy as np
+import pytest
+
+from recbole_mpo.common.config import MPOConfig
+from recbole_mpo.common.schema import for_model, read_schema
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.registry import OWN_MODELS
+
+SCHEMA = read_schema()
+MODELS = [*OWN_MODELS, "S3Rec", "GRU4Rec", "SASRec", "BERT4Rec"]
+# What is read only under other values than a model's own: (settings of one more dry run, models).
+VARIANTS = (
+    ({"feature_file": "features.f32", "feature_size": 8, "text_encoder": None}, "features"),
+    ({"memory": "covisit"}, "sequence"),
+    ({"loss": "sampled"}, "sequence"),
+    ({"item_input": "text"}, "SASRecCE"),
+    ({"item_input": "text", "feature_file": "features.f32", "feature_size": 8}, "SASRecCE"),
+    ({"train_stage": "finetune", "finetune_mode": "PeterZero"}, "PeterRec"),
+    ({"ccdr_source": "other"}, "CCDR"),
+)
+COUNTING = ("Pop", "CoVisit", "TextKNN")
+# Read, and of no consequence: (settings, models, why).
+IDLE = (
+    (
+        {"epochs", "stopping_step", "eval_step", "train_batch_size", "learner", "learning_rate", "clip_grad_norm"},
+        COUNTING,
+        "RecBole's trainer and the loader of training histories are made, and never train",
+    ),
+    ({"item_input"}, ("recbole",), "the record of a run says 'id' where there is no such setting"),
+    ({"train_mode"}, ("recbole",), "a run asks before it makes loaders of either kind"),
+    ({"freeze"}, ("recbole", "BERT4RecFair", *COUNTING), "a run asks for every model"),
+    ({"trim_batches"}, ("recbole", "BERT4RecFair", *COUNTING), "the trainer asks the setting before the model"),
+    ({"mpo_lr_multiplier", "memory_lr_multiplier"}, ("own",), "the trainer asks for the learning rates of all groups"),
+    ({"pre_model_path"}, ("S3Rec",), "RecBole's class asks, and is never let use it"),
+    ({"save_step"}, ("S3RecFixed",), "empty where no setting says otherwise, and then nothing is saved"),
+)
+
+
+def idle_settings(model):
+    return {key for keys, entries, _ in IDLE for key in keys if any(SCHEMA.stands_for(one, model) for one in entries)}
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The keys that runs have read from their settings so far."""
+    keys, read = set(), MPOConfig.__getitem__
+
+    def watched(config, key):
+        keys.add(key)
+        return read(config, key)
+
+    monkeypatch.setattr(MPOConfig, "__getitem__", watched)
+    return keys
+
+
+@pytest.fixture
+def block(tmp_path, make_dataset):
+    """Settings of small runs of any model, from which each gets what it uses."""
+    data_path = tmp_path / "data"
+    make_dataset(data_path)
+    make_dataset(data_path, "other", seed=1)
+    np.random.default_rng(0).standard_normal((30, 8), dtype=np.float32).tofile(data_path / "tiny" / "features.f32")
+    return {
+        "data_path": str(data_path),
+        "cache_dir": str(tmp_path / "cache"),
+        "text_encoder": "tfidf-svd",
+        "show_progress": False,
+        "use_gpu": False,
+        "epochs": 1,
+        "pretrain_epochs": 1,
+        "hidden_size": 16,
+        "inner_size": 16,
+        "n_exps": 2,
+        "ccdr_clusters": 3,
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_reads_the_settings_that_the_schema_names_for_it(model, block, reads):
+    settings = for_model(block, model)
+    run(model, "tiny", (), settings)
+    for changes, entry in VARIANTS:
+        if SCHEMA.stands_for(entry, model):
+            run(model, "tiny", (), {**settings, **changes}, dry_run=True)
+    rows = SCHEMA.settings_of(model).keys()
+    assert (reads & SCHEMA.settings.keys()) - rows - idle_settings(model) == set(), "read, and not declared"
+    particular = {key for key in rows if "all" not in SCHEMA.settings[key].models}
+    assert particular - reads == set(), "declared, and never read"

@@ -1,0 +1,116 @@
+"""Stored features come back bit for bit or not at all; rows of an encoding under way survive a kill."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from recbole_mpo.text import cache
+from recbole_mpo.text.cache import PartialStore, load_cached, save_cached
+from recbole_mpo.text.feature_files import feature_hash
+
+IDENTITY = {"encoder": {"encoder": "hash", "sizes": [6]}, "text_sha256": "ab", "rows": 25}
+VECTORS = np.random.default_rng(0).standard_normal((25, 6)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK_SIZE", 10)
+
+
+def store_of(folder, name="hash", **changes) -> PartialStore:
+    return PartialStore(folder, name, {**IDENTITY, **changes})
+
+
+def write_rows(folder, end):
+    """The store with the rows before ``end``, written in chunks."""
+    with store_of(folder) as store:
+        assert store.read(25) == []
+        for start in range(0, end, 10):
+            store.write(start, VECTORS[start : min(start + 10, end)])
+    return store
+
+
+# The matrix and its manifest
+
+
+def test_what_was_stored_comes_back(tmp_path):
+    save_cached(tmp_path, "hash", IDENTITY, np.asfortranarray(VECTORS))
+    np.testing.assert_array_equal(load_cached(tmp_path, "hash", IDENTITY), VECTORS)
+    manifest = json.loads((tmp_path / "hash.json").read_text())
+    assert manifest["features_sha256"] == feature_hash(VECTORS) and manifest["dimension"] == 6
+    assert {key: manifest[key] for key in IDENTITY} == IDENTITY
+
+
+def test_nothing_stored_is_no_warning(tmp_path, caplog):
+    assert load_cached(tmp_path, "hash", IDENTITY) is None and not caplog.records
+
+
+@pytest.mark.parametrize("change", [{"rows": 24}, {"text_sha256": "cd", "encoder": {}}])
+def test_another_identity_is_told_and_not_used(tmp_path, caplog, change):
+    caplog.set_level(logging.INFO)
+    save_cached(tmp_path, "hash", IDENTITY, VECTORS)
+    assert load_cached(tmp_path, "hash", {**IDENTITY, **change}) is None
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO and " and ".join(sorted(change)) in record.getMessage()
+
+
+def test_features_that_are_not_those_of_the_manifest_are_damaged(tmp_path, caplog):
+    save_cached(tmp_path, "hash", IDENTITY, VECTORS)
+    manifest = (tmp_path / "hash.json").read_text()
+    save_cached(tmp_path, "hash", IDENTITY, VECTORS + 1)
+    (tmp_path / "hash.json").write_text(manifest)
+    assert load_cached(tmp_path, "hash", IDENTITY) is None
+    assert "hash.safetensors are damaged (FeatureError: the numbers are not those of the manifest)" in caplog.text
+
+
+def test_storing_drops_the_rows_under_way_of_this_encoder_alone(tmp_path):
+    ours, other = write_rows(tmp_path, 10).path, tmp_path / "hash-cls.0123456789abcdef.partial"
+    other.touch()
+    save_cached(tmp_path, "hash", IDENTITY, VECTORS)
+    assert not ours.exists() and other.exists()
+
+
+# Rows under way
+
+
+@pytest.mark.parametrize("end", [10, 20, 25])
+def test_finished_chunks_are_read_again(tmp_path, end):
+    write_rows(tmp_path, end)
+    with store_of(tmp_path) as store:
+        (rows,) = store.read(25)
+    np.testing.assert_array_equal(rows, VECTORS[:end])
+
+
+@pytest.mark.parametrize("cut, left", [(1, 10), (240, 10), (241, 0), (480, 0)])
+def test_of_a_chunk_cut_short_nothing_is_read(tmp_path, cut, left):
+    """A row is 24 bytes, a chunk 240."""
+    path = write_rows(tmp_path, 20).path
+    path.write_bytes(path.read_bytes()[:-cut])
+    with store_of(tmp_path) as store:
+        chunks = store.read(25)
+    assert sum(map(len, chunks)) == left
+
+
+@pytest.mark.parametrize("change", [{"rows": 24}, {"encoder": {"encoder": "hash", "sizes": [7]}}])
+def test_other_texts_or_encoders_have_a_store_of_their_own(tmp_path, change):
+    write_rows(tmp_path, 20)
+    with store_of(tmp_path, **change) as store:
+        assert store.read(25) == []
+
+
+def test_chunks_of_another_size_are_another_store(tmp_path, monkeypatch):
+    """Rounding depends on which texts share a batch."""
+    write_rows(tmp_path, 20)
+    monkeypatch.setattr(cache, "CHUNK_SIZE", 5)
+    with store_of(tmp_path) as store:
+        assert store.read(25) == []
+
+
+def test_a_store_with_another_header_begins_anew(tmp_path):
+    path = write_rows(tmp_path, 20).path
+    path.write_bytes(b"\xff" * 600)
+    write_rows(tmp_path, 20)
+    with store_of(tmp_path) as store:
+        np.testing.assert_array_equal(store.read(25)[0], VECTORS[:20])

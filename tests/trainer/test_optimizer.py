@@ -1,0 +1,87 @@
+"""What the optimizer updates, and at which learning rate."""
+
+import pytest
+import torch
+from support import built_run
+
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.model.parameters import freeze
+from recbole_mpo.trainer.optimizer import optimizer_groups
+
+
+@pytest.fixture
+def light(tiny_settings):
+    return built_run("MPORecLight", "tiny", (), tiny_settings).model
+
+
+def names_of(model, parameters):
+    by_id = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {by_id[id(parameter)] for parameter in parameters}
+
+
+def test_optimizer_holds_the_trainable_parameters_and_only_those(light):
+    freeze(light, ["encoder", "positions"])
+    cores, rest = optimizer_groups(light, 0.01, mpo_lr_multiplier=3.0)
+    assert (cores["lr"], rest["lr"]) == (pytest.approx(0.03), 0.01)
+    trainable = {name for name, parameter in light.named_parameters() if parameter.requires_grad}
+    assert names_of(light, cores["params"]) == {name for name in trainable if ".cores." in name}
+    assert names_of(light, rest["params"]) == {name for name in trainable if ".cores." not in name}
+    assert not any(name.endswith(".cores.2") or "trm_encoder" in name for name in trainable)
+
+
+def test_frozen_tensors_do_not_move(light):
+    freeze(light, "encoder")
+    frozen = {name: p.clone() for name, p in light.named_parameters() if not p.requires_grad}
+    trained = {name: p.clone() for name, p in light.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.Adam(optimizer_groups(light, 0.1), weight_decay=0.1)
+    light.score(light.encode_items()[1:3], light.encode_items()).square().mean().backward()
+    optimizer.step()
+    now = dict(light.named_parameters())
+    assert all(torch.equal(now[name], value) for name, value in frozen.items())
+    assert any(not torch.equal(now[name], value) for name, value in trained.items())
+
+
+def test_nothing_left_to_train_is_an_error(tiny_settings):
+    model = built_run("UniSRec", "tiny", (), tiny_settings).model
+    freeze(model, ["adaptor", "encoder", "positions", "layer_norm"])
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        optimizer_groups(model, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "rates"),
+    [
+        ("UniSRec", {}, [0.01]),
+        ("MPORec", {}, [0.03, 0.01]),
+        ("UniSRec", {"memory": "covisit"}, [0.05, 0.01]),
+        ("MPORec", {"memory": "covisit"}, [0.03, 0.05, 0.01]),
+        ("SASRecCE", {"item_input": "id"}, [0.01]),
+    ],
+)
+def test_cores_and_the_memory_have_rates_of_their_own(tiny_settings, name, changes, rates):
+    model = built_run(name, "tiny", (), {**tiny_settings, **changes}).model
+    groups = optimizer_groups(model, 0.01, mpo_lr_multiplier=3.0, memory_lr_multiplier=5.0)
+    assert [group["lr"] for group in groups] == pytest.approx(rates)
+    # Each parameter stands in one group, in the model's order: a checkpoint's optimizer state goes by it.
+    names = [list(names_in_order(model, group["params"])) for group in groups]
+    assert sorted(sum(names, [])) == sorted(name for name, _ in model.named_parameters())
+    order = [name for name, _ in model.named_parameters()]
+    assert all(group == sorted(group, key=order.index) for group in names)
+    if changes.get("memory"):
+        assert names[-2] == ["memory.weight"]
+
+
+def names_in_order(model, parameters):
+    by_id = {id(parameter): name for name, parameter in model.named_parameters()}
+    return (by_id[id(parameter)] for parameter in parameters)
+
+
+def test_a_rate_of_zero_is_a_rate(light):
+    cores, rest = optimizer_groups(light, 0.01, mpo_lr_multiplier=0.0)
+    assert cores["lr"] == 0 and cores["params"] and rest["lr"] == 0.01
+
+
+def test_a_group_without_parameters_is_left_out(light):
+    freeze(light, "adaptor")
+    (group,) = optimizer_groups(light, 0.01, mpo_lr_multiplier=3.0)
+    assert group["lr"] == 0.01 and not any(".cores." in name for name in names_of(light, group["params"]))
