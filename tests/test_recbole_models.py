@@ -83,7 +83,7 @@ def test_candidates_and_targets_are_those_of_the_text_models(settings, tiny_sett
     text = built_run("MPORec", "tiny", (), tiny_settings)
     other = built_run(name, "tiny", (), settings(name))
     assert other.dataset.item_num == text.dataset.item_num == 31
-    assert other.statistics()["targets"] == text.statistics()["targets"]
+    assert other.experiment.statistics()["targets"] == text.experiment.statistics()["targets"]
     field = text.dataset.iid_field
     assert other.dataset.field2id_token[field].tolist() == text.dataset.field2id_token[field].tolist()
     for part in (1, 2):

@@ -156,7 +156,7 @@ def test_both_stages_of_s3rec_are_recboles_own_two_runs(cut, tmp_path, monkeypat
     trainer.fit(loaders[0], verbose=False)
     pretraining = [loss / len(loaders[0]) for loss in trainer.train_loss_dict.values()]
     torch.save({"state_dict": model.state_dict()}, tmp_path / "theirs.pth")
-    stages |= {"train_stage": "finetune", "pretrained": str(tmp_path / "theirs.pth")}
+    stages |= {"train_stage": "finetune", "pre_model_path": str(tmp_path / "theirs.pth")}
     theirs = recboles_own(S3RecTrainer, *recboles_parts("S3Rec", cut, monkeypatch, **stages))
 
     (cut / "cut" / "cut.item").unlink()

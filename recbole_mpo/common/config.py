@@ -15,6 +15,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property
+from recbole_mpo.common.recbole_globals import restore_numpy_names
 from recbole_mpo.common.schema import read_schema, recbole_model_settings
 from recbole_mpo.common.setting import KIND_OF_TYPE, Setting
 from recbole_mpo.common.values import YamlLoader, read_yaml, suggestion
@@ -61,6 +62,10 @@ class MPOConfig(Config):
             super().__init__(model_class, dataset, self._config_files, dict(overrides or {}))
         except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as problem:
             raise ConfigError(f"the settings do not fit together: {problem}") from problem
+
+    def compatibility_settings(self):
+        """Give numpy the names that RecBole's code reads; RecBole's own way does not work with numpy 2."""
+        restore_numpy_names()
 
     def _init_parameters_category(self):
         super()._init_parameters_category()

@@ -4,6 +4,7 @@
   checks every gradient of every model for NaN and makes training several times slower.
 - It logs through the root logger and configures it once per process, so that a second run would write into the
   first one's file.
+- Its code reads names that numpy has dropped, which its Config puts back by way of names that numpy 2 has dropped too.
 """
 
 import importlib
@@ -12,8 +13,28 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from recbole.utils.logger import RemoveColorFilter
+
+# What RecBole 1.2.1 calls numpy's types, all dropped in numpy 1.24; numpy 2 has bool and long again.
+NUMPY_NAMES = {
+    "bool": np.bool_,
+    "int": np.int_,
+    "float": np.float64,
+    "complex": np.complex128,
+    "object": np.object_,
+    "str": np.str_,
+    "long": np.int_,
+    "unicode": np.str_,
+}
+
+
+def restore_numpy_names():
+    """Give numpy the names that RecBole reads and numpy lacks."""
+    for name, kind in NUMPY_NAMES.items():
+        if name not in np.__dict__:
+            setattr(np, name, kind)
 
 
 def sequential_models():

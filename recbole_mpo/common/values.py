@@ -20,7 +20,6 @@ COMMAND_TEXT |= {"raw", "source_url", "release", "page"}
 class YamlLoader(yaml.SafeLoader):
     """SafeLoader that reads ``1e-3`` as a number, which YAML 1.1 takes for a string."""
 
-
 YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),

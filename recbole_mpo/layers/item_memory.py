@@ -56,7 +56,7 @@ class ItemMemory(nn.Module):
         """
         rows, columns, counts = self._weighted_counts(recent_BK, exists_BK, targets_B)
         places, place_of = torch.unique(rows * (len(self.starts) - 1) + columns, return_inverse=True)
-        sums = torch.zeros(len(places), device=counts.device).index_add_(0, place_of, counts)
+        sums = torch.zeros(len(places), dtype=counts.dtype, device=counts.device).index_add_(0, place_of, counts)
         values = self.weight * torch.log1p(self.factor * sums.clamp_(min=0.0))
         return SparseLogits(places // (len(self.starts) - 1), places % (len(self.starts) - 1), values)
 

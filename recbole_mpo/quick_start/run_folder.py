@@ -1,6 +1,5 @@
 """A run's folder, and which process a run belongs to."""
 
-
 import os
 import platform
 import secrets

@@ -1,6 +1,5 @@
 """The random generators of a process as plain data."""
 
-
 import logging
 import random
 

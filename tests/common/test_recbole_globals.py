@@ -68,3 +68,17 @@ def test_colours_stay_out_of_the_file(root, tmp_path):
     with logging_to(tmp_path / "a.log"):
         logging.getLogger("a").info("\x1b[1;35mvalid\x1b[0m")
     assert "\x1b" not in (tmp_path / "a.log").read_text(encoding="utf-8")
+
+
+def test_numpys_former_names_are_there_again_and_those_it_has_stay():
+    code = """if True:
+        import numpy as np
+        had = {name: np.__dict__[name] for name in ("bool", "long") if name in np.__dict__}
+        from recbole_mpo.common.recbole_globals import NUMPY_NAMES, restore_numpy_names
+        restore_numpy_names()
+        assert all(name in np.__dict__ for name in NUMPY_NAMES)
+        assert all(np.__dict__[name] is kind for name, kind in had.items())
+        assert np.zeros(1, dtype=np.float).dtype == np.float64 and np.ones(1, dtype=np.bool).dtype == bool
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -22,7 +22,8 @@ from recbole_mpo.model.abstract_recommender import (
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model
 
 SOURCE = Path(recbole_mpo.__file__).parent
-NAMES = pytest.mark.parametrize("name", [*OWN_MODELS, "SASRec", "GRU4Rec", "BERT4Rec", "S3Rec"])
+MODELS = (*OWN_MODELS, "SASRec", "GRU4Rec", "BERT4Rec", "S3Rec")
+NAMES = pytest.mark.parametrize("name", MODELS)
 # What each attribute of the contract holds, in a model that is built.
 KINDS = {
     "trains_packed": bool,
@@ -50,6 +51,7 @@ TRUE_OF = {
     "SASRecCE": {"trains_packed", "is_built_from_items"},
     "PeterRec": {"trains_packed", "needs_packed", "is_built_from_items"},
     "S3RecFixed": {"trains_packed", "needs_packed"},
+    "BERT4RecFair": {"trains_packed", "needs_packed", "trains_histories", "is_built_from_items"},
     "CCDR": {"trains_packed", "needs_packed"},
     "Pop": {"trains_packed", "needs_packed"},
     "CoVisit": {"trains_packed", "needs_packed"},
@@ -108,7 +110,7 @@ def test_every_model_answers_for_its_data(built, name):
     assert bool(model.feature_size) == model.uses_text
 
 
-@pytest.mark.parametrize("name", TRUE_OF)
+@NAMES
 def test_what_is_true_of_a_class(name):
     model_class = find_model(name).model_class
     facts = {attribute for attribute, kind in KINDS.items() if kind is bool and getattr(model_class, attribute) is True}

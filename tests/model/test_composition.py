@@ -172,7 +172,7 @@ def test_no_subclass_overrides_a_private_method():
     """Such a method wanted to be an argument."""
     classes = set(classes_of_the_room())
     assert {TextSequentialRecommender, ItemEncoder, CosineScoring} < classes and len(classes) > 25
-    assert [found for entry in classes for found in overridden_private_methods(entry)] == []
+    assert [name for entry in classes for name in overridden_private_methods(entry)] == []
 
 
 def test_the_search_finds_overridden_private_methods():
@@ -183,5 +183,5 @@ def test_the_search_finds_overridden_private_methods():
         def encode_items(self):
             return None
 
-    found = "Overriding._encode_rows of TextSequentialRecommender"
-    assert list(overridden_private_methods(Overriding)) == [found]
+    expected = "Overriding._encode_rows of TextSequentialRecommender"
+    assert list(overridden_private_methods(Overriding)) == [expected]

@@ -37,9 +37,9 @@ def test_cosines_are_divided_by_the_temperature(states_and_vectors, temperature)
 def test_an_item_of_nothing_scores_zero_and_takes_no_gradient(states_and_vectors):
     states, vectors = states_and_vectors
     vectors.requires_grad_()
-    found = scores(CosineScoring(0.07), states, vectors)
-    assert not found[:, 0].any()
-    found.sum().backward()
+    scored = scores(CosineScoring(0.07), states, vectors)
+    assert not scored[:, 0].any()
+    scored.sum().backward()
     assert not vectors.grad[0].any() and vectors.grad[1:].all(dim=1).all()
 
 

@@ -55,13 +55,13 @@ class TestNoHiddenOrder:
             "model": lambda experiment: experiment.build_model(),
             "data of another experiment": lambda experiment: Experiment(experiment.spec, experiment.config).data,
         }
-        found = []
+        plain_settings = []
         for order in itertools.permutations(steps):
             experiment = Experiment.of(name, "tiny", (), settings(name))
             for step in order:
                 steps[step](experiment)
-            found.append(experiment.config.plain())
-        assert all(plain == found[0] for plain in found)
+            plain_settings.append(experiment.config.plain())
+        assert all(plain == plain_settings[0] for plain in plain_settings)
 
     @MODELS
     def test_what_a_checkpoint_keeps_makes_the_same_experiment(self, settings, name):
@@ -169,8 +169,8 @@ class TestFromACheckpoint:
         assert not same(model.state_dict(), fresh.state_dict())
 
     def test_settings_given_besides_win(self, path):
-        experiment, _, _ = Experiment.from_checkpoint(path, {"eval_batch_size": 3, "topk": [1]})
-        assert (experiment.config["eval_batch_size"], experiment.config["topk"]) == (3, [1])
+        experiment, _, _ = Experiment.from_checkpoint(path, {"eval_batch_size": 3, "topk": [1, 10]})
+        assert (experiment.config["eval_batch_size"], experiment.config["topk"]) == (3, [1, 10])
         with pytest.raises(CheckpointError, match="of another architecture"):
             Experiment.from_checkpoint(path, {"hidden_size": 32})
 

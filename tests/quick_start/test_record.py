@@ -52,7 +52,9 @@ class TestFiles:
         with pytest.raises(RecordError, match="record no.json cannot be read: No such file"):
             records.read_record("no.json")
 
-    @pytest.mark.parametrize(("text", "part"), [("{", "is no JSON"), ("\xff", "is no JSON"), ("[]", "lacks status")])
+    @pytest.mark.parametrize(
+        ("text", "part"), [("{", "is not valid JSON"), ("\xff", "is not valid JSON"), ("[]", "lacks status")]
+    )
     def test_an_unreadable_record_is_named(self, text, part):
         Path("bad.json").write_bytes(text.encode("latin-1"))
         with pytest.raises(RecordError, match=f"record bad.json {part}"):

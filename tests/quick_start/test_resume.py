@@ -29,22 +29,30 @@ def comparable(record):
     }
 
 
-def write_ml100k_subset(tmp_path, users=60):
+def ml100k_subset(tmp_path, users=30):
+    """Write the first users of ml-100k; return the settings of a short run on it."""
     folder = prepare_ml100k(tmp_path / "data")
     path = folder / "ml-100k.inter"
     header, *rows = path.read_text().splitlines()
     rows = [row for row in rows if int(row.split("\t")[0]) <= users]
     path.write_text("\n".join([header, *rows]) + "\n")
+    return {
+        "data_path": str(tmp_path / "data"),
+        "cache_dir": str(tmp_path / "cache"),
+        "text_encoder": "tfidf-svd",
+        "show_progress": False,
+        "use_gpu": False,
+        "epochs": 4,
+        "train_batch_size": 256,
+        "hidden_size": 32,
+        "inner_size": 32,
+        "n_exps": 2,
+    }
 
 
-def command(tmp_path, saved, *extra):
-    return [
-        *(sys.executable, "-m", "recbole_mpo", "run", "--model=MPORec", "--dataset=ml-100k"),
-        *(f"--data_path={tmp_path / 'data'}", f"--checkpoint_dir={tmp_path / saved}"),
-        *(f"--cache_dir={tmp_path / 'cache'}", "--text_encoder=tfidf-svd", "--show_progress=false"),
-        *("--epochs=6", "--train_batch_size=512", "--hidden_size=32", "--inner_size=32", "--use_gpu=false"),
-        *extra,
-    ]
+def command(settings):
+    values = [f"--{key}={value}" for key, value in settings.items()]
+    return [sys.executable, "-m", "recbole_mpo", "run", "--model=MPORec", "--dataset=ml-100k", *values]
 
 
 def read_only_record(folder):
@@ -52,11 +60,12 @@ def read_only_record(folder):
     return json.loads(path.read_text())
 
 
-def test_killed_in_mid_epoch_and_resumed(tmp_path):
-    """SIGKILL after the second epoch's checkpoint, while the third epoch trains."""
-    write_ml100k_subset(tmp_path)
-    subprocess.run(command(tmp_path, "whole"), check=True, capture_output=True)
-    killed = subprocess.Popen(command(tmp_path, "killed"), stdout=subprocess.PIPE, text=True)
+def test_killed_in_mid_epoch_and_resumed(tmp_path, capsys):
+    """SIGKILL after the second epoch's checkpoint, while the third epoch trains; another process goes on."""
+    settings = ml100k_subset(tmp_path)
+    whole = run("MPORec", "ml-100k", (), {**settings, "checkpoint_dir": str(tmp_path / "whole")})
+    settings["checkpoint_dir"] = str(tmp_path / "killed")
+    killed = subprocess.Popen(command(settings), stdout=subprocess.PIPE, text=True)
     for line in killed.stdout:
         if line.startswith("epoch 1 evaluating"):
             break
@@ -69,13 +78,18 @@ def test_killed_in_mid_epoch_and_resumed(tmp_path):
     killed.wait()
     killed.stdout.close()
     assert read_only_record(tmp_path / "killed")["status"] == "running"
-    done = subprocess.run(
-        command(tmp_path, "killed", "--resume=auto"), check=True, capture_output=True, text=True
-    )
-    assert "at epoch 2" in done.stdout or "at epoch 3" in done.stdout
-    resumed, whole = read_only_record(tmp_path / "killed"), read_only_record(tmp_path / "whole")
+    capsys.readouterr()
+    run("MPORec", "ml-100k", (), settings, resume="auto")
+    said = capsys.readouterr().out
+    assert "at epoch 2" in said or "at epoch 3" in said
+    resumed = read_only_record(tmp_path / "killed")
     assert resumed["status"] == "completed"
-    assert comparable(resumed) == comparable(whole)
+    assert comparable(as_written(resumed)) == comparable(as_written(whole))
+
+
+def as_written(record):
+    """A record as JSON has it."""
+    return json.loads(json.dumps(record))
 
 
 def saved_epoch(folder):

@@ -113,8 +113,8 @@ class TestStart:
         model, seen = Plain(0.0), []
         wanted = {"moved.weight": torch.full((1, 2), 5.0), "fresh.weight": torch.full((1, 2), 6.0)}
         model.carry_over = lambda weights: seen.append(weights) or wanted
-        kept = {"config": {"seed": 3}, "item_hash": "h", "other_parameter": {"item_names": ["", "a"]}}
-        path = source(**kept)
+        content = {"config": {"seed": 3}, "item_hash": "h", "other_parameter": {"item_names": ["", "a"]}}
+        path = source(**content)
         start(model, {"pretrained": path})
         assert model.values() == {"fresh": 6.0, "shared": 1.0, "moved": 5.0}
         (told,) = seen
@@ -156,14 +156,12 @@ class TestSettings:
 
 def test_items_of_another_dataset_are_not_taken_over(tiny_settings, tiny_path, tmp_path, make_dataset):
     make_dataset(tiny_path, "other", items=25, seed=4)
-    settings = {**tiny_settings, "item_input": "text+id", "epochs": 1}
+    settings = {**tiny_settings, "item_input": "id", "epochs": 1}
     record = run("UniSRec", "tiny", (), settings)
     path = str(tmp_path / "saved" / record["run_id"] / "best.pth")
-    # One encoder's columns for both: those of tfidf-svd have the size of the corpus.
     source = checkpoint.load_checkpoint(path)["state_dict"]
     fresh = built_run("UniSRec", "other", (), settings).model.state_dict()
-    if fresh["moe_adaptor.w_gate"].shape != source["moe_adaptor.w_gate"].shape:
-        pytest.skip("the two datasets have features of different sizes")
     started = built_run("UniSRec", "other", (), {**settings, "pretrained": path}).model.state_dict()
     assert torch.equal(started["item_embedding.weight"], fresh["item_embedding.weight"])
-    assert all(torch.equal(started[name], source[name]) for name in started if name != "item_embedding.weight")
+    shared = [name for name in started if name != "item_embedding.weight"]
+    assert len(shared) > 30 and all(torch.equal(started[name], source[name]) for name in shared)

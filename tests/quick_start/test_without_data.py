@@ -93,8 +93,8 @@ class TestOlderVersions:
         """A record and a checkpoint as versions before the list of items wrote it."""
         record, path = finished("MPORec", {})
         state = checkpoint.load_checkpoint(path)
-        kept = {key: value for key, value in state.items() if key not in ("item_tokens", "item_num", "feature_size")}
-        checkpoint.save_checkpoint(kept, path)
+        older = {key: value for key, value in state.items() if key not in ("item_tokens", "item_num", "feature_size")}
+        checkpoint.save_checkpoint(older, path)
         return record, path
 
     def test_read_the_dataset_and_say_so_in_a_line(self, older, caplog):

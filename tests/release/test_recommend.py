@@ -157,7 +157,7 @@ class TestInput:
         [
             (b"a b\n\nc\n", "h.txt, line 2: a history needs at least one item"),
             (b"", "h.txt holds no history"),
-            (b"caf\xe9\n", "h.txt is no UTF-8 text"),
+            (b"caf\xe9\n", "h.txt is not valid UTF-8 text"),
         ],
     )
     def test_histories_that_cannot_be_read(self, tmp_path, content, part):

@@ -116,7 +116,7 @@ class TestComparability:
     @pytest.mark.parametrize(
         ("changes", "part"),
         [
-            ({"dataset": "other"}, "differ in the data set: 'tiny' in"),
+            ({"dataset": "other"}, "differ in the dataset: 'tiny' in"),
             ({"data__item_num": 40}, "differ in the number of candidate items: 31 in"),
             ({"item_input": "text+id"}, "differ in item_input: 'text' in"),
             ({"data__files": {"tiny.inter": "cc"}}, "differ in the interaction files"),
@@ -158,7 +158,7 @@ class TestErrors:
             make_table([write(), "no.json"])
 
 
-def test_published_figures_stand_beside_the_same_model_and_data_set(write):
+def test_published_figures_stand_beside_the_same_model_and_dataset(write):
     paths = [
         write(dataset="Scientific"),
         write(dataset="Scientific", model="S3RecFixed"),

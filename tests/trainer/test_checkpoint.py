@@ -41,11 +41,11 @@ def test_a_crash_while_writing_keeps_the_former_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["last.pth"]
 
 
-@pytest.mark.parametrize("kept", [0, 10, 3000])
-def test_truncated_file_is_named(trained, kept):
+@pytest.mark.parametrize("size", [0, 10, 3000])
+def test_truncated_file_is_named(trained, size):
     _, _, folder = trained
     path = folder / "best.pth"
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(CheckpointError, match=r"best\.pth is damaged or truncated"):
         checkpoint.load_checkpoint(path)
 

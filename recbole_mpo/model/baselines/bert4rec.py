@@ -28,7 +28,7 @@ class BERT4RecFair(FullRankingRecommender):
     recommends, else each item with probability ``mask_ratio``, one at least.
     """
 
-    trains_histories = needs_packed = True
+    trains_histories = needs_packed = is_built_from_items = True
     item_inputs = ("id",)
 
     def __init__(self, config, dataset):
