@@ -48,8 +48,9 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo --no-cache
 
+# Waiting threads sleep: two workers with two threads each would else hold the cores that the others need.
 test: lint
-	@$(BIN)/python -m pytest -q
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist worksteal
 
 demo: $(STAMP)
 	@$(BIN)/recbole-mpo demo

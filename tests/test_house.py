@@ -71,14 +71,10 @@ def test_rooms_import_only_from_rooms_below():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from recbole_mpo.quick_start import run; assert callable(run)",
-        "import recbole_mpo.quick_start.recorded_run as module; assert module.run",
-        "from recbole_mpo.layers.mpo import MPOLinear, convert_to_mpo; assert MPOLinear(4, 6, num_cores=1)",
-    ],
-)
-def test_what_users_import(line):
-    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_what_users_import():
+    from recbole_mpo.layers.mpo import MPOLinear
+    from recbole_mpo.quick_start import recorded_run, run
+
+    assert MPOLinear(4, 6, num_cores=1).num_cores == 1
+    # No function hides the module beside it.
+    assert run is recorded_run.run

@@ -24,7 +24,7 @@ from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
 
-USERS = 60
+USERS = 30
 # Small enough for a second, wide enough that dropout, masks and order all matter.
 SETTINGS = {
     "hidden_size": 16,

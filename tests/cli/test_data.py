@@ -2,9 +2,8 @@
 
 import gzip
 import json
-import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -53,21 +52,19 @@ TEXTS = ["--items=products.jsonl", "--text=title,brand,category"]
 
 
 class TestOwnTables:
-    def test_a_users_tables_go_to_a_trained_model_in_the_readmes_two_commands(self, tmp_path):
+    def test_a_users_tables_go_to_a_trained_model_in_the_readmes_two_commands(self, tmp_path, monkeypatch):
         """The README's commands, run as written but for a shorter training."""
         write_shop(tmp_path)
         section = README.split("## Your own data")[1].split("\n## ")[0]
         block = re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)[0]
         commands = [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
         assert len(commands) == 2 and commands[0].startswith("recbole-mpo prepare")
-        settings = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        script = str(REPOSITORY / "run_recbole_mpo.py")
-        programs = {"recbole-mpo": ["-m", "recbole_mpo"], "python": []}
-        for command, more in zip(commands, ([], [*QUICK, "--record=record.json"]), strict=True):
-            program, *rest = command.replace("run_recbole_mpo.py", script).split()
-            arguments = [sys.executable, *programs[program], *rest, *more]
-            done = subprocess.run(arguments, cwd=tmp_path, env=settings, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
+        assert cli.main(commands[0].split()[1:]) == 0
+        program, script, *arguments = commands[1].split()
+        assert (program, script) == ("python", "run_recbole_mpo.py")
+        monkeypatch.setattr(sys, "argv", [script, *arguments, *QUICK, "--record=record.json"])
+        with pytest.raises(SystemExit, match="0"):
+            runpy.run_path(str(REPOSITORY / script), run_name="__main__")
         record = read_record(tmp_path / "record.json")
         assert record["status"] == "completed" and record["model"] == "MPORec"
 

@@ -4,9 +4,10 @@ import logging
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from recbole_mpo.common.recbole_globals import logging_to, sequential_models
+from recbole_mpo.common.recbole_globals import NUMPY_NAMES, logging_to, restore_numpy_names, sequential_models
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
@@ -70,15 +71,10 @@ def test_colours_stay_out_of_the_file(root, tmp_path):
     assert "\x1b" not in (tmp_path / "a.log").read_text(encoding="utf-8")
 
 
-def test_numpys_former_names_are_there_again_and_those_it_has_stay():
-    code = """if True:
-        import numpy as np
-        had = {name: np.__dict__[name] for name in ("bool", "long") if name in np.__dict__}
-        from recbole_mpo.common.recbole_globals import NUMPY_NAMES, restore_numpy_names
-        restore_numpy_names()
-        assert all(name in np.__dict__ for name in NUMPY_NAMES)
-        assert all(np.__dict__[name] is kind for name, kind in had.items())
-        assert np.zeros(1, dtype=np.float).dtype == np.float64 and np.ones(1, dtype=np.bool).dtype == bool
-    """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_numpys_former_names_are_there_again_and_those_it_has_stay(monkeypatch):
+    for name in NUMPY_NAMES:
+        monkeypatch.delitem(np.__dict__, name, raising=False)
+    monkeypatch.setitem(np.__dict__, "long", np.longlong)
+    restore_numpy_names()
+    assert all(name in np.__dict__ for name in NUMPY_NAMES) and np.long is np.longlong
+    assert np.zeros(1, dtype=np.float).dtype == np.float64 and np.ones(1, dtype=np.bool).dtype == bool

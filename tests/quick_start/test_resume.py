@@ -29,7 +29,7 @@ def comparable(record):
     }
 
 
-def ml100k_subset(tmp_path, users=30):
+def ml100k_subset(tmp_path, users=12):
     """Write the first users of ml-100k; return the settings of a short run on it."""
     folder = prepare_ml100k(tmp_path / "data")
     path = folder / "ml-100k.inter"

@@ -188,6 +188,7 @@ def test_minilm_with_other_weights_is_refused(monkeypatch, tmp_path):
 
 
 @needs_minilm
+@pytest.mark.slow
 def test_minilm_works_offline_and_leaves_the_environment_alone():
     program = """
 import os
