@@ -3,7 +3,7 @@
     python benchmarks/epoch_time.py [--items=500] [--train_batch_size=512] [--output=FILE] [--key=value ...]
 
 Whole epochs of the trainer, batches packed as they are needed; the sizes take turns. Steps are small here, so that the
-smallest data set has enough of them for its last one, which is not full, to count little.
+smallest dataset has enough of them for its last one, which is not full, to count little.
 """
 
 import sys
@@ -22,7 +22,7 @@ TURNS = (*[("1e4", 5), ("1e5", 1)] * 2, ("1e6", 1), *[("1e4", 5), ("1e5", 1)] * 
 
 
 class Epochs:
-    """Epochs of one data set, timed one by one; the first, or a hundred steps of it, is run and not counted."""
+    """Epochs of one dataset, timed one by one; the first, or a hundred steps of it, is run and not counted."""
 
     def __init__(self, name: str, settings: dict, folder: str):
         built = Built("MPORec", name, settings)

@@ -2,7 +2,7 @@
 
     python benchmarks/loading.py [--interactions=10000000] [--items=100000] [--folder=DIR] [--output=FILE]
 
-Writes a synthetic data set (into a temporary folder, or into ``folder``, where it is used again) and loads it in a
+Writes a synthetic dataset (into a temporary folder, or into ``folder``, where it is used again) and loads it in a
 process of its own. Memory is that process's peak, PyTorch included; of its seconds, those that it computed and those
 that passed are given, which differ where others share the processor.
 """
@@ -26,7 +26,7 @@ from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 
 
 def load(data_path: str, name: str) -> dict:
-    """Load a data set up to its first training batch, in this process."""
+    """Load a dataset up to its first training batch, in this process."""
     settings = {"data_path": data_path, "item_input": "id", "use_gpu": False, "show_progress": False}
     imported, begin, computed = peak_memory_mb(CPU), time.perf_counter(), time.process_time()
     experiment = Experiment.of("UniSRec", name, (), settings)
@@ -43,7 +43,7 @@ def load(data_path: str, name: str) -> dict:
 
 
 def measure(interactions: int = 10_000_000, items: int = 100_000, folder: str | None = None) -> dict:
-    """Write a data set of this size, unless ``folder`` holds it, and loads it in a fresh process."""
+    """Write a dataset of this size, unless ``folder`` holds it, and loads it in a fresh process."""
     with tempfile.TemporaryDirectory() as temporary:
         data_path, name = folder or temporary, f"synthetic-{interactions}-{items}"
         if not (Path(data_path) / name / f"{name}.inter").is_file():

@@ -1,6 +1,7 @@
 """What tests of several rooms build on; fixtures are in conftest.py."""
 
 from functools import cached_property
+from pathlib import Path
 
 from recbole_mpo.quick_start.experiment import Experiment
 
@@ -44,3 +45,24 @@ class RestoredRun(BuiltRun):
 def built_run(model: str, dataset: str, config_files=(), overrides=None) -> BuiltRun:
     """Return a run of these settings, its parts made on first use."""
     return BuiltRun(Experiment.of(model, dataset, config_files, overrides))
+
+
+STAGE_KEYS = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
+
+
+def two_stage_settings(tiny_settings: dict) -> dict:
+    """Return settings of a short run of S3Rec or S3RecFixed on ``tiny``."""
+    # No history of tiny is longer; RecBole's time goes with the length of its rows.
+    shared = {**{key: tiny_settings[key] for key in STAGE_KEYS}, "MAX_ITEM_LIST_LENGTH": 15}
+    return {**shared, "train_batch_size": 64, "pretrain_batch_size": 32, "pretrain_epochs": 2, "epochs": 2}
+
+
+def folder_of(record: dict) -> Path:
+    """Return a run's folder."""
+    return Path(record["config"]["checkpoint_dir"]) / record["run_id"]
+
+
+def numbers(record: dict) -> dict:
+    """Return what a run computed: its metrics, and losses and metrics of each epoch."""
+    history = [(epoch["epoch"], epoch["train_loss"], epoch["valid"]) for epoch in record["history"]]
+    return {**{key: record[key] for key in ("valid", "test", "best_epoch", "epochs_run")}, "history": history}

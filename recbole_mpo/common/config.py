@@ -138,9 +138,9 @@ class MPOConfig(Config):
         shared += [find_property("model", name) for name in parents]
         for path in filter(None, shared):
             self._merge(settings, self._schema.for_model(self._read_property(path), self._model_name))
-        own_file = find_property("model", self._model_name)
-        if own_file:
-            self._merge(settings, self._read_property(own_file, self._model_name))
+        model_file = find_property("model", self._model_name)
+        if model_file:
+            self._merge(settings, self._read_property(model_file, self._model_name))
         return settings
 
     def _read_property(self, path: Path, model: str | None = None) -> dict:
@@ -166,8 +166,9 @@ class MPOConfig(Config):
             )
         given = self.external_config_dict
         self.external_config_dict = {key: value for key, value in self._stored.items() if key in used_keys}
-        for key, value in self.external_config_dict.items():
-            self._check_value(key, value)
+        for key in self.external_config_dict.keys() & self._schema.settings.keys():
+            # RecBole's own keys alone may have been changed by RecBole before they were stored.
+            self._check_value(key, self.external_config_dict[key])
         self._merge(self.external_config_dict, given)
 
     def _used_keys(self) -> set[str]:

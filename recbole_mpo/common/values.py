@@ -10,15 +10,13 @@ import yaml
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property
 
-# Names, tokens and paths that commands take besides settings, as they are written: 007 is not a number and a comma does
-# not make a list.
-COMMAND_TEXT = {"model", "dataset", "checkpoint", "output", "record", "resume", "items", "histories"}
-COMMAND_TEXT |= {"interactions", "user", "item", "time", "item_column", "time_format", "separator"}
-COMMAND_TEXT |= {"raw", "source_url", "release", "page"}
+# Names that stand among the settings of a checkpoint's commands, as they are written: 007 is not a number.
+RUN_NAMES = {"model", "dataset"}
 
 
 class YamlLoader(yaml.SafeLoader):
     """SafeLoader that reads ``1e-3`` as a number, which YAML 1.1 takes for a string."""
+
 
 YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -57,8 +55,9 @@ def schema_table() -> dict:
 
 
 def text_keys() -> set[str]:
-    """Return the settings that are text, which the command line takes as written."""
-    return {name for name, row in schema_table()["settings"].items() if row["kind"] == "text"}
+    """Return the settings that are names and paths, which the command line takes as written."""
+    rows = schema_table()["settings"].items()
+    return {name for name, row in rows if row["kind"] == "text" and not row.keys() & {"choices", "joined"}}
 
 
 def parse_value(text: str):
@@ -84,7 +83,7 @@ def parse_assignments(arguments: list[str]) -> dict:
         ConfigError: an argument without ``=``, or a key given twice with different values.
     """
     settings: dict = {}
-    text_settings = COMMAND_TEXT | text_keys()
+    text_settings = RUN_NAMES | text_keys()
     for argument in arguments:
         name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not equals:
@@ -115,14 +114,14 @@ def as_list(value) -> list[str]:
     return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
 
 
-def suggestion(name: str, known, alike: float = 0.6) -> str:
+def suggestion(name: str, names, alike: float = 0.6) -> str:
     """Return `` (did you mean 'x'?)`` for the name that is most alike, or nothing.
 
     Args:
         name: what was written.
-        known: the names that there are.
+        names: those that there are.
         alike: how alike two names must be, from 0 to 1.
     """
-    by_lower = {str(entry).lower(): entry for entry in known}
+    by_lower = {str(entry).lower(): entry for entry in names}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
     return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""

@@ -5,7 +5,7 @@ losses). A layer knows no dataset, no setting and no file: sizes and rates are a
 MPO layers and the conversion of whole models have a room of their own, ``layers.mpo``.
 """
 
-from recbole_mpo.layers.adaptor import MoEAdaptor, TextProjection
+from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolutions, Patch, Predecessors
 from recbole_mpo.layers.cpu_kernels import Dropout, dropout
 from recbole_mpo.layers.initialisation import normal_weights
@@ -28,7 +28,6 @@ __all__ = [
     "Patch",
     "Predecessors",
     "SparseLogits",
-    "TextProjection",
     "catalogue_cross_entropy",
     "convert_to_lora",
     "dropout",

@@ -93,17 +93,6 @@ class MoEAdaptor(nn.Module):
         return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=-2)
 
 
-class TextProjection(nn.Linear):
-    """A linear map of text features to item vectors, called as a :class:`MoEAdaptor` is."""
-
-    def merge(self) -> None:
-        """Return None: nothing has to be merged before several calls."""
-
-    def forward(self, features_NF: Tensor, merged: None = None) -> Tensor:
-        """Return item vectors [N, D]; ``merged`` is what :meth:`merge` gave."""
-        return super().forward(features_NF)
-
-
 class _GatedExperts(torch.autograd.Function):
     """``sum_e gates[:, e] * (dropout_e(features) @ weight[e].T)``, one expert after another.
 

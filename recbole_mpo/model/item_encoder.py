@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from recbole_mpo.layers.adaptor import MoEAdaptor, TextProjection
+from recbole_mpo.layers.adaptor import MoEAdaptor
 
 ITEM_INPUTS = ("text", "text+id", "id")
 
@@ -41,7 +41,7 @@ class ItemEncoder:
         teaches_all: items without text, and PAD, have the vectors that the modules give, and gradients.
 
     Attributes:
-        modules: what the model registers, by name, in this order.
+        modules: what the model registers, by name, in this order; it puts there what replaces one.
     """
 
     def __init__(
@@ -57,14 +57,13 @@ class ItemEncoder:
         count = dataset.num(config["ITEM_ID_FIELD"])
         features = dataset.item_features() if self.uses_text else None
         is_pad = torch.arange(count) == 0
-        self.table = ItemTable(features, ~features.any(dim=1) if self.item_input == "text" else is_pad)
-        self.modules: dict[str, nn.Module] = {"item_table": self.table}
+        table = ItemTable(features, ~features.any(dim=1) if self.item_input == "text" else is_pad)
+        self.modules: dict[str, nn.Module] = {"item_table": table}
+        self.adaptor_name = adaptor_name
         if self.uses_text:
-            self.adaptor = (make_adaptor or make_moe_adaptor)(config, self.feature_size)
-            self.modules[adaptor_name] = self.adaptor
+            self.modules[adaptor_name] = (make_adaptor or make_moe_adaptor)(config, self.feature_size)
         if self.item_input != "text":
-            self.ids = nn.Embedding(count, config["hidden_size"], padding_idx=0)
-            self.modules["item_embedding"] = self.ids
+            self.modules["item_embedding"] = nn.Embedding(count, config["hidden_size"], padding_idx=0)
 
     @property
     def uses_text(self) -> bool:
@@ -76,9 +75,19 @@ class ItemEncoder:
         """F; 0 where no text is read."""
         return self.table.features.shape[1] if self.uses_text else 0
 
+    @property
+    def table(self) -> ItemTable:
+        """What is known of all items and never trained."""
+        return self.modules["item_table"]
+
+    @property
+    def adaptor(self) -> nn.Module:
+        """What makes vectors of text features."""
+        return self.modules[self.adaptor_name]
+
     def merge(self):
         """Return what :meth:`vectors` needs to be computed once alone, however many chunks of items there are."""
-        return self.adaptor.merge() if self.uses_text else None
+        return self.adaptor.merge() if self.uses_text and isinstance(self.adaptor, MoEAdaptor) else None
 
     def vectors(self, rows: slice | Tensor, merged) -> Tensor:
         """Return the vectors [M, D] of some items; ``merged`` is what :meth:`merge` gave."""
@@ -96,13 +105,15 @@ class ItemEncoder:
 
     def _computed(self, rows: slice | Tensor, merged) -> Tensor:
         if not self.uses_text:
-            return take(self.ids.weight, rows)
-        vectors_MD = self.adaptor(take(self.table.features, rows), merged)
-        return vectors_MD if self.item_input == "text" else vectors_MD + take(self.ids.weight, rows)
+            return take(self.modules["item_embedding"].weight, rows)
+        vectors_MD = self.vectors_of_text(take(self.table.features, rows), merged)
+        if self.item_input == "text":
+            return vectors_MD
+        return vectors_MD + take(self.modules["item_embedding"].weight, rows)
 
     def vectors_of_text(self, features_MF: Tensor, merged=None) -> Tensor:
         """Return the vectors [M, D] of text features alone, for items that may have no id."""
-        return self.adaptor(features_MF, merged)
+        return self.adaptor(features_MF) if merged is None else self.adaptor(features_MF, merged)
 
 
 def make_moe_adaptor(config, feature_size: int) -> MoEAdaptor:
@@ -116,9 +127,9 @@ def make_moe_adaptor(config, feature_size: int) -> MoEAdaptor:
     )
 
 
-def make_text_projection(config, feature_size: int) -> TextProjection:
+def make_text_projection(config, feature_size: int) -> nn.Linear:
     """Return one linear layer for features of this size."""
-    return TextProjection(feature_size, config["hidden_size"])
+    return nn.Linear(feature_size, config["hidden_size"])
 
 
 def take(table: Tensor, rows: slice | Tensor) -> Tensor:

@@ -15,29 +15,25 @@ class TransformerSequenceEncoder:
     """UniSRec's sequence encoder (SASRec's), computed by modules that the model registers under its names.
 
     Attributes:
-        modules: what the model registers, by name, in this order.
+        modules: what the model registers, by name, in this order; it puts there what replaces one.
     """
 
     def __init__(self, config):
         size, eps = config["hidden_size"], config["layer_norm_eps"]
-        self.positions = nn.Embedding(config["MAX_ITEM_LIST_LENGTH"], size)
-        self.norm = nn.LayerNorm(size, eps=eps)
-        self.dropout = Dropout(config["hidden_dropout_prob"])
-        self.transformer = CausalTransformerEncoder(
-            config["n_layers"],
-            config["n_heads"],
-            size,
-            config["inner_size"],
-            config["hidden_dropout_prob"],
-            config["attn_dropout_prob"],
-            config["hidden_act"],
-            eps,
-        )
-        self.modules = {
-            "position_embedding": self.positions,
-            "LayerNorm": self.norm,
-            "dropout": self.dropout,
-            "trm_encoder": self.transformer,
+        self.modules: dict[str, nn.Module] = {
+            "position_embedding": nn.Embedding(config["MAX_ITEM_LIST_LENGTH"], size),
+            "LayerNorm": nn.LayerNorm(size, eps=eps),
+            "dropout": Dropout(config["hidden_dropout_prob"]),
+            "trm_encoder": CausalTransformerEncoder(
+                config["n_layers"],
+                config["n_heads"],
+                size,
+                config["inner_size"],
+                config["hidden_dropout_prob"],
+                config["attn_dropout_prob"],
+                config["hidden_act"],
+                eps,
+            ),
         }
 
     def states(
@@ -56,16 +52,18 @@ class TransformerSequenceEncoder:
             starts_RL: column at which each place's history starts, in packed rows; without it a row is one history.
             wanted_W: indices into the R * L places.
         """
-        return self.transformer(self._inputs(F.embedding(items_RL, item_vectors), positions_RL), starts_RL, wanted_W)
+        inputs_RLD = self._inputs(F.embedding(items_RL, item_vectors), positions_RL)
+        return self.modules["trm_encoder"](inputs_RLD, starts_RL, wanted_W)
 
     def states_from_both_sides(self, vectors_BLD: Tensor, is_padding_BL: Tensor) -> Tensor:
         """Return the states [B, L, D] of left-aligned histories whose items see each other, later ones too."""
         states = self._inputs(vectors_BLD, torch.arange(vectors_BLD.shape[1], device=vectors_BLD.device))
         bias = torch.zeros_like(is_padding_BL, dtype=states.dtype).masked_fill_(is_padding_BL, -torch.inf)
         bias = bias[:, None, None, :].expand(-1, -1, vectors_BLD.shape[1], -1)
-        for layer in self.transformer.layer:
+        for layer in self.modules["trm_encoder"].layer:
             states = layer(states, bias, None)
         return states
 
     def _inputs(self, vectors: Tensor, positions: Tensor) -> Tensor:
-        return self.dropout(self.norm(vectors + self.positions(positions)))
+        dropout, norm = self.modules["dropout"], self.modules["LayerNorm"]
+        return dropout(norm(vectors + self.modules["position_embedding"](positions)))

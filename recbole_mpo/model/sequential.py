@@ -20,6 +20,9 @@ from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import CosineScoring
 from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
 
+# Attributes of the model that compute with modules which it registers.
+PARTS = ("items", "sequence", "scoring")
+
 
 class TextSequentialRecommender(ItemVectorRecommender):
     """A causal model of histories over item vectors that come from text, from an id table, or from both.
@@ -50,13 +53,20 @@ class TextSequentialRecommender(ItemVectorRecommender):
         if memory is not None:
             self.memory, self.counts_hash = memory.module, memory.counts_hash
         for part in (items, sequence, scoring):
-            for name, module in part.modules.items():
+            for name, module in list(part.modules.items()):
                 setattr(self, name, module)
         self.objective = objective
         if items.uses_text:
             self.feature_hash = dataset.feature_hash
             self.feature_size = items.feature_size
         self.apply(partial(normal_weights, std=config["initializer_range"]))
+
+    def __setattr__(self, name: str, value):
+        """Set an attribute; what replaces a registered module replaces it in the part that computes with it."""
+        super().__setattr__(name, value)
+        for part in (self.__dict__.get(kind) for kind in PARTS):
+            if part is not None and name in part.modules:
+                part.modules[name] = value
 
     @property
     def uses_text(self) -> bool:

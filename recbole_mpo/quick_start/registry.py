@@ -97,8 +97,8 @@ def find_model(name: str) -> ModelSpec:
     Raises:
         ConfigError: no such model; suggests the nearest.
     """
-    for own_name, spec in OWN_MODELS.items():
-        if _key(own_name) == _key(name):
+    for other, spec in OWN_MODELS.items():
+        if _key(other) == _key(name):
             return spec
     others = recbole_model_names()
     for other in others:

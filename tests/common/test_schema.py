@@ -6,7 +6,11 @@ from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property, property_root
 from recbole_mpo.common.schema import for_model, parse_schema, read_schema, recbole_model_settings, settings_of
 from recbole_mpo.common.values import read_yaml, text_keys
+from recbole_mpo.layers.convolution import PATCH_FORMS
+from recbole_mpo.layers.mpo import EXPANSION_INITS, GAUGES, STRATEGIES
 from recbole_mpo.model.baselines.ccdr import AGGREGATORS, LEVELS
+from recbole_mpo.model.baselines.peterrec_network import MODES, STAGES
+from recbole_mpo.model.item_encoder import ITEM_INPUTS
 from recbole_mpo.quick_start.registry import OWN_MODELS, recbole_model_names
 from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
@@ -77,6 +81,16 @@ class TestGroups:
         assert SCHEMA.settings["ccdr_match_loss"].choices == ("neighbor", "ce")
         assert SCHEMA.settings["ccdr_aggregator"].choices == tuple(AGGREGATORS)
         assert SCHEMA.settings["ccdr_align"].each.choices == tuple(LEVELS)
+        constants = {
+            "mpo_strategy": STRATEGIES,
+            "mpo_gauge": GAUGES,
+            "mpo_expand_init": EXPANSION_INITS,
+            "train_stage": STAGES,
+            "finetune_mode": MODES,
+            "patch_form": PATCH_FORMS,
+            "item_input": ITEM_INPUTS,
+        }
+        assert {name: SCHEMA.settings[name].choices for name in constants} == constants
 
 
 class TestUse:
@@ -112,8 +126,8 @@ class TestUse:
 
     def test_names_and_paths_are_text(self):
         assert {"run_label", "data_path", "cache_dir", "checkpoint_dir", "feature_file", "pretrained"} <= text_keys()
-        assert {"text_encoder", "encoding", "ccdr_source", "ccdr_source_feature_file", "gpu_id"} <= text_keys()
-        assert not {"freeze", "topk", "epochs", "eval_args"} & text_keys()
+        assert {"text_encoder", "encoding", "ccdr_source", "ccdr_source_feature_file"} <= text_keys()
+        assert not {"freeze", "topk", "epochs", "eval_args", "gpu_id", "learner"} & text_keys()
 
 
 def property_files():

@@ -90,9 +90,9 @@ class TestArguments:
         assert parse_assignments([f"--dataset={text}", f"--data_path={text}"]) == {"dataset": text, "data_path": text}
 
     def test_the_schemas_texts_are_taken_as_written_and_its_lists_are_not(self):
-        arguments = ["--gpu_id=0,1", "--run_label=1e3", "--ccdr_source=007", "--freeze=encoder,positions"]
+        arguments = ["--gpu_id=[0,1]", "--run_label=1e3", "--ccdr_source=007", "--freeze=encoder,positions"]
         assert parse_assignments(arguments) == {
-            "gpu_id": "0,1",
+            "gpu_id": [0, 1],
             "run_label": "1e3",
             "ccdr_source": "007",
             "freeze": ["encoder", "positions"],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_mpo.layers.adaptor import MoEAdaptor, TextProjection
+from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.mpo import convert_to_mpo
 
 ITEMS, FEATURES, HIDDEN, EXPERTS = 11, 12, 8, 3
@@ -127,14 +127,3 @@ def test_state_dict_has_unisrecs_names(adaptor):
     expected = {"w_gate", "w_noise"}
     expected |= {f"experts.{k}.{name}" for k in range(EXPERTS) for name in ("bias", "lin.weight")}
     assert set(adaptor.state_dict()) == expected
-
-
-def test_a_projection_is_a_linear_layer_called_as_an_adaptor(features):
-    torch.manual_seed(0)
-    projection = TextProjection(FEATURES, HIDDEN).double()
-    torch.manual_seed(0)
-    linear = torch.nn.Linear(FEATURES, HIDDEN).double()
-    assert projection.merge() is None
-    assert torch.equal(projection(features, projection.merge()), linear(features))
-    assert torch.equal(projection(features), linear(features))
-    assert list(projection.state_dict()) == ["weight", "bias"]

@@ -1,5 +1,6 @@
 """A text model put together from other parts: what it trains on, computes and registers is what its parts say."""
 
+import copy
 import importlib
 import inspect
 import pkgutil
@@ -11,11 +12,14 @@ from support import built_run
 from torch import nn
 
 import recbole_mpo.model
+from recbole_mpo.layers.mpo import convert_to_mpo
 from recbole_mpo.model.covisit_memory import make_memory
 from recbole_mpo.model.item_encoder import ItemEncoder, make_text_projection
 from recbole_mpo.model.scoring import CosineScoring, InnerProductScoring
 from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
 from recbole_mpo.model.sequential import TextSequentialRecommender
+
+SMALL = "data_path checkpoint_dir cache_dir show_progress use_gpu seed hidden_size text_encoder".split()
 
 
 class CountedObjective(nn.Module):
@@ -185,3 +189,38 @@ def test_the_search_finds_overridden_private_methods():
 
     expected = "Overriding._encode_rows of TextSequentialRecommender"
     assert list(overridden_private_methods(Overriding)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("UniSRec", {"item_input": "text+id"}),
+        ("PeterRec", {"item_input": "text", "train_stage": "finetune", "finetune_mode": "PeterZero"}),
+    ],
+)
+def test_what_replaces_a_registered_module_replaces_it_in_its_part(tiny_settings, name, changes):
+    model = built_run(name, "tiny", (), {**{key: tiny_settings[key] for key in SMALL}, **changes}).model
+    for part in (model.items, model.sequence, model.scoring):
+        for registered, module in list(part.modules.items()):
+            setattr(model, registered, copy.deepcopy(module))
+            assert part.modules[registered] is getattr(model, registered) is not module
+
+
+def test_a_converted_projection_is_the_one_that_computes(tiny_settings):
+    model = built_run("PeterRec", "tiny", (), {key: tiny_settings[key] for key in SMALL}).model
+    before = model.encode_items()
+    convert_to_mpo(model, "text_projection", num_cores=3)
+    vectors = model.encode_items()
+    torch.testing.assert_close(vectors, before, rtol=1e-4, atol=1e-5)
+    vectors.sum().backward()
+    assert all(core.grad is not None for core in model.text_projection.cores)
+
+
+def test_weights_that_are_assigned_are_the_ones_that_compute(tiny_settings):
+    changes = {"train_stage": "finetune", "finetune_mode": "PeterZero"}
+    model = built_run("PeterRec", "tiny", (), {**{key: tiny_settings[key] for key in SMALL}, **changes}).model.eval()
+    items, lengths = torch.tensor([[1, 2]]), torch.tensor([2])
+    before = model.encode_sequences(model.encode_items(), items, lengths)
+    state = {**model.state_dict(), "cls_vector": torch.ones(16)}
+    model.load_state_dict(state, assign=True)
+    assert not torch.allclose(model.encode_sequences(model.encode_items(), items, lengths), before)

@@ -52,9 +52,10 @@ def test_modules_have_unisrecs_names(encoder):
 
 def test_inputs_are_normalised_sums_of_items_and_positions(encoder, vectors):
     items = torch.tensor([[3, 5, 7]])
-    sums = vectors[items] + encoder.positions.weight[:3]
-    inputs = F.layer_norm(sums, (8,), encoder.norm.weight, encoder.norm.bias, eps=1e-12)
-    torch.testing.assert_close(plain_states(encoder, vectors, [[3, 5, 7]]), encoder.transformer(inputs), **EXACT)
+    sums = vectors[items] + encoder.modules["position_embedding"].weight[:3]
+    inputs = F.layer_norm(sums, (8,), *encoder.modules["LayerNorm"].parameters(), eps=1e-12)
+    expected = encoder.modules["trm_encoder"](inputs)
+    torch.testing.assert_close(plain_states(encoder, vectors, [[3, 5, 7]]), expected, **EXACT)
 
 
 def test_wanted_places_alone_are_those_of_all(encoder, vectors):
@@ -70,7 +71,7 @@ def test_wanted_places_alone_are_those_of_all(encoder, vectors):
 
 def test_the_last_layer_computes_the_wanted_places_alone(encoder, vectors):
     places = []
-    for layer in encoder.transformer.layer:
+    for layer in encoder.modules["trm_encoder"].layer:
         layer.feed_forward.register_forward_hook(lambda _, inputs, __: places.append(inputs[0].numel() // 8))
     items = torch.randint(1, 20, (4, 6))
     encoder.states(vectors, items, torch.arange(6).expand(4, 6), None, torch.tensor([5, 11, 17, 23]))

@@ -195,3 +195,14 @@ def test_a_dry_run_trains_nothing(tiny_settings):
     assert written["valid"] == {} and "history" not in written
     assert written["params"] == record["params"] and written["data"]["targets"]["test"] == 40
     assert not list(run_dir(record, tiny_settings).glob("*.pth"))
+
+
+def test_a_model_that_cannot_be_built_leaves_a_failed_record(tiny_settings, tmp_path):
+    """Also where what is wrong is among the settings that its label is made of."""
+    keys = "data_path checkpoint_dir show_progress use_gpu seed hidden_size".split()
+    settings = {**{key: tiny_settings[key] for key in keys}, "item_input": "id", "patch_reduction": 100}
+    with pytest.raises(ConfigError, match="patch_reduction 100 leaves nothing"):
+        run("PeterRec", "tiny", (), settings, record_path=tmp_path / "copy.json")
+    record = json.loads((tmp_path / "copy.json").read_text(encoding="utf-8"))
+    assert record["status"] == "failed" and "patch_reduction 100" in record["error"]
+    assert record["label"] == "PeterRec (pretrain)"

@@ -1,32 +1,18 @@
 """RecBole's S3Rec in one run: the numbers of its two runs of one seed, and what is kept of the first."""
 
-from pathlib import Path
 
 import pytest
 import torch
-from support import built_run
+from support import built_run, folder_of, numbers, two_stage_settings
 
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
 
-KEYS = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
-
 
 @pytest.fixture
 def settings(tiny_settings):
-    # No history of tiny is longer; RecBole's time goes with the length of its rows.
-    shared = {**{key: tiny_settings[key] for key in KEYS}, "MAX_ITEM_LIST_LENGTH": 15}
-    return {**shared, "train_batch_size": 64, "pretrain_batch_size": 32, "pretrain_epochs": 2, "epochs": 2}
-
-
-def folder_of(record):
-    return Path(record["config"]["checkpoint_dir"]) / record["run_id"]
-
-
-def numbers(record):
-    history = [(epoch["epoch"], epoch["train_loss"], epoch["valid"]) for epoch in record["history"]]
-    return {**{key: record[key] for key in ("valid", "test", "best_epoch", "epochs_run")}, "history": history}
+    return two_stage_settings(tiny_settings)
 
 
 def test_fine_tuning_alone_gives_what_the_whole_run_gives(settings):

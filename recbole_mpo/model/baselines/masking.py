@@ -12,8 +12,8 @@ def draw_prefixes(items_BL: Tensor, ratio: float) -> Tensor:
     lengths_B1 = (items_BL != 0).sum(dim=1, keepdim=True)
     drawn_B2 = torch.rand(len(items_BL), 2, device=items_BL.device)
     prefix_B1 = 2 + (drawn_B2[:, :1] * (lengths_B1 - 1)).long()
-    kept_B1 = torch.where(drawn_B2[:, 1:] < ratio, prefix_B1, lengths_B1)
-    return items_BL.masked_fill(torch.arange(items_BL.shape[1], device=items_BL.device) >= kept_B1, 0)
+    length_B1 = torch.where(drawn_B2[:, 1:] < ratio, prefix_B1, lengths_B1)
+    return items_BL.masked_fill(torch.arange(items_BL.shape[1], device=items_BL.device) >= length_B1, 0)
 
 
 def draw_masks(items_BL: Tensor, mask_ratio: float, ft_ratio: float) -> Tensor:

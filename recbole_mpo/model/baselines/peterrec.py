@@ -161,7 +161,7 @@ class PeterRec(TextSequentialRecommender):
         if self.adaptation.stage == "finetune" and self.adaptation.mode == "PeterZero":
             raise ConfigError("finetune_mode=PeterZero is a random network on purpose: leave pretrained out")
         settings, path = source.settings, source.path
-        if settings.get("train_stage") == "finetune":
+        if str(settings.get("train_stage")).lower() == "finetune":
             raise CheckpointError(f"checkpoint {path} is of a fine-tuned network; start from a pre-training run's")
         for key, wanted in self.source_settings.items():
             if key in settings and settings[key] != wanted:

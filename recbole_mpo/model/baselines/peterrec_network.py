@@ -44,22 +44,13 @@ class Adaptation:
 
     @classmethod
     def of(cls, config) -> "Adaptation":
-        """Read it from the settings.
-
-        Raises:
-            ConfigError: a patch without width.
-        """
-        width = config["hidden_size"] // config["patch_reduction"]
-        if width < 1:
-            raise ConfigError(
-                f"patch_reduction {config['patch_reduction']} leaves nothing of hidden_size {config['hidden_size']}"
-            )
+        """Read it from the settings."""
         stage = _choice(config, "train_stage", STAGES)
         return cls(
             stage,
             _choice(config, "finetune_mode", MODES),
             _choice(config, "patch_form", PATCH_FORMS),
-            width,
+            config["hidden_size"] // config["patch_reduction"],
             config["patch_zero_init"],
             config["patch_layer_norm"],
             stage == "finetune" and config["cls_token"],
@@ -94,18 +85,18 @@ class ConvolutionalSequenceEncoder:
 
     def __init__(self, config, adaptation: Adaptation):
         self.hidden_size = hidden = config["hidden_size"]
-        self.convolutions = DilatedConvolutions(hidden, config["kernel_size"], config["dilations"])
-        self.modules: dict[str, nn.Module | nn.Parameter] = {"convolutions": self.convolutions}
-        self.patches = self.cls_vector = None
+        if adaptation.patch_width < 1:
+            raise ConfigError(f"patch_reduction {config['patch_reduction']} leaves nothing of hidden_size {hidden}")
+        convolutions = DilatedConvolutions(hidden, config["kernel_size"], config["dilations"])
+        self.modules: dict[str, nn.Module | nn.Parameter] = {"convolutions": convolutions}
         if adaptation.is_patched:
             shape = (hidden, adaptation.patch_width, adaptation.patch_form, adaptation.starts_at_zero)
-            self.patches = nn.ModuleList(
-                nn.ModuleList(Patch(*shape) for _ in range(2)) for _ in self.convolutions.blocks
+            self.modules["patches"] = nn.ModuleList(
+                nn.ModuleList(Patch(*shape) for _ in range(2)) for _ in convolutions.blocks
             )
-            self.modules["patches"] = self.patches
         if adaptation.reads_token:
-            self.cls_vector = nn.Parameter(torch.empty(hidden).normal_(std=config["initializer_range"]))
-            self.modules["cls_vector"] = self.cls_vector
+            vector = torch.empty(hidden).normal_(std=config["initializer_range"])
+            self.modules["cls_vector"] = nn.Parameter(vector)
 
     def states(
         self,
@@ -121,12 +112,13 @@ class ConvolutionalSequenceEncoder:
         """
         places = items_RL.numel()
         states_SD = F.embedding(items_RL.flatten(), item_vectors[:, : self.hidden_size])
-        if self.cls_vector is not None:
+        convolutions, patches = self.modules["convolutions"], self.modules.get("patches")
+        if "cls_vector" in self.modules:
             ends_W = torch.arange(places, device=items_RL.device) if wanted_W is None else wanted_W
-            states_SD = torch.cat([states_SD, self.cls_vector.expand(len(ends_W), -1)])
-            states_SD = self.convolutions(states_SD, Predecessors(positions_RL, ends_W), self.patches)[places:]
+            states_SD = torch.cat([states_SD, self.modules["cls_vector"].expand(len(ends_W), -1)])
+            states_SD = convolutions(states_SD, Predecessors(positions_RL, ends_W), patches)[places:]
         else:
-            states_SD = self.convolutions(states_SD, Predecessors(positions_RL), self.patches)
+            states_SD = convolutions(states_SD, Predecessors(positions_RL), patches)
             states_SD = states_SD if wanted_W is None else states_SD.index_select(0, wanted_W)
         return states_SD.view(*items_RL.shape, -1) if wanted_W is None else states_SD
 
@@ -140,16 +132,16 @@ class HeadScoring(InnerProductScoring):
     """
 
     def __init__(self, head: nn.Embedding, adds_text: bool):
-        self.head, self.adds_text = head, adds_text
-        self.modules = {"head": head}
+        self.adds_text = adds_text
+        self.modules: dict[str, nn.Module] = {"head": head}
 
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
         """Return the second half of item vectors: the head's."""
-        return item_vectors_ND[:, self.head.embedding_dim :]
+        return item_vectors_ND[:, self.modules["head"].embedding_dim :]
 
     def rows(self, rows: slice | Tensor, vectors_MD: Tensor) -> Tensor:
         """Return both vectors of items, side by side [M, 2 D]."""
-        scored_MD = take(self.head.weight, rows)
+        scored_MD = take(self.modules["head"].weight, rows)
         return torch.cat([vectors_MD, scored_MD + vectors_MD if self.adds_text else scored_MD], dim=1)
 
     def rows_of_text(self, vectors_MD: Tensor) -> Tensor:

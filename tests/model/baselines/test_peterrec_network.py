@@ -79,8 +79,9 @@ class TestAdaptation:
 
     def test_refuses_patches_of_no_width(self):
         assert adaptation(patch_reduction=8).patch_width == 1
+        too_much = adaptation(patch_reduction=9)
         with pytest.raises(ConfigError, match="patch_reduction 9 leaves nothing of hidden_size 8"):
-            adaptation(patch_reduction=9)
+            ConvolutionalSequenceEncoder({**CONFIG, "patch_reduction": 9}, too_much)
 
 
 class TestEncoder:
@@ -97,7 +98,7 @@ class TestEncoder:
     def test_registers_what_the_stage_has(self, changes, names):
         encoder = ConvolutionalSequenceEncoder({**CONFIG, **changes}, adaptation(**changes))
         assert list(encoder.modules) == names
-        assert encoder.patches is None or [len(pair) for pair in encoder.patches] == [2] * 2
+        assert [len(pair) for pair in encoder.modules.get("patches", ())] == [2] * 2 * ("patches" in names)
 
     @pytest.mark.parametrize("changes", [{"train_stage": "pretrain"}, {"cls_token": False}, {}])
     def test_wanted_places_alone_are_those_of_all(self, changes):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from recbole.model.loss import BPRLoss
-from support import built_run
+from support import STAGE_KEYS, built_run, folder_of, two_stage_settings
 from torch import nn
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
@@ -14,18 +14,10 @@ from recbole_mpo.model.baselines.recbole_s3rec import pretraining_epochs
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
 
-KEYS = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
-
 
 @pytest.fixture
 def settings(tiny_settings):
-    # No history of tiny is longer; RecBole's time goes with the length of its rows.
-    shared = {**{key: tiny_settings[key] for key in KEYS}, "MAX_ITEM_LIST_LENGTH": 15}
-    return {**shared, "train_batch_size": 64, "pretrain_batch_size": 32, "pretrain_epochs": 2, "epochs": 2}
-
-
-def folder_of(record):
-    return Path(record["config"]["checkpoint_dir"]) / record["run_id"]
+    return two_stage_settings(tiny_settings)
 
 
 @pytest.mark.parametrize("stage", [{}, {"train_stage": "pretrain"}, {"train_stage": "finetune", "pretrained": "x.pth"}])
@@ -104,7 +96,7 @@ def test_weights_that_are_absent_pickled_or_of_other_items_are_refused(settings,
     torch.save({"state_dict": {}, "config": Path}, tmp_path / "pickled.pth")
     with pytest.raises(CheckpointError, match="holds pickled objects"):
         fine_tune(tmp_path / "pickled.pth")
-    other = run("SASRec", "tiny", (), {key: settings[key] for key in (*KEYS, "epochs")})
+    other = run("SASRec", "tiny", (), {key: settings[key] for key in (*STAGE_KEYS, "epochs")})
     with pytest.raises(CheckpointError, match="of another architecture"):
         fine_tune(folder_of(other) / "best.pth")
     state = checkpoint.load_checkpoint(folder_of(other) / "best.pth")
