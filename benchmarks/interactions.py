@@ -1,4 +1,4 @@
-"""Synthetic data sets of any size over one catalogue, written block by block.
+"""Synthetic datasets of any size over one catalogue, written block by block.
 
 Users' activity and items' popularity are long-tailed, every item occurs, and the rows of the file stand in no order,
 the hardest case for a reader. The same arguments give the same files.
@@ -14,7 +14,7 @@ WORDS = "red blue green small large steel wooden glass cotton lamp table chair c
 
 
 def write_interactions(folder: str | Path, name: str, interactions: int, items: int, seed: int = 0) -> Path:
-    """``<folder>/<name>/<name>.inter``, with about ten interactions a user and four at least.
+    """``<folder>/<name>/<name>.inter``, with about ten interactions per user and four at least.
 
     Args:
         interactions: rows of the file.

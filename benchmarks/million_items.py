@@ -3,7 +3,7 @@
     python benchmarks/million_items.py [--items=1000000] [--dimension=768] [--users=10000] [--folder=DIR]
                                        [--output=FILE]
 
-Writes a synthetic data set (into a temporary folder, or into ``folder``, where it is used again) and runs each task in
+Writes a synthetic dataset (into a temporary folder, or into ``folder``, where it is used again) and runs each task in
 a process of its own, whose peak includes loading the data and features. Model: MPORec, hidden 300, 8 experts.
 """
 

@@ -41,7 +41,7 @@ def ratios(samples: dict[str, list[float]]) -> dict[str, float]:
 
 
 def measure(dataset: str = "Scientific", steps: int = 12, **settings) -> dict:
-    """Ratios with the data set's own features (MiniLM, 384 numbers) and with 768 random ones."""
+    """Ratios with the dataset's own features (MiniLM, 384 numbers) and with 768 random ones."""
     narrow = take_turns(dataset, settings, steps)
     items = Built("UniSRec", dataset, settings).data.dataset.features.item_text
     with tempfile.TemporaryDirectory() as folder:

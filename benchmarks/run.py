@@ -25,7 +25,7 @@ BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "loading", "preparin
 def why_not(name: str) -> str | None:
     """Return the reason for which a benchmark cannot run here."""
     if name in ON_REAL_DATA and not (DATA / "Scientific").is_dir():
-        return "the Scientific data set is not at ../shared/data"
+        return "the Scientific dataset is not at ../shared/data"
     if name == "peer" and not PEER.is_file():
         return "no environment benchmarks/peers/.venv (benchmarks/peers/README.md)"
     return None

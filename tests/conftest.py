@@ -1,4 +1,4 @@
-"""Small data sets that the tests write themselves, and settings small enough to train in a second."""
+"""Small datasets that the tests write themselves, and settings small enough to train in a second."""
 
 import threading
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ SHARED_DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 
 
 def write_dataset(folder: Path, name: str = "tiny", users: int = 40, items: int = 30, seed: int = 0) -> Path:
-    """``<folder>/<name>/<name>.inter`` and ``.text``: 4 to 14 interactions a user, next items mostly i + 1.
+    """``<folder>/<name>/<name>.inter`` and ``.text``: 4 to 14 interactions per user, next items mostly i + 1.
 
     Item tokens are ``i<number>``, user tokens ``u<number>``; times are unique. Rows are shuffled.
     """
@@ -42,13 +42,13 @@ def write_dataset(folder: Path, name: str = "tiny", users: int = 40, items: int 
 
 @pytest.fixture
 def make_dataset():
-    """:func:`write_dataset`, for tests that need several data sets."""
+    """:func:`write_dataset`, for tests that need several datasets."""
     return write_dataset
 
 
 @pytest.fixture
 def tiny_path(tmp_path) -> Path:
-    """A data_path that holds the data set ``tiny``."""
+    """A data_path that holds the dataset ``tiny``."""
     write_dataset(tmp_path / "data")
     return tmp_path / "data"
 
@@ -80,14 +80,14 @@ def inside_tmp_path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shared_data() -> Path:
-    """The folder of real data sets beside the repository; skips where it is absent."""
+    """The folder of real datasets beside the repository; skips where it is absent."""
     if not (SHARED_DATA / "Scientific" / "Scientific.train.inter").is_file():
-        pytest.skip("real data sets are not at ../shared/data")
+        pytest.skip("real datasets are not at ../shared/data")
     return SHARED_DATA
 
 
 class RawServer:
-    """Serves raw files as a data set's public site does: whole, by range, cut short, or an HTML page instead.
+    """Serves raw files as a dataset's public site does: whole, by range, cut short, or an HTML page instead.
 
     Attributes:
         files: content by path.

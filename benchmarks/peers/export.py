@@ -1,4 +1,4 @@
-"""Writes what a peer trains on: this package's training histories and item features of one data set.
+"""Writes what a peer trains on: this package's training histories and item features of one dataset.
 
     python benchmarks/peers/export.py --folder=DIR [--dataset=Scientific] [--data_path=../shared/data] [--key=value ...]
 
@@ -40,7 +40,7 @@ def export(dataset: str, settings: dict, folder: str | Path) -> tuple[Path, Path
 
 
 def main(arguments: list[str]) -> int:
-    """Exports the data set that the arguments name."""
+    """Exports the dataset that the arguments name."""
     settings = {"data_path": "../shared/data", "show_progress": False, "use_gpu": False, **parse_assignments(arguments)}
     dataset, folder = settings.pop("dataset", "Scientific"), settings.pop("folder", None)
     if folder is None:

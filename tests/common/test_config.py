@@ -403,7 +403,7 @@ class TestSurroundings:
         folder = tiny_path / "ml-100k"
         folder.mkdir()
         (folder / "ml-100k.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n", encoding="utf-8")
-        # RecBole has a property file for this data set and appends its keys.
+        # RecBole has a property file for this dataset and appends its keys.
         make_config("SASRec", "ml-100k", (), {"data_path": str(tiny_path)})
         assert len(before) == 4 and {name: list(value) for name, value in lists.items()} == before
 

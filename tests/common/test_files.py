@@ -1,4 +1,4 @@
-"""Files take the place of others whole, with ordinary permissions, through links."""
+"""Files replace others whole, with ordinary permissions, through links."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ _PASSING_CODES = (416, 429, 500, 502, 503, 504)
 
 
 class Unreachable(DataError):
-    """No address serves a file; what came of it is kept."""
+    """No address serves a file; what was received is kept."""
 
 
 class _Partial:
