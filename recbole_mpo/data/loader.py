@@ -53,8 +53,9 @@ class PackedLoader:
 
     def of_histories(self, batch_size: int, longest: int) -> "HistoryLoader":
         """Return the same windows in batches of ``batch_size`` of them, each with its newest ``longest`` items."""
+        order = {"seed": self.seed, "shuffle": self.shuffle}
         return HistoryLoader(
-            self.dataset, self.values, self.windows, batch_size, self.seed, self.shuffle, self.pin_memory, longest
+            self.dataset, self.values, self.windows, batch_size, **order, pin_memory=self.pin_memory, longest=longest
         )
 
     def set_epoch(self, epoch: int):
@@ -91,22 +92,12 @@ class PackedLoader:
 class HistoryLoader(PackedLoader):
     """Batches of ``batch_size`` whole windows, targets included, for models that see a history from both sides.
 
-    Of a window longer than ``longest`` the newest items stay.
+    Its arguments are those of :class:`PackedLoader`. Of a window longer than ``longest`` the newest items stay.
     """
 
-    def __init__(
-        self,
-        dataset,
-        values: np.ndarray,
-        windows: Windows,
-        batch_size: int,
-        seed: int,
-        shuffle: bool = True,
-        pin_memory: bool = False,
-        longest: int | None = None,
-    ):
+    def __init__(self, *arguments, longest: int | None = None, **options):
         self.longest = longest
-        super().__init__(dataset, values, windows, batch_size, seed, shuffle, pin_memory)
+        super().__init__(*arguments, **options)
 
     def _batch_of(self, order: np.ndarray) -> np.ndarray:
         return np.arange(len(order)) // self.batch_size
