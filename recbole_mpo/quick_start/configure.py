@@ -2,7 +2,7 @@
 
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.data.atomic_files import find_layout
+from recbole_mpo.data.atomic_files import Fields, find_layout
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
 
 
@@ -36,8 +36,8 @@ def fit_to_layout(config: MPOConfig):
         DataError: the dataset is missing.
     """
     layout = find_layout(config.data_root, config["dataset"])
-    fields = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"], config["TIME_FIELD"], config["LIST_SUFFIX"])
-    for key, value in layout.settings(*fields).items():
+    fields = Fields.of(config)
+    for key, value in layout.settings(fields.user, fields.item, fields.time, fields.list_suffix).items():
         config.set_default(key, value)
 
 

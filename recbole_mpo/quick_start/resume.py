@@ -36,7 +36,7 @@ def find_resume(experiment: Experiment, resume: str) -> Path | None:
     if changed:
         raise ConfigError(f"{path} was trained with other settings, so it cannot be resumed: {', '.join(changed)}")
     record = _record_beside(path)
-    if record.get("status") == "running" and is_running(record.get("process")):
+    if _is_training(record):
         raise ConfigError(f"the run of {path} is still training, in process {record['process']['pid']}")
     _refuse_other_files(record.get("data", {}).get("files"), experiment.file_hashes(), path)
     return path
@@ -53,14 +53,16 @@ def _record_beside(path: Path) -> dict:
     return json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
 
 
+def _is_training(record: dict) -> bool:
+    return record.get("status") == "running" and is_running(record.get("process"))
+
+
 def _newest_unfinished(experiment: Experiment) -> Path | None:
     folders = Path(experiment.config["checkpoint_dir"]).glob(f"{experiment.spec.name}-*")
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
         path = folder / "last.pth"
         record = _record_beside(path)
-        if not record or not path.is_file():
-            continue
-        if record.get("status") == "running" and is_running(record.get("process")):
+        if not record or not path.is_file() or _is_training(record):
             continue
         if record.get("status") != "completed" and not _changed_settings(record.get("config", {}), experiment):
             return path

@@ -42,8 +42,8 @@ def start(model, config):
     path = Path(config["pretrained"])
     source = _read_source(path)
     fresh = model.fresh_weights
-    weights = {name: value for name, value in source.weights.items() if not (fresh and name.startswith(fresh))}
-    weights |= {name: value for name, value in model.state_dict().items() if fresh and name.startswith(fresh)}
+    weights = {name: value for name, value in source.weights.items() if not name.startswith(fresh)}
+    weights |= {name: value for name, value in model.state_dict().items() if name.startswith(fresh)}
     weights |= model.carry_over(source)
     checkpoint.load_weights(model, weights, path)
     logger.info("starting from %s", path)

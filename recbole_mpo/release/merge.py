@@ -30,11 +30,10 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
     if not mpo_layers(model):
         raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO layers to merge")
     config = {key: value for key, value in state["config"].items() if not key.startswith("mpo_")}
-    items = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
     merged = {
         "model": DENSE_MODEL,
         "config": {**config, "model": DENSE_MODEL, "pretrained": None},
-        **{name: state[name] for name in items if name in state},
+        **{name: state[name] for name in checkpoint.IDENTITY_KEYS if name in state},
         "state_dict": dense_state_dict(model),
         "epoch": state["epoch"],
     }

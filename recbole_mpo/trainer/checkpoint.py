@@ -94,6 +94,10 @@ def _shape_lines(problem: RuntimeError) -> str:
     return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
+# What :func:`identity` gives.
+IDENTITY_KEYS = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
+
+
 def identity(model) -> dict:
     """Return what a checkpoint says of its model's data: the items by token, the text features' size, and hashes."""
     return {

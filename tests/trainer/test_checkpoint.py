@@ -186,3 +186,7 @@ def test_another_numbering_of_the_items_is_refused(tiny_settings, tiny_path, tmp
     path.write_text("\n".join([header, *reversed(rows)]) + "\n")
     with pytest.raises(CheckpointError, match="trained on other items, or on the same in another order"):
         evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
+
+
+def test_a_checkpoint_says_of_its_data_what_the_keys_promise(tiny_settings):
+    assert tuple(checkpoint.identity(built_run("UniSRec", "tiny", (), tiny_settings).model)) == checkpoint.IDENTITY_KEYS
