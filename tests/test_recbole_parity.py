@@ -20,7 +20,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.trainer import S3RecTrainer, Trainer
 from recbole.utils import init_seed
 
-from recbole_mpo.common.recbole_globals import sequential_models
+from recbole_mpo.common.recbole_globals import restore_numpy_names, sequential_models
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
 
@@ -75,6 +75,8 @@ def recboles_parts(name, data_path, monkeypatch, **changes):
     }
     # Before RecBole's Config imports it, which would turn on autograd's anomaly detection.
     model_class = getattr(sequential_models(), name)
+    # Its own way of naming numpy's types works with numpy 1 alone.
+    monkeypatch.setattr(Config, "compatibility_settings", lambda _: restore_numpy_names())
     config = Config(model=name, dataset="cut", config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     loaders = data_preparation(config, create_dataset(config))

@@ -20,10 +20,12 @@ from typing import TextIO
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from recbole_mpo import __version__
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property, property_root, source_tree
+from recbole_mpo.common.recbole_install import RECBOLE, WITHOUT_REQUIREMENTS
 
 DISTRIBUTION = "recbole-mpo"
 _EXTRAS_OF_DEVELOPERS = {"dev"}
@@ -128,14 +130,15 @@ def _python(allowed: SpecifierSet) -> Check:
     version = platform.python_version()
     ok = allowed.contains(version, prereleases=True)
     detail = f"{version}, {sys.executable}" if ok else f"{version} is outside {allowed}"
-    return Check("python", ok, detail, fix="make the environment with python3.11: python3.11 -m venv .venv")
+    return Check("python", ok, detail, fix="make the environment with another Python: python3.13 -m venv .venv")
 
 
 def _package(requirement: Requirement, extras: list[str]) -> Check:
     """One package against its range; `extras` holds "" for a required one."""
     required = "" in extras
     note = "" if required else f"  (optional: {', '.join(f'[{extra}]' for extra in extras)})"
-    fix = _pip_install(f"{requirement.name}{requirement.specifier}")
+    wanted = f"{requirement.name}{requirement.specifier}"
+    fix = _pip_install(*([WITHOUT_REQUIREMENTS] if wanted == RECBOLE else []), wanted)
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -143,7 +146,19 @@ def _package(requirement: Requirement, extras: list[str]) -> Check:
     if not requirement.specifier.contains(version, prereleases=True):
         detail = f"{version} is outside {requirement.specifier}{note}"
         return Check(requirement.name, False, detail, required, fix)
+    if requirement.name == "pyarrow" and _numpy_is_too_old_for(version):
+        detail = f"{version} does not import with numpy 1{note}"
+        return Check(requirement.name, False, detail, required, _pip_install("pyarrow<26"))
     return Check(requirement.name, True, f"{version}{note}", required)
+
+
+def _numpy_is_too_old_for(pyarrow: str) -> bool:
+    """Return whether this pyarrow refuses the installed numpy, which neither's metadata says."""
+    try:
+        numpy = importlib.metadata.version("numpy")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return Version(numpy).major < 2 and Version(pyarrow).major >= 26
 
 
 def _pip_install(*arguments: str) -> str:

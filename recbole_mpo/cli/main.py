@@ -12,6 +12,7 @@ from recbole_mpo.cli.arguments import ASKED
 from recbole_mpo.cli.commands import PROGRAM
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.common.process import prepare_process
+from recbole_mpo.common.recbole_install import missing_recbole
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         return _run(arguments) if arguments else _run(["--help"]) or 2
-    except RecboleMPOError as problem:
+    except (RecboleMPOError, ModuleNotFoundError) as problem:
+        if isinstance(problem, ModuleNotFoundError):
+            if problem.name != "recbole":
+                raise
+            problem = missing_recbole()
         if debug:
             traceback.print_exc()
         print(f"error: {problem}", file=sys.stderr)

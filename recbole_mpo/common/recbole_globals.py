@@ -5,6 +5,8 @@
 - It logs through the root logger and configures it once per process, so that a second run would write into the
   first one's file.
 - Its code reads names that numpy has dropped, which its Config puts back by way of names that numpy 2 has dropped too.
+
+Where RecBole is absent, importing this module says how it is installed.
 """
 
 import importlib
@@ -15,7 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recbole.utils.logger import RemoveColorFilter
+
+from recbole_mpo.common.recbole_install import missing_recbole
+
+try:
+    from recbole.utils.logger import RemoveColorFilter
+except ModuleNotFoundError as absent:
+    if absent.name != "recbole":
+        raise
+    raise missing_recbole() from absent
 
 # What RecBole 1.2.1 calls numpy's types, all dropped in numpy 1.24; numpy 2 has bool and long again.
 NUMPY_NAMES = {

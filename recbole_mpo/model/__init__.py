@@ -6,6 +6,7 @@ for the trainer and scores for its evaluation. What may be asked of any model is
 sees a checkpoint file.
 """
 
+import recbole_mpo.common.recbole_globals  # noqa: F401  it says how RecBole is installed where it is absent
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender, ItemVectorRecommender, ModelContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import TextSequentialRecommender, UniSRec

@@ -5,6 +5,7 @@ and its record, from which every table is made. May import every room below it; 
 release.
 """
 
+import recbole_mpo.common.recbole_globals  # noqa: F401  it says how RecBole is installed where it is absent
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import read_record

@@ -4,6 +4,7 @@ In come a model, its loaders and settings; out go ``best.pth``, ``last.pth``, me
 import common, layers, data and model.
 """
 
+import recbole_mpo.common.recbole_globals  # noqa: F401  it says how RecBole is installed where it is absent
 from recbole_mpo.trainer.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mpo.trainer.ranking import metrics_from_ranks
 from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, RunTrainer

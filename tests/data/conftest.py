@@ -13,7 +13,7 @@ import pytest
 import recbole.config.configurator as recbole_configurator
 from recbole.data.dataset import SequentialDataset
 
-from recbole_mpo.common.recbole_globals import sequential_models
+from recbole_mpo.common.recbole_globals import restore_numpy_names, sequential_models
 from recbole_mpo.quick_start.experiment import Experiment
 
 SINGLE_HEADER = "user_id:token\titem_id:token\ttimestamp:float"
@@ -162,6 +162,8 @@ def recbole_splits(monkeypatch):
             "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
             **settings,
         }
+        # Its own way of naming numpy's types works with numpy 1 alone.
+        monkeypatch.setattr(recbole_configurator.Config, "compatibility_settings", lambda _: restore_numpy_names())
         config = recbole_configurator.Config(sequential_models().SASRec, name, config_dict=settings)
         dataset = SequentialDataset(config)
         return dataset, dataset.build()

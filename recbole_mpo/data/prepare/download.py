@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -179,7 +179,7 @@ def _record(path: Path, address: str, sha256: str | None):
             f"{address} has the sha256 {actual}, not {sha256} as properties/sources.yaml says; it was kept as {wrong}. "
             "If the publisher has changed the file, correct the sha256 there"
         )
-    when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    when = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(note_of(path), {"address": address, "bytes": path.stat().st_size, "sha256": actual, "downloaded": when})
 
 

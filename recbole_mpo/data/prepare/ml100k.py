@@ -5,8 +5,9 @@ import importlib.util
 import re
 from pathlib import Path
 
-from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import replacing
+from recbole_mpo.common.recbole_install import missing_recbole
 from recbole_mpo.data.prepare.sources import ML100K
 from recbole_mpo.text.item_text import TEXT_HEADER
 
@@ -131,7 +132,7 @@ def _source_folder() -> Path:
     # find_spec does not import recbole: that would load torch and all else.
     spec = importlib.util.find_spec("recbole")
     if spec is None or not spec.submodule_search_locations:
-        raise DependencyError("recbole is not installed; run: pip install recbole==1.2.1")
+        raise missing_recbole()
     return Path(spec.submodule_search_locations[0]) / "dataset_example" / ML100K
 
 

@@ -129,7 +129,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_without_recbole_the_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(DependencyError, match="pip install recbole==1.2.1"):
+    with pytest.raises(DependencyError, match="pip install --no-deps recbole==1.2.1"):
         prepare_ml100k(tmp_path)
 
 
