@@ -6,13 +6,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 PYTHON ?=
 PYTHONS := python3 python3.13 python3.12 python3.11
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench docs wheel clean
+.PHONY: help venv test lint demo bench docs recording wheel clean
 
 help:
 	@echo "make venv    create $(VENV) and install the package with the versions in constraints.txt"
@@ -20,7 +21,8 @@ help:
 	@echo "make test    lint, and every test not marked slow or gpu"
 	@echo "make lint    ruff, and which room may import which (pyproject.toml)"
 	@echo "make bench   every benchmark, about half an hour; writes benchmarks/results.json and RESULTS.md"
-	@echo "make docs    write docs/settings.md from properties/schema.yaml"
+	@echo "make docs    write docs/settings.md from properties/schema.yaml, and the documentation site into site/"
+	@echo "make recording  train the demo anew in a folder of its own and draw it as docs/images/demo.svg"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove build products and caches (keeps $(VENV), data and checkpoints)"
 
@@ -61,8 +63,21 @@ demo: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py
 
-docs: $(STAMP)
+$(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
+	@echo "installing what the site is built with"
+	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# The variable leaves out what mkdocs-material prints about the next version of MkDocs.
+docs: $(DOCS_STAMP)
 	@$(BIN)/python docs/settings.py
+	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
+	@echo "site/index.html is ready; its search needs a server: $(BIN)/python -m http.server --directory site"
+
+recording: $(STAMP)
+	@folder=$$(mktemp -d) && cd $$folder && PATH=$(CURDIR)/$(BIN):$$PATH \
+		$(CURDIR)/$(BIN)/python $(CURDIR)/docs/record_demo.py $(CURDIR)/docs/images/demo.svg recbole-mpo demo; \
+		rm -rf $$folder
 
 # build/ goes first: setuptools would carry files deleted since the last build into the wheel.
 wheel: $(STAMP)

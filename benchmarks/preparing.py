@@ -25,7 +25,7 @@ from interactions import WORDS  # noqa: E402
 
 from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
 from recbole_mpo.data.prepare.amazon import file_names  # noqa: E402
-from recbole_mpo.data.prepare.prepare import Request, prepare  # noqa: E402
+from recbole_mpo.data.prepare.prepare import Request, prepare_dataset  # noqa: E402
 from recbole_mpo.data.prepare.sources import find_source  # noqa: E402
 
 NAMES = ("Games", "Games-2023")
@@ -92,7 +92,7 @@ def run(folder: str, name: str) -> dict:
     """Prepares one release in this process."""
     imported, begin = peak_memory_mb(CPU), time.perf_counter()
     request = Request(Path(folder), raw=Path(folder) / "raw" / name, overwrite=True, show_progress=False)
-    prepare(name, request)
+    prepare_dataset(name, request)
     return {
         "seconds": time.perf_counter() - begin,
         "peak_gigabytes": peak_memory_mb(CPU) / 1024,

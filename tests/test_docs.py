@@ -1,20 +1,36 @@
-"""The documentation says what the code does: settings, links, commands and snippets are checked against it."""
+"""The documentation says what the code does: settings, links, commands and snippets are checked against it.
+
+The site that is made of it has its tests below: its navigation, docs/hooks.py, and a build where MkDocs is installed.
+"""
 
 import importlib.util
+import logging
+import os
 import re
 import runpy
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from recbole_mpo.cli.commands import COMMANDS
+from recbole_mpo.cli.main import main
 from recbole_mpo.common.schema import read_schema
 from recbole_mpo.common.values import parse_value
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+# The template of a page is not one.
+DOCS_PAGES = [path for path in sorted(DOCS.rglob("*.md")) if not path.name.endswith(".template.md")]
+INCLUDED = [README, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")), *sorted(ROOT.glob("results/*.md"))]
+PAGES = [*INCLUDED, *DOCS_PAGES]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+# Pages whose commands and snippets run one after another in one folder, the first of which makes the data.
+LESSONS = ["tutorial", *(f"howto/{name}" for name in ("compare_runs", "own_features", "own_encoder", "resume_a_run"))]
 SETTINGS = {name: setting for name, setting in read_schema().settings.items() if setting.models}
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
@@ -27,8 +43,14 @@ ARGUMENTS = set(
 
 
 def blocks(text, language):
-    """The contents of the fenced blocks of a language."""
+    """The contents of the fenced blocks of a language that have no title."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def steps(page):
+    """The fenced blocks of a page in order: language, file name where the title gives one, content."""
+    pattern = r"^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```"
+    return re.findall(pattern, page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 def code_of(text):
@@ -40,7 +62,7 @@ def code_of(text):
 def documented():
     """``{section: {key: default}}`` of the tables in docs/settings.md."""
     sections = {}
-    for part in re.split(r"^## ", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"), flags=re.MULTILINE):
+    for part in re.split(r"^## ", (DOCS / "settings.md").read_text(encoding="utf-8"), flags=re.MULTILINE):
         rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| \S.* \|$", part, flags=re.MULTILINE)
         sections[part.splitlines()[0]] = dict(rows)
     return {title: rows for title, rows in sections.items() if rows}
@@ -80,7 +102,7 @@ def test_recboles_keys_are_documented_with_its_defaults():
     assert not set(rows) & set(SETTINGS), "a setting of properties/ stands in RecBole's table"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_relative_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     relative = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:", link)]
@@ -100,16 +122,155 @@ def test_make_targets_of_the_readme_exist():
     assert {"demo", "test"} <= named <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_commands_exist(page):
     lines = code_of(page.read_text(encoding="utf-8"))
     named = {name for line in lines for name in re.findall(r"\brecbole-mpo ([a-z]\w*)", line)}
     assert named <= {*COMMANDS, "doctor"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_arguments_exist(page):
-    lines = code_of(page.read_text(encoding="utf-8"))
+    lines = [line for line in code_of(page.read_text(encoding="utf-8")) if not line.startswith("pip ")]
     named = {name for line in lines for name in re.findall(r"(?<!\S)--(\w+)", line)}
     # the command-line rules name wrong forms too
     assert named - {"key"} <= ARGUMENTS | set(SETTINGS)
+
+
+@pytest.fixture
+def shop(tmp_path, capsys):
+    """The tutorial's dataset in the current folder, made as its first steps say."""
+    script, prepare = steps(DOCS / "tutorial.md")[0], "recbole-mpo prepare "
+    assert script[:2] == ("python", "make_shop.py")
+    exec(compile(script[2], script[1], "exec"), {})
+    commands = "".join(blocks((DOCS / "tutorial.md").read_text(encoding="utf-8"), "bash")).replace("\\\n", "")
+    (command,) = [line for line in commands.splitlines() if line.startswith(prepare)]
+    assert main(shlex.split(command)[1:]) == 0
+    return tmp_path / "dataset" / "shop"
+
+
+@pytest.mark.parametrize("name", ["own_features", "use_the_layers", "add_a_model"])
+def test_snippets_of_how_tos_run(name, shop, capsys):
+    names = {}
+    for snippet in blocks((DOCS / "howto" / f"{name}.md").read_text(encoding="utf-8"), "python"):
+        exec(compile(snippet, name, "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_lessons_run_as_written(tmp_path):
+    shell = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for language, title, content in (step for name in LESSONS for step in steps(DOCS / f"{name}.md")):
+        if title:
+            (tmp_path / title).write_text(content, encoding="utf-8")
+        elif language in ("bash", "python"):
+            command = ["bash", "-ec", content] if language == "bash" else [sys.executable, "-c", content]
+            # A variable of one block is read in the next.
+            shell["RUN"] = next(iter(sorted(tmp_path.glob("saved/MPORec-shop-*"), reverse=True)), Path()).as_posix()
+            done = subprocess.run(command, cwd=tmp_path, env=shell, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
+
+
+class Loader(yaml.SafeLoader):
+    """Reads mkdocs.yml, whose tags are MkDocs' own."""
+
+
+Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def entries(nav):
+    """The pages that a navigation names."""
+    if isinstance(nav, str):
+        return [nav]
+    return [page for part in (nav if isinstance(nav, list) else nav.values()) for page in entries(part)]
+
+
+def test_the_navigation_names_every_page_once():
+    configuration = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)  # noqa: S506 - a safe loader
+    assert sorted(entries(configuration["nav"])) == sorted(str(page.relative_to(DOCS)) for page in DOCS_PAGES)
+
+
+@pytest.fixture
+def hooks():
+    """docs/hooks.py, as MkDocs loads it."""
+    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PAGE_OF = {"docs/models.md": "docs/models.md", "results/scientific.md": "docs/results/scientific.md"}
+
+
+@pytest.mark.parametrize(
+    "text, with_address, without",
+    [
+        ("[the models](../models.md#sizes)", "[the models](../models.md#sizes)", None),
+        ("[results](../../results/scientific.md)", "[results](../results/scientific.md)", None),
+        ("[pins](../../constraints.txt)", "[pins](https://host/us/it/blob/main/constraints.txt)", "`pins`"),
+        ("[`a` and\n`b`](../../results)", "[`a` and\n`b`](https://host/us/it/blob/main/results)", "`a` and\n`b`"),
+        ("[web](https://host/a.md), [below](#below)", "[web](https://host/a.md), [below](#below)", None),
+        ("[gone](../gone.md)", "[gone](../gone.md)", None),
+        ("```\n[pins](../../constraints.txt)\n```", "```\n[pins](../../constraints.txt)\n```", None),
+        ("![stream](../images/stream.svg)", "![stream](../images/stream.svg)", None),
+    ],
+)
+def test_links_lead_to_the_page_of_a_file_or_to_the_repository(hooks, text, with_address, without):
+    assert hooks.whole_page("docs/howto/a.md", text, PAGE_OF, "https://host/us/it/") == with_address
+    assert hooks.whole_page("docs/howto/a.md", text, PAGE_OF, "") == (without or with_address)
+
+
+def test_a_page_holds_the_files_that_it_includes_with_their_links(hooks, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+    (tmp_path / "results" / "seeds").mkdir(parents=True)
+    text = "# Of two\n\n[records](seeds), [more](scientific.md)\n"
+    (tmp_path / "results" / "of_two.md").write_text(text, encoding="utf-8")
+    (tmp_path / "results" / "scientific.md").touch()
+    page = hooks.whole_page("docs/results/of_two.md", '--8<-- "results/of_two.md"\n', PAGE_OF, "")
+    assert page == "# Of two\n\n`records`, [more](scientific.md)\n\n"
+    hooks.whole_page("docs/results/of_two.md", '--8<-- "results/gone.md"\n', PAGE_OF, "")
+    assert "docs/results/of_two.md includes results/gone.md, which does not exist" in caplog.text
+
+
+def test_names_in_docstrings_are_code_and_lead_to_what_they_name(hooks):
+    html = "<p>See :class:<code>~recbole_mpo.model.MPORec</code> and :meth:<code>encode</code>.</p>"
+    assert hooks.on_page_content(html, None, None, None) == (
+        '<p>See <autoref identifier="recbole_mpo.model.MPORec" optional><code>MPORec</code></autoref> and '
+        '<autoref identifier="encode" optional><code>encode</code></autoref>.</p>'
+    )
+
+
+def test_a_public_name_without_docstring_fails_a_strict_build(hooks, tmp_path, monkeypatch, caplog):
+    package = tmp_path / "recbole_mpo"
+    package.mkdir()
+    (package / "__init__.py").write_text("def _hidden(): pass\ndef silent(): pass\n", encoding="utf-8")
+    layer = (
+        'class Layer:\n    """Says."""\n    def merge(self): pass\n    @property\n    def size(self): pass\n'
+        '    def loud(self):\n        """Says."""\n    def stub(self): ...\n'
+    )
+    (package / "layer.py").write_text(layer, encoding="utf-8")
+    names = ["recbole_mpo.silent", "recbole_mpo.layer.Layer.merge", "recbole_mpo.layer.Layer.size"]
+    assert hooks.undocumented(package) == names
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+    with caplog.at_level(logging.WARNING):
+        hooks.on_pre_build(None)
+    # MkDocs counts the warnings of its own loggers, and fails a strict build for any.
+    assert [(entry.name.partition(".")[0], entry.getMessage()) for entry in caplog.records] == [
+        ("mkdocs", f"{name} has no docstring") for name in names
+    ]
+
+
+def test_every_public_name_of_the_package_has_a_docstring(hooks):
+    assert hooks.undocumented(ROOT / "recbole_mpo") == []
+
+
+def test_the_site_builds_strictly_and_loads_nothing_from_another_host(tmp_path):
+    pytest.importorskip("mkdocs_autorefs", reason="needs the extra [docs]")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "true", "RECBOLE_MPO_REPOSITORY": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    loads = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=[\"']?(?:https?:)?//|url\([\"']?https?://")
+    files = [path for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".css")]
+    assert len(files) > len(DOCS_PAGES)
+    assert [hit for path in files for hit in loads.findall(path.read_text(encoding="utf-8"))] == []

@@ -14,6 +14,24 @@ PACKAGE = ROOT / "recbole_mpo"
 ROOMS = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.startswith("__"))
 LONGEST_FILE, LONGEST_FUNCTION = 320, 45
+# A function's docstring begins with a verb in the imperative, so not with one of these.
+NO_VERBS = set(
+    "a all an any are as at both by each every for from how if in is it its n no none of on one per recbole recbole's "
+    "some that the their there these this to what when where whether which who whose with "
+    "gives identifies makes reads returns says tries writes yields "
+    "data input installed index module output text trainable user users".split()
+)
+# Phrases that are odd to readers of plain English: "is not", "dataset", "replaces", "per user", "fix", "again", "also".
+ODD_PHRASES = re.compile(
+    r"\b(data sets?|(takes?|took|in) the place of|(?<!there )is no (?!longer\b)|interactions an? (user|item)|"
+    r"what (came|comes) of|mend(s|ed|ing)?|as ever|for lack of|nothing stands|besides|anew|thereof|hence)\b",
+    flags=re.IGNORECASE,
+)
+PROSE = sorted(
+    path
+    for place, suffix in (("recbole_mpo", "py"), ("properties", "yaml"), ("docs", "md"))
+    for path in (ROOT / place).rglob(f"*.{suffix}")
+)
 
 
 def name_of(path):
@@ -47,6 +65,25 @@ def test_a_module_is_one_idea_in_short_functions(path):
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     long = {node.name for node in functions if node.end_lineno - node.lineno + 1 >= LONGEST_FUNCTION}
     assert not long
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_function_docstrings_begin_with_a_verb(path):
+    functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if is_function(node)]
+    docstrings = {f"{node.name}, line {node.lineno}": ast.get_docstring(node) for node in functions}
+    first_words = {place: text.split()[0].strip(".,:;").lower() for place, text in docstrings.items() if text}
+    assert not {place: word for place, word in first_words.items() if word in NO_VERBS}
+
+
+def is_function(node) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+@pytest.mark.parametrize("path", [*PROSE, ROOT / "README.md"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_words_are_plain(path):
+    text = " ".join(path.read_text(encoding="utf-8").replace("#", " ").split())
+    odd = [text[max(0, match.start() - 40) : match.end() + 20] for match in ODD_PHRASES.finditer(text)]
+    assert not odd
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

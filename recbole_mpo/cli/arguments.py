@@ -1,7 +1,7 @@
 """RecBole's ``--key=value`` in click: options, commands and their table, with help in the same form.
 
-Hyphens and underscores in keys are the same; ``--key value`` and unknown options are errors with a suggestion. What is
-imported inside functions is what the doctor runs without.
+Hyphens and underscores in keys are the same; ``--key value`` and unknown options are errors with a suggestion. Imports
+that the doctor must run without are inside functions.
 """
 
 from functools import partial
@@ -14,9 +14,9 @@ from recbole_mpo import __version__
 from recbole_mpo.cli.kinds import Text, Truth
 from recbole_mpo.common.errors import ConfigError
 
-# Questions that are answered wherever they stand on the line, whatever else stands there.
+# Options that are answered wherever they are on the line, whatever else is there.
 ASKED = ("--help", "-h", "--version")
-# Keys of what every command understands, which take no value.
+# Keys of the options that every command has; they take no value.
 BARE = ("help", "version", "debug")
 OTHER_OPTIONS = "[--key=value ...]"
 
@@ -25,7 +25,7 @@ class Option(click.Option):
     """An option of one command.
 
     Args:
-        group: heading below which help lists it.
+        group: heading under which help lists the option.
     """
 
     def __init__(self, *args, group: str = "options", **attributes):
@@ -34,28 +34,28 @@ class Option(click.Option):
 
     @property
     def key(self) -> str:
-        """Return the name that stands before ``=``."""
+        """Return the name before ``=``."""
         return self.opts[0].removeprefix("--")
 
     @property
     def is_switch(self) -> bool:
-        """Return whether the bare ``--key`` is understood."""
+        """Return whether the bare ``--key`` is allowed."""
         return isinstance(self.type, Truth)
 
     @property
     def form(self) -> str:
-        """Return how it is given, ``--key=FILE`` or ``--key``."""
+        """Return the option as help shows it, ``--key=FILE`` or ``--key``."""
         return self.opts[0] if self.is_switch and not self.default else f"{self.opts[0]}={self.type.form}"
 
     def read(self, text: str):
-        """Return the value that ``--key=text`` gives; none leaves the default."""
+        """Return the value that ``--key=text`` gives; None means the default."""
         return None if self.type.is_none(text) else self.type.read(self.key, text)
 
     def get_help_record(self, ctx) -> tuple[str, str]:
-        """Return how it is given, and its sentence with the default."""
+        """Return the option's form, and its sentence with the default."""
         if self.required:
             return self.form, f"{self.help} [required]"
-        # An empty tuple and click's own mark for an undeclared default say nothing to a reader.
+        # An empty tuple and click's marker for a missing default would not help a reader.
         if not isinstance(self.default, (str, int, float)):
             return self.form, self.help
         default = str(self.default).lower() if self.is_switch else self.default
@@ -63,7 +63,7 @@ class Option(click.Option):
 
 
 class _Helpful:
-    """What the commands and their table share: help in the form ``--key=value``, ``--version`` and ``--debug``."""
+    """Base of commands and their table: help in the form ``--key=value``, ``--version`` and ``--debug``."""
 
     def __init__(self, *args, **attributes):
         context = {"help_option_names": ["--help", "-h"], "max_content_width": 100}
@@ -77,16 +77,16 @@ class _Helpful:
                 callback=_print_version,
                 help="Show the version and exit.",
             ),
-            # main looks for it on the whole line; here it is listed for help.
-            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the whole trace of an error."),
+            # main handles it; here it is declared for help.
+            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."),
         ]
 
     def format_usage(self, ctx, formatter):
-        """Write the line of usage."""
+        """Write the usage line."""
         formatter.write_usage(ctx.command_path, " ".join(self.collect_usage_pieces(ctx)), prefix="usage: ")
 
     def format_options(self, ctx, formatter):
-        """Write the options below their headings."""
+        """Write the options under their headings."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             if isinstance(param, click.Option):
@@ -104,11 +104,11 @@ def _print_version(ctx, _, is_asked: bool):
 
 
 class Command(_Helpful, click.Command):
-    """One command; its options, arguments and docstring are the whole of its declaration.
+    """One command, declared by its options, arguments and docstring.
 
     Args:
-        settings: what help says of settings besides the options, which come to the function as ``settings``; where it
-            is left out, the command takes none.
+        settings: a sentence for help about further settings, which the function gets as ``settings``; by default the
+            command takes none.
     """
 
     def __init__(self, *args, settings: str = "", **attributes):
@@ -118,16 +118,16 @@ class Command(_Helpful, click.Command):
 
     @property
     def options(self) -> dict[str, Option]:
-        """Return its own options by key."""
+        """Return the command's own options by key."""
         return {param.key: param for param in self.params if isinstance(param, Option)}
 
     @property
     def words(self) -> list[str]:
-        """Return how help calls its arguments without a key."""
+        """Return the names that help uses for arguments without a key."""
         return [param.metavar for param in self.params if isinstance(param, click.Argument)]
 
     def collect_usage_pieces(self, ctx) -> list[str]:
-        """Return what has to be given, in order."""
+        """Return the parts of the usage line: arguments, required options, and whether there are others."""
         options = self.options.values()
         required = [option.form for option in options if option.required]
         has_others = self.settings or any(not option.required for option in options)
@@ -137,41 +137,41 @@ class Command(_Helpful, click.Command):
         """Read the arguments into the context.
 
         Raises:
-            ConfigError: an argument is unknown, ill-formed, missing, or given twice with different values.
+            ConfigError: an argument is unknown, malformed or missing, or is given twice with different values.
         """
-        asked = [argument for argument in args if argument in ASKED]
-        if asked:
-            return super().parse_args(ctx, asked[:1])
-        given, words, others = self._sort(args)
-        settings = self._read_settings(ctx, others)
+        questions = [argument for argument in args if argument in ASKED]
+        if questions:
+            return super().parse_args(ctx, questions[:1])
+        option_texts, words, other_arguments = self._sort(args)
+        settings = self._read_settings(ctx, other_arguments)
         for key, option in self.options.items():
-            if option.required and key not in given:
+            if option.required and key not in option_texts:
                 raise ConfigError(f"{ctx.info_name} needs --{key}=VALUE")
-        rest = super().parse_args(ctx, [*(f"--{key}={text}" for key, text in given.items()), "--", *words])
+        rest = super().parse_args(ctx, [*(f"--{key}={text}" for key, text in option_texts.items()), "--", *words])
         if self.settings:
             ctx.params["settings"] = settings
         return rest
 
     def _sort(self, args: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
-        """Return texts of its own options by key, arguments without a key, and all others."""
+        """Return the texts of the command's own options by key, arguments without a key, and all other arguments."""
         options = self.options
-        given, words, others = {}, [], []
+        option_texts, words, other_arguments = {}, [], []
         for argument in args:
             key, equals, text = _split(argument)
             option = options.get(key) if argument.startswith("--") else None
             if self.words and not argument.startswith("-"):
                 words.append(argument)
             elif option is None or not (equals or option.is_switch):
-                others.append(argument)
+                other_arguments.append(argument)
             else:
                 text = text if equals else "true"
-                if option.read(given.setdefault(key, text)) != option.read(text):
-                    raise ConfigError(f"--{key} is given twice, as {given[key]!r} and {text!r}")
-        given = {key: text for key, text in given.items() if options[key].read(text) is not None}
-        return given, words, others
+                if option.read(option_texts.setdefault(key, text)) != option.read(text):
+                    raise ConfigError(f"--{key} is given twice, as {option_texts[key]!r} and {text!r}")
+        option_texts = {key: text for key, text in option_texts.items() if options[key].read(text) is not None}
+        return option_texts, words, other_arguments
 
     def _read_settings(self, ctx, arguments: list[str]) -> dict:
-        """Return the settings that the arguments give, whose reader also says what is wrong with other arguments."""
+        """Return the settings that the arguments give; any other argument is refused."""
         if not arguments:
             return {}
         from recbole_mpo.common.values import parse_assignments, suggestion
@@ -182,9 +182,9 @@ class Command(_Helpful, click.Command):
                 raise ConfigError(f"--{key} takes no value; write --{key} alone")
             if not argument.startswith("--") or not key or key in self.options or (self.settings and equals):
                 continue
-            near = suggestion(key, self.options)
-            if near or not self.settings:
-                raise ConfigError(f"{ctx.info_name} has no --{key}{near}; see {ctx.command_path} --help")
+            hint = suggestion(key, self.options)
+            if hint or not self.settings:
+                raise ConfigError(f"{ctx.info_name} has no --{key}{hint}; see {ctx.command_path} --help")
         return parse_assignments(arguments)
 
 
@@ -192,11 +192,11 @@ class CommandTable(_Helpful, click.Group):
     """The table of commands; its first argument names the one to run."""
 
     def collect_usage_pieces(self, ctx) -> list[str]:
-        """Return what stands behind the program's name."""
+        """Return the words after the program's name."""
         return ["COMMAND", OTHER_OPTIONS]
 
     def format_options(self, ctx, formatter):
-        """Write the commands, then the options of all."""
+        """Write the commands, then the options that all of them have."""
         with formatter.section("commands"):
             formatter.write_dl([(name, command.short_help) for name, command in self.commands.items()])
         super().format_options(ctx, formatter)
@@ -205,21 +205,21 @@ class CommandTable(_Helpful, click.Group):
         """Read the command's name.
 
         Raises:
-            ConfigError: there is no such command.
+            ConfigError: the command does not exist.
         """
         if args[0] not in self.commands:
-            asked = [argument for argument in args if argument in ASKED]
-            if not asked:
+            questions = [argument for argument in args if argument in ASKED]
+            if not questions:
                 from recbole_mpo.common.values import suggestion
 
-                near = suggestion(args[0], self.commands)
-                raise ConfigError(f"unknown command {args[0]!r}{near}; see recbole-mpo --help")
-            args = asked[:1]
+                hint = suggestion(args[0], self.commands)
+                raise ConfigError(f"unknown command {args[0]!r}{hint}; see recbole-mpo --help")
+            args = questions[:1]
         return super().parse_args(ctx, args)
 
 
 def _split(argument: str) -> tuple[str, str, str]:
-    """Return key, ``=`` and text of an argument."""
+    """Return an argument's key, its ``=`` (or an empty text), and the text after it."""
     name, equals, text = argument.removeprefix("--").partition("=")
     return name.replace("-", "_"), equals, text
 
@@ -228,11 +228,11 @@ command = partial(click.command, cls=Command)
 
 
 def option(name: str, kind: Text, says: str, **attributes):
-    """Return the decorator that gives a command an option ``--key``, its kind and its sentence."""
+    """Return a decorator that adds an option to a command, with its kind and its help sentence."""
     return click.option(name, type=kind, help=says, cls=Option, **attributes)
 
 
 def given_options(ctx) -> list[Option]:
-    """Return the options that stand on the line, in the order of their declaration."""
+    """Return the options given on the command line, in the order of their declaration."""
     options = ctx.command.options.values()
     return [option for option in options if ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE]

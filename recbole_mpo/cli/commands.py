@@ -1,4 +1,4 @@
-"""The one table of commands, from which the parser and all help come."""
+"""The table of all commands; the parser and all help are made from it."""
 
 from recbole_mpo.cli.arguments import Command, CommandTable, command, option
 from recbole_mpo.cli.data import inspect_command, prepare_command
@@ -9,17 +9,17 @@ from recbole_mpo.cli.studies import table_command
 
 
 @command("demo", settings="Any other --key=value is a setting of the run; docs/settings.md lists them.")
-@option("--data_path", Text("FOLDER"), "Folder that holds the datasets' folders.", default="dataset")
-@option("--checkpoint_dir", Text("FOLDER"), "Folder of the run, and of its record.json.", default="saved/demo")
-# Smaller than the models' own, so that the whole takes minutes without a GPU.
-@option("--epochs", Whole(), "At most this many.", default=10)
+@option("--data_path", Text("FOLDER"), "Folder that holds the dataset's folder.", default="dataset")
+@option("--checkpoint_dir", Text("FOLDER"), "Folder for the run and its record.json.", default="saved/demo")
+# Smaller than the models' defaults, so that the demo takes minutes without a GPU.
+@option("--epochs", Whole(), "Maximum number of epochs.", default=10)
 @option("--learning_rate", Number(), "Learning rate.", default=0.002)
 @option("--hidden_size", Whole(), "Size of the item vectors.", default=128)
-@option("--n_exps", Whole(), "Experts of the adaptor.", default=4)
+@option("--n_exps", Whole(), "Number of experts in the adaptor.", default=4)
 def demo_command(settings, **options):
-    """Go from ml-100k to a trained MPORec and one user's recommendations.
+    """Train a small MPORec on ml-100k and show recommendations for one user.
 
-    A finished run of the same settings is used again.
+    A finished run with the same settings is reused.
     """
     from recbole_mpo.cli.demo import run_demo
 
@@ -28,9 +28,9 @@ def demo_command(settings, **options):
 
 @command("doctor")
 def doctor_command():
-    """Name versions, the device, and what is missing.
+    """Show versions, the device, and what is missing.
 
-    Beside what is missing stands the command that brings it. The exit code is 1 where something required is missing.
+    Whatever is missing is shown with the command that installs it. The exit code is 1 if something required is missing.
     """
     from recbole_mpo.cli import doctor
 

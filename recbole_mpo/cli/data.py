@@ -1,4 +1,4 @@
-"""``prepare`` and ``inspect``: a dataset's files from raw data or own tables, and a look at them."""
+"""``prepare`` and ``inspect``: make a dataset's files from raw data or own tables, and describe a dataset."""
 
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,8 @@ from recbole_mpo.cli.arguments import command, given_options, option
 from recbole_mpo.cli.kinds import Choice, Numbers, Text, Truth, Whole, Words
 from recbole_mpo.common.errors import ConfigError
 
-# Headings of help; a preparation that would not look at the options below one refuses them.
-RECIPE, FORM, RAW, OWN = "interactions that stay", "form of the files", "raw data", "tables of your own"
+# Headings of help; a preparation refuses the options under a heading that it does not use.
+RECIPE, FORM, RAW, OWN = "interactions to keep", "form of the files", "raw data", "your own tables"
 
 recipe_option, form_option = partial(option, group=RECIPE), partial(option, group=FORM)
 raw_option, own_option = partial(option, group=RAW), partial(option, group=OWN)
@@ -20,7 +20,7 @@ data_path_option = option("--data_path", Text("FOLDER"), "Folder that holds the 
 
 def _one_name(ctx, _, names: tuple[str, ...]) -> str:
     if len(names) != 1:
-        raise ConfigError(f"{ctx.info_name} takes one dataset's name, found {' '.join(names) or 'none'}")
+        raise ConfigError(f"{ctx.info_name} takes the name of one dataset, found {' '.join(names) or 'none'}")
     return names[0]
 
 
@@ -30,64 +30,64 @@ dataset_name = click.argument("name", nargs=-1, metavar="NAME", callback=_one_na
 @command("prepare")
 @dataset_name
 @data_path_option
-@option("--overwrite", Truth(), "Make a dataset that exists anew.", default=False)
+@option("--overwrite", Truth(), "Replace an existing dataset.", default=False)
 @option("--show_progress", Truth(), "Show progress bars.", default=True)
 @recipe_option(
     "--k_core",
     Whole(),
-    "Users and items keep at least so many interactions each, until nothing changes; 0 keeps all.",
+    "Minimum interactions per user and per item, applied until nothing changes; 0 keeps all.",
     default=5,
 )
-@recipe_option("--min_length", Whole(), "Users have at least so many interactions after that.", default=3)
+@recipe_option("--min_length", Whole(), "Minimum interactions per user after that.", default=3)
 @form_option(
     "--split",
     Choice("leave-one-out", "temporal"),
-    "What is held out: the last two of each user, or with temporal the newest of all users.",
+    "What is held out: each user's last two interactions, or with temporal the newest of all users.",
     default="leave-one-out",
 )
 @form_option(
     "--layout",
     Choice("single", "presplit"),
-    "One .inter file, or UniSRec's three of numbered users and items.",
+    "One .inter file, or UniSRec's three files with numbered users and items.",
     default="single",
 )
 @form_option(
     "--split_ratio",
     Numbers("0.8,0.1,0.1"),
-    "Parts of the interactions in train, valid and test of a temporal split.",
+    "Shares of train, valid and test in a temporal split.",
     default="0.8,0.1,0.1",
 )
-@raw_option("--raw", Text("PATH"), "Folder (Online Retail: or file) with the raw files, instead of a download.")
-@raw_option("--source_url", Text("URL"), "Address that replaces the known ones.")
-@raw_option("--release", Text("2018|2023"), "Of the Amazon data; 2018 unless given, 2023 makes NAME-2023.")
+@raw_option("--raw", Text("PATH"), "Folder with the raw files (Online Retail: or the file), instead of a download.")
+@raw_option("--source_url", Text("URL"), "Address to download from instead of the known ones.")
+@raw_option("--release", Text("2018|2023"), "Release of the Amazon data, 2018 by default; 2023 makes NAME-2023.")
 @own_option("--interactions", Text("FILE"), "One row per interaction: csv, tsv, txt, jsonl, parquet or xlsx.")
-@own_option("--items", Text("FILE"), "One row per item; without it texts are looked for in the interactions.")
+@own_option("--items", Text("FILE"), "One row per item; without it, texts are read from the interactions.")
 @own_option("--user", Text("COLUMN"), "Column of the user.")
 @own_option("--item", Text("COLUMN"), "Column of the item.")
 @own_option("--time", Text("COLUMN"), "Column of the time: numbers or dates.")
-@own_option("--item_column", Text("COLUMN"), "Column of the item in --items, where it has another name there.")
-@own_option("--text", Words("COLUMN,COLUMN"), "Columns that make the text, in this order.", default=())
-@own_option("--time_format", Text("FORMAT"), "Of dates, as in %d.%m.%Y; ISO 8601 needs none.")
-@own_option("--separator", Text("TEXT"), "Between cells, as in ';' or tab; what the suffix says unless given.")
-@own_option("--encoding", Text("NAME"), "Of the tables, as in latin-1; UTF-8 unless given.")
+@own_option("--item_column", Text("COLUMN"), "Column of the item in --items, if it has another name there.")
+@own_option("--text", Words("COLUMN,COLUMN"), "Columns that make the item text, in this order.", default=())
+@own_option("--time_format", Text("FORMAT"), "Format of dates, such as %d.%m.%Y; not needed for ISO 8601.")
+@own_option("--separator", Text("TEXT"), "Separator of cells, such as ';' or tab; by default the suffix decides.")
+@own_option("--encoding", Text("NAME"), "Encoding of the tables, such as latin-1; UTF-8 by default.")
 @option("--domains", Words("NAME,NAME"), "Prepared datasets to join.", default=(), group="several domains")
-@feature_option("--text_encoder", Text("NAME"), "Also encode the texts, which a run would otherwise do.")
-@feature_option("--cache_dir", Text("FOLDER"), "Folder that keeps the encoded texts.", default="dataset/.cache")
+@feature_option("--text_encoder", Text("NAME"), "Also encode the texts; otherwise a run does it.")
+@feature_option("--cache_dir", Text("FOLDER"), "Folder for the encoded texts.", default="dataset/.cache")
 @click.pass_context
 def prepare_command(ctx, name, **options):
     """Make a dataset's files from raw data or tables of your own.
 
-    NAME is a known dataset (Pantry, OR, ml-100k, ...), or a new one that --interactions or --domains make.
+    NAME is a known dataset (Pantry, OR, ml-100k, ...), or a new name for what --interactions or --domains make.
     """
-    from recbole_mpo.data.prepare.prepare import prepare
+    from recbole_mpo.data.prepare.prepare import prepare_dataset
     from recbole_mpo.text.encoders import build_encoder
 
     given = given_options(ctx)
     _refuse_idle(name, options, given)
-    # First, so that an unusable name is not found out after hours of preparation.
+    # First, so that an unusable name fails now and not after hours of preparation.
     encoder = build_encoder(options["text_encoder"]) if options["text_encoder"] else None
     data_path = Path(options["data_path"])
-    folder = prepare(name, _request(options, given))
+    folder = prepare_dataset(name, _request(options, given))
     print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")
     if encoder is not None:
         _encode(data_path, folder.name, encoder, options)
@@ -96,14 +96,14 @@ def prepare_command(ctx, name, **options):
 @command("inspect")
 @dataset_name
 @data_path_option
-@option("--page", Text("FILE"), "The HTML page; NAME.html unless given.")
-@option("--users", Whole(), "Users whose histories are shown.", default=3)
+@option("--page", Text("FILE"), "HTML page to write; NAME.html by default.")
+@option("--users", Whole(), "Number of users whose histories are shown.", default=3)
 @field_option("--USER_ID_FIELD", Text("COLUMN"), "Name of the user column.", default="user_id")
 @field_option("--ITEM_ID_FIELD", Text("COLUMN"), "Name of the item column.", default="item_id")
 @field_option("--TIME_FIELD", Text("COLUMN"), "Name of the time column.", default="timestamp")
 @field_option("--LIST_SUFFIX", Text("TEXT"), "Ending of the history column in pre-split files.", default="_list")
-@field_option("--field_separator", Text("TEXT"), "Between columns, as in ';' or tab.", default="tab")
-@field_option("--seq_separator", Text("TEXT"), "Between the items of a history; a blank unless given.")
+@field_option("--field_separator", Text("TEXT"), "Separator of columns, such as ';' or tab.", default="tab")
+@field_option("--seq_separator", Text("TEXT"), "Separator of the items in a history; a space by default.")
 @field_option("--encoding", Text("NAME"), "Encoding of the files.", default="utf-8")
 def inspect_command(name, data_path, page, users, **columns):
     """Show a dataset's statistics and histories, also as an HTML page."""
@@ -127,7 +127,7 @@ def _separator(text: str) -> str:
 
 
 def _refuse_idle(name: str, options: dict, given):
-    """Refuse an option that this preparation would not look at."""
+    """Refuse an option that this preparation does not use."""
     from recbole_mpo.data.prepare.sources import ML100K
 
     if options["domains"]:
@@ -140,11 +140,11 @@ def _refuse_idle(name: str, options: dict, given):
         return
     for given_option in given:
         if {given_option.group, given_option.key} & idle:
-            raise ConfigError(f"--{given_option.key} has no meaning for {what}; leave it out")
+            raise ConfigError(f"--{given_option.key} is not used with {what}; leave it out")
 
 
 def _request(options: dict, given):
-    """Return the Request that the options make."""
+    """Return the options as a ``Request``."""
     from recbole_mpo.data.prepare.prepare import Request
     from recbole_mpo.data.prepare.prepared import Form
     from recbole_mpo.data.prepare.recipe import Recipe
@@ -153,12 +153,12 @@ def _request(options: dict, given):
     if options["interactions"] is not None:
         own_tables = _own_tables(options)
     elif stray := [given_option.key for given_option in given if given_option.group == OWN]:
-        raise ConfigError(f"--{stray[0]} describes a table of your own; give --interactions=FILE too")
+        raise ConfigError(f"--{stray[0]} describes your own table; give --interactions=FILE too")
     raw_path, url = options["raw"], options["source_url"]
     if raw_path is not None and not Path(raw_path).exists():
         raise ConfigError(f"--raw={raw_path} does not exist; give the folder with the raw files")
     if url is not None and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--source_url={url} is not an address; it begins with https:// or http://")
+        raise ConfigError(f"--source_url={url} is not an address; it must begin with https:// or http://")
     return Request(
         data_path=Path(options["data_path"]),
         recipe=Recipe(options["k_core"], options["min_length"]),
@@ -174,7 +174,7 @@ def _request(options: dict, given):
 
 
 def _own_tables(options: dict):
-    """Return the OwnTables that the options describe."""
+    """Return the options as ``OwnTables``."""
     from recbole_mpo.data.prepare.own_tables import OwnTables
     from recbole_mpo.data.prepare.raw_rows import Columns
     from recbole_mpo.data.prepare.table_files import Table
@@ -189,17 +189,17 @@ def _own_tables(options: dict):
     if "separator" in table_form:
         table_form["separator"] = _separator(table_form["separator"])
     interactions = Table(Path(options["interactions"]), **table_form)
-    # Texts may stand in the table of interactions itself.
+    # Texts may be in the interactions table.
     items = Table(Path(options["items"]), **table_form) if options["items"] else interactions
     columns = Columns(options["user"], options["item"], options["time"], (), options["time_format"])
     return OwnTables(interactions, columns, items if fields else None, options["item_column"], fields)
 
 
 def _encode(data_path: Path, name: str, encoder, options: dict):
-    """Encode a dataset's texts, and say where the features are."""
+    """Encode a dataset's texts, and print where the features are."""
     from recbole_mpo.text.encoding import encode_items
     from recbole_mpo.text.item_text import read_dataset_text, text_file
 
     item_text, cache = read_dataset_text(text_file(data_path, name)), options["cache_dir"]
     count, size = encode_items(item_text, encoder, cache, name, options["show_progress"]).shape
-    print(f"encoded {count:,} texts into {size} features with {encoder.name}, kept in {cache}/{name}")
+    print(f"encoded {count:,} texts into {size} features with {encoder.name}, stored in {cache}/{name}")

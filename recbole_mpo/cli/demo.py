@@ -1,6 +1,8 @@
-"""The demonstration: ml-100k from the copy in the recbole wheel to a recommendation with titles."""
+"""The demonstration: ml-100k from the copy in the recbole wheel to recommendations with titles."""
 
 import json
+import logging
+from contextlib import contextmanager
 from pathlib import Path
 
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
@@ -8,6 +10,8 @@ from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.study.table import make_table
+
+METRICS = ("hit@10", "ndcg@10")
 
 
 def run_demo(settings: dict):
@@ -17,12 +21,14 @@ def run_demo(settings: dict):
         settings: of the run; ``data_path`` and ``checkpoint_dir`` among them.
     """
     folder = Path(settings["checkpoint_dir"])
-    print(f"data: {prepare_ml100k(Path(settings['data_path']))}")
+    print(f"1. Prepare: {prepare_ml100k(Path(settings['data_path']))}, films rated by people, as RecBole ships them\n")
+    print("2. Train: MPORec reads titles, years and genres, and learns the next film")
     newest = folder / "record.json"
     record = _finished(newest, settings) or run("MPORec", "ml-100k", (), settings, record_path=newest)
-    print("\ntest results, full ranking over all items:")
-    print(make_table([newest]))
+    print("\n3. Rank: all films for every user, the last film held out")
+    print(make_table([newest], form="text", metrics=METRICS))
     checkpoint = folder / record["run_id"] / "best.pth"
+    print("4. Recommend: for user 1")
     _show_user(checkpoint)
     print(f"\nTry others: recbole-mpo recommend --checkpoint={checkpoint} --items=50,181,172")
 
@@ -34,13 +40,23 @@ def _finished(newest: Path, settings: dict) -> dict | None:
     same = all(record["config"].get(key) == value for key, value in settings.items())
     if record["status"] != "completed" or not same or not (newest.parent / record["run_id"] / "best.pth").is_file():
         return None
-    print(f"training: reusing the finished run {record['run_id']}")
+    print(f"reusing the finished run {record['run_id']}")
     return record
 
 
 def _show_user(checkpoint: Path, user: str = "1"):
-    experiment, model, _ = Experiment.from_checkpoint(checkpoint, {"show_progress": False})
+    with _said_before():
+        experiment, model, _ = Experiment.from_checkpoint(checkpoint, {"show_progress": False})
     recommender = Recommender.of(experiment, model)
     history = experiment.data.dataset.history_tokens(user)
-    print(f"user {user}:")
     print(recommender.as_text(history, recommender.recommend([history])[0]))
+
+
+@contextmanager
+def _said_before():
+    """Leave out warnings about the data, which the run has given."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,6 +1,6 @@
-"""`recbole-mpo doctor`: what is installed, what is missing, and the command that fixes it.
+"""``recbole-mpo doctor``: what is installed, what is missing, and the command that fixes it.
 
-Versions are read from the packages' metadata, so that a package that no longer imports can still be named.
+Versions are read from the packages' metadata, so a package that cannot be imported is still listed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EXTRAS_OF_DEVELOPERS = {"dev"}
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report. A required check that is not ok makes the exit code 1."""
+    """One line of the report. If a required check is not ok, the exit code is 1."""
 
     name: str
     ok: bool
@@ -44,19 +44,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What the package declares: the Python range, and (requirement, extra or "") pairs."""
+    """The package's declared requirements: the Python range, and (requirement, extra or "") pairs."""
 
     python: SpecifierSet
     packages: tuple[tuple[Requirement, str], ...]
 
 
 def collect() -> list[Check]:
-    """Every check, in the order of the report. Nothing is raised for what is merely missing or broken."""
+    """Return all checks in the order of the report; missing or broken parts do not raise."""
     return [*_version_checks(), _device(), _properties(), _writable(Path.cwd())]
 
 
 def report(checks: Iterable[Check] | None = None, stream: TextIO | None = None) -> int:
-    """Print the checks (`collect()` by default); 0 when every required one is fine, else 1."""
+    """Print the checks (those of :func:`collect` by default); return 0 if all required ones are ok, else 1."""
     stream = stream or sys.stdout
     checks = list(collect() if checks is None else checks)
     width = max((len(check.name) for check in checks), default=0)
@@ -72,9 +72,10 @@ def report(checks: Iterable[Check] | None = None, stream: TextIO | None = None) 
 
 
 def declared_requirements() -> Requirements:
-    """The ranges of setup.cfg in a source tree, else of the installed package's metadata.
+    """Return the requirements from setup.cfg in a source tree, else from the installed package's metadata.
 
-    Raises ConfigError where there is neither.
+    Raises:
+        ConfigError: there is neither.
     """
     tree = source_tree()
     if tree:
@@ -134,11 +135,11 @@ def _python(allowed: SpecifierSet) -> Check:
 
 
 def _package(requirement: Requirement, extras: list[str]) -> Check:
-    """One package against its range; `extras` holds "" for a required one."""
+    """Check one package's version against its range; ``extras`` holds "" for a required package."""
     required = "" in extras
     note = "" if required else f"  (optional: {', '.join(f'[{extra}]' for extra in extras)})"
-    wanted = f"{requirement.name}{requirement.specifier}"
-    fix = _pip_install(*([WITHOUT_REQUIREMENTS] if wanted == RECBOLE else []), wanted)
+    declared = f"{requirement.name}{requirement.specifier}"
+    fix = _pip_install(*([WITHOUT_REQUIREMENTS] if declared == RECBOLE else []), declared)
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -153,7 +154,7 @@ def _package(requirement: Requirement, extras: list[str]) -> Check:
 
 
 def _numpy_is_too_old_for(pyarrow: str) -> bool:
-    """Return whether this pyarrow refuses the installed numpy, which neither's metadata says."""
+    """Return whether this pyarrow does not work with the installed numpy; the metadata of neither says so."""
     try:
         numpy = importlib.metadata.version("numpy")
     except importlib.metadata.PackageNotFoundError:
@@ -162,7 +163,7 @@ def _numpy_is_too_old_for(pyarrow: str) -> bool:
 
 
 def _pip_install(*arguments: str) -> str:
-    """A pip command for this interpreter, held to the pinned versions where there is a constraints.txt."""
+    """Return a pip command for this interpreter, with the pinned versions if there is a constraints.txt."""
     words = [sys.executable, "-m", "pip", "install"]
     tree = source_tree()
     if tree and (tree / "constraints.txt").is_file():
@@ -178,7 +179,7 @@ def _device() -> Check:
         if not torch.cuda.is_available():
             return Check("device", True, f"{threads}; no CUDA device")
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    except Exception as error:  # a broken binary raises whatever it likes, and the doctor has to say so
+    except Exception as error:  # a broken binary can raise anything, and the doctor must report it
         fix = _pip_install("--force-reinstall", "--no-deps", "torch")
         return Check("device", False, f"torch cannot be used: {error}", fix=fix)
     devices = "; ".join(f"cuda:{index} {name}" for index, name in enumerate(names))
@@ -196,8 +197,8 @@ def _properties() -> Check:
 
 
 def _writable(folder: Path) -> Check:
-    """Tries to write: permission bits say little for administrators and on network drives."""
-    fix = "change to a folder you may write to, or set --checkpoint_dir and --cache_dir"
+    """Check a folder by writing to it; permission bits say little for administrators and on network drives."""
+    fix = "change to a folder that you can write to, or set --checkpoint_dir and --cache_dir"
     try:
         with tempfile.TemporaryFile(dir=folder):
             return Check("writing", True, str(folder))

@@ -1,6 +1,6 @@
-"""Kinds of options: how the text behind ``--key=`` is read, and how help writes it.
+"""Kinds of options: how the text after ``--key=`` is read, and how help shows it.
 
-The values' reader is imported where it is used: the doctor, which has no values to read, runs where YAML is missing.
+The YAML reader is imported inside functions: the doctor reads no values and must run without YAML.
 """
 
 import click
@@ -9,10 +9,10 @@ from recbole_mpo.common.errors import ConfigError
 
 
 class Text(click.ParamType):
-    """A name, token or path, taken as it is written: 007 is not a number and a comma makes no list.
+    """A name, token or path, taken as written: 007 is not a number, and a comma does not make a list.
 
     Args:
-        form: what stands behind ``=`` in help.
+        form: what help shows after ``=``.
     """
 
     name = "text"
@@ -22,11 +22,11 @@ class Text(click.ParamType):
         self.form = form
 
     def convert(self, value, param, ctx):
-        """Return an option's value; a default that is not text is a value already."""
+        """Return an option's value; a default that is not text is returned unchanged."""
         return self.read(param.opts[0].removeprefix("--"), value) if isinstance(value, str) else value
 
     def is_none(self, text: str) -> bool:
-        """Return whether a text stands for no value, which leaves the default."""
+        """Return whether a text means no value, so that the default is used."""
         return self.may_be_empty and text in ("", "~")
 
     def read(self, key: str, text: str):
@@ -44,7 +44,7 @@ class Words(Text):
     name = "words"
 
     def read(self, key: str, text: str) -> list[str]:
-        """Return the texts."""
+        """Return the list of texts."""
         from recbole_mpo.common.values import as_list, parse_value
 
         return as_list(parse_value(text))
@@ -90,7 +90,7 @@ class Numbers(Text):
     name = "numbers"
 
     def read(self, key: str, text: str) -> list[float]:
-        """Return the numbers."""
+        """Return the list of numbers."""
         from recbole_mpo.common.values import parse_value
 
         value = parse_value(text)
@@ -101,7 +101,7 @@ class Numbers(Text):
 
 
 class Whole(Text):
-    """A whole number from ``least`` on."""
+    """A whole number from ``least`` up."""
 
     name = "whole number"
     may_be_empty = False
@@ -116,8 +116,8 @@ class Whole(Text):
 
         value = parse_value(text)
         if not isinstance(value, int) or isinstance(value, bool) or value < self.least:
-            wanted = "a positive whole number" if self.least == 1 else f"a whole number from {self.least} on"
-            raise ConfigError(f"{key} must be {wanted}, not {value!r}")
+            kind = "a positive whole number" if self.least == 1 else f"a whole number from {self.least} up"
+            raise ConfigError(f"{key} must be {kind}, not {value!r}")
         return value
 
 
@@ -131,7 +131,7 @@ class Truth(Text):
         super().__init__("true|false")
 
     def read(self, key: str, text: str) -> bool:
-        """Return whether it is true."""
+        """Return the truth value."""
         from recbole_mpo.common.values import parse_value
 
         value = parse_value(text)

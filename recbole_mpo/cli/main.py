@@ -1,4 +1,4 @@
-"""The entry: from a line of arguments to an exit code.
+"""The entry point: command-line arguments in, exit code out.
 
 ``recbole-mpo run`` and ``run_recbole_mpo.py`` take RecBole's ``--key=value`` form for every setting.
 """
@@ -19,10 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the process's own by default.
+        arguments: those of the process by default.
 
     Returns:
-        0; 2 after an error that a user can mend, 130 after an interruption. ``doctor`` has its own.
+        0, or 2 after an error that a user can fix, or 130 after an interruption. ``doctor`` returns its own code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on with what is there, a run with --resume=auto", file=sys.stderr)
+        print("interrupted; to continue, give the same command again, a run with --resume=auto", file=sys.stderr)
         return 130
 
 
 def _run(arguments: list[str]) -> int:
     if arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
-    # To the end, so that a question in front of a command's name is asked of that command.
+    # Moved to the end, so that --help before a command's name shows that command's help.
     arguments = sorted(arguments, key=lambda argument: argument in ASKED)
     try:
         with PROGRAM.make_context(PROGRAM.name, arguments) as context:

@@ -1,4 +1,4 @@
-"""``merge`` and ``recommend``: what a checkpoint gives to its users."""
+"""``merge`` and ``recommend``: a dense model and recommendations from a checkpoint."""
 
 from recbole_mpo.cli.arguments import command, option
 from recbole_mpo.cli.kinds import Text, Whole
@@ -10,7 +10,7 @@ from recbole_mpo.common.errors import ConfigError
 @option("--checkpoint", Text("FILE"), "Checkpoint of a model with MPO layers.", required=True)
 @option("--output", Text("FILE"), "Where to write the dense checkpoint.", required=True)
 def merge_command(checkpoint, output, settings):
-    """Write an MPO checkpoint as the dense UniSRec that it amounts to."""
+    """Write an MPO checkpoint as the equivalent dense UniSRec."""
     from recbole_mpo.release.merge import merge_checkpoint
 
     merge_checkpoint(checkpoint, output, settings)
@@ -20,10 +20,10 @@ def merge_command(checkpoint, output, settings):
 @command("recommend", settings=SETTINGS_OF_CHECKPOINT)
 @option("--checkpoint", Text("FILE"), "Checkpoint of a text model.", required=True)
 @option("--items", Text("TOKEN,TOKEN"), "One history: item tokens, oldest first.")
-@option("--histories", Text("FILE"), "A file of histories instead: one per line, oldest item first.")
+@option("--histories", Text("FILE"), "Instead of --items: a file with one history per line, oldest item first.")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
 def recommend_command(checkpoint, items, histories, topk, settings):
-    """Print the best items for histories of item tokens."""
+    """Print recommended items for histories of item tokens."""
     if (items is None) == (histories is None):
         raise ConfigError("recommend needs either --items=token,token or --histories=FILE")
     from recbole_mpo.release.recommend import Recommender, read_histories

@@ -3,20 +3,20 @@
 from recbole_mpo.cli.arguments import command, option
 from recbole_mpo.cli.kinds import Text, Truth, Words
 
-# Also of the commands in releases.
+# Also used by the commands in releases.
 SETTINGS_OF_CHECKPOINT = (
-    "Any other --key=value is a setting and replaces the checkpoint's, --data_path=FOLDER for instance; "
+    "Any other --key=value is a setting that replaces the checkpoint's, for example --data_path=FOLDER; "
     "docs/settings.md lists them."
 )
 
 
-@command("run", settings="Any other --key=value is a setting, RecBole's or our own; docs/settings.md lists them.")
+@command("run", settings="Any other --key=value is a setting; docs/settings.md lists them.")
 @option("--model", Text("NAME"), "The model, in any capitalisation; docs/models.md lists them.", required=True)
-@option("--dataset", Text("NAME"), "The dataset; a known one that is absent is prepared first.", required=True)
+@option("--dataset", Text("NAME"), "The dataset; a known one is prepared first if it is missing.", required=True)
 @option("--config_files", Words("FILE,FILE"), "YAML files with settings; later files win.", default=())
-@option("--dry_run", Truth(), "Build everything, show parameters and data, record it, and stop.", default=False)
-@option("--resume", Text("PATH|auto"), "Go on with a run: its folder, its last.pth, or the newest unfinished one.")
-@option("--record", Text("PATH"), "Write the run's record here too.")
+@option("--dry_run", Truth(), "Build everything, show parameters and data, write the record, stop.", default=False)
+@option("--resume", Text("PATH|auto"), "Continue a run: its folder or its last.pth; auto: the newest unfinished run.")
+@option("--record", Text("PATH"), "Also write the run's record here.")
 def run_command(model, dataset, config_files, dry_run, resume, record, settings):
     """Train and evaluate a model on a dataset, and record the run."""
     from recbole_mpo.quick_start.recorded_run import run
@@ -25,9 +25,9 @@ def run_command(model, dataset, config_files, dry_run, resume, record, settings)
 
 
 @command("evaluate", settings=SETTINGS_OF_CHECKPOINT)
-@option("--checkpoint", Text("FILE"), "A run's checkpoint.", required=True)
+@option("--checkpoint", Text("FILE"), "Checkpoint of a run.", required=True)
 def evaluate_command(checkpoint, settings):
-    """Rank a checkpoint's targets anew and print the metrics."""
+    """Evaluate a checkpoint again and print the metrics."""
     from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 
     for split, metrics in evaluate_checkpoint(checkpoint, settings).items():

@@ -1,9 +1,9 @@
-"""What every room needs and none owns: settings, errors, files, the process and the machine.
+"""Code that every room needs: settings, errors, files, the process and the machine.
 
-Files of settings and arguments come in, checked values go out: ``values`` reads YAML and ``--key=value``, ``setting``
-and ``schema`` are the rows of properties/schema.yaml, ``config`` makes one run's settings of them for RecBole. The room
-may import none of the others. Only the errors are exported: settings load PyTorch and RecBole, and the doctor runs
-where these are broken.
+Settings files and arguments come in, checked values go out: ``values`` reads YAML and ``--key=value``, ``setting`` and
+``schema`` are the rows of ``properties/schema.yaml``, and ``config`` makes one run's settings from them for RecBole.
+The room may import no other room. It exports only the errors: settings load PyTorch and RecBole, and the doctor must
+run even if these are broken.
 """
 
 from recbole_mpo.common.errors import (

@@ -1,8 +1,8 @@
 """Settings of a run: layered YAML files and ``--key=value`` arguments, every key and value checked.
 
-RecBole's ``Config`` is the base. What is replaced, and why: it reads ``sys.argv`` even as a library, evaluates
-values as Python code, accepts any key, replaces ``eval_args`` as a whole (half of it silently becomes a random
-split), moves ml-100k to its own copy, and overwrites ``CUDA_VISIBLE_DEVICES``.
+RecBole's ``Config`` is the base class. Parts of it are replaced, because it reads ``sys.argv`` even when used as a
+library, evaluates values as Python code, accepts any key, replaces ``eval_args`` as a whole (an incomplete one silently
+becomes a random split), reads ml-100k from its own copy, and overwrites ``CUDA_VISIBLE_DEVICES``.
 """
 
 import copy
@@ -23,7 +23,7 @@ from recbole_mpo.common.values import YamlLoader, read_yaml, suggestion
 logger = logging.getLogger(__name__)
 
 RUN_KEYS = {"model", "dataset"}
-# Worked out from the other settings, so not part of what a run was given.
+# Computed from the other settings, so they are not stored with a run's settings.
 DERIVED_KEYS = {
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",
@@ -43,11 +43,12 @@ class MPOConfig(Config):
 
     Args:
         model_class: the model's class.
-        model_name: its canonical name, under which properties are found and records written.
+        model_name: its canonical name, used to find property files and in records.
         dataset: the dataset's name.
-        config_files: paths of YAML files, later ones win.
+        config_files: paths of YAML files; later files win.
         overrides: settings that win over every file.
-        stored: the settings of a checkpoint, below both; what the model no longer uses of them is dropped.
+        stored: the settings of a checkpoint; files and overrides win over them, and those that the model no longer uses
+            are dropped.
 
     Raises:
         ConfigError: a setting is unknown, not used by the model, mistyped, out of range or contradictory.
@@ -69,7 +70,7 @@ class MPOConfig(Config):
 
     def _init_parameters_category(self):
         super()._init_parameters_category()
-        # RecBole appends to these lists, which are its module's globals.
+        # RecBole appends to these lists, which are globals of its module.
         self.parameters = {category: list(names) for category, names in self.parameters.items()}
 
     def _build_yaml_loader(self):
@@ -94,7 +95,7 @@ class MPOConfig(Config):
 
     @staticmethod
     def _merge(base: dict, layer: dict):
-        """Update ``base``; ``eval_args`` keep the keys that a layer does not name."""
+        """Update ``base`` with ``layer``; keys of ``eval_args`` that are not in ``layer`` are kept."""
         for key, value in layer.items():
             if key == "eval_args" and isinstance(value, dict) and isinstance(base.get(key), dict):
                 base[key] = {**base[key], **value}
@@ -117,19 +118,20 @@ class MPOConfig(Config):
         self._check_run_keys()
 
     def _defaults(self) -> dict:
-        """Return the schema's defaults, but for those that RecBole's file of one of its models has."""
-        recboles = recbole_model_settings(self._model_name) if self._schema.is_recboles(self._model_name) else ()
+        """Return the schema's defaults; RecBole's settings file for one of its own models wins over them."""
+        is_recboles = self._schema.is_recboles(self._model_name)
+        recbole_keys = recbole_model_settings(self._model_name) if is_recboles else ()
         return {
             key: setting.default
             for key, setting in self._schema.settings_of(self._model_name).items()
-            if setting.has_default and key not in recboles
+            if setting.has_default and key not in recbole_keys
         }
 
     def _read_properties(self) -> dict:
-        """Return the settings of the property files, which are inherited as the model's class is.
+        """Return the settings of the property files; files of the model's parent classes are inherited.
 
-        A file of the model's own name is meant for it alone, so that what it does not use is an error there; of the
-        others it gets what it uses.
+        The file with the model's own name may hold only settings that the model uses; from the others it takes those
+        that it uses.
         """
         settings = {}
         parents = dict.fromkeys(parent.__name__ for parent in reversed(self.model_class.__mro__))
@@ -144,7 +146,7 @@ class MPOConfig(Config):
         return settings
 
     def _read_property(self, path: Path, model: str | None = None) -> dict:
-        """Return the settings of a property file, its values checked, and their use where it is one model's."""
+        """Return the settings of a property file after checking their values and, if given a ``model``, their use."""
         settings = read_yaml(path)
         try:
             for key in settings.keys() & self._schema.settings.keys():
@@ -156,7 +158,7 @@ class MPOConfig(Config):
         return settings
 
     def _add_stored(self, used_keys: set[str]):
-        """Put the checkpoint's settings below those that are given, but for what the model does not use."""
+        """Put the checkpoint's settings below the given ones; drop those that the model does not use."""
         dropped = [key for key in self._stored if key not in used_keys]
         if dropped:
             logger.warning(
@@ -164,22 +166,22 @@ class MPOConfig(Config):
                 self._model_name,
                 ", ".join(sorted(dropped)),
             )
-        given = self.external_config_dict
+        given_settings = self.external_config_dict
         self.external_config_dict = {key: value for key, value in self._stored.items() if key in used_keys}
         for key in self.external_config_dict.keys() & self._schema.settings.keys():
-            # RecBole's own keys alone may have been changed by RecBole before they were stored.
+            # RecBole's own keys are not checked: RecBole may have changed them before they were stored.
             self._check_value(key, self.external_config_dict[key])
-        self._merge(self.external_config_dict, given)
+        self._merge(self.external_config_dict, given_settings)
 
     def _used_keys(self) -> set[str]:
-        """Return all keys that a run of the model may be given, RecBole's included."""
+        """Return all keys that a run of the model may be given, including RecBole's."""
         rows = self._schema.settings.keys()
-        others = {name for names in self.parameters.values() for name in names} | self.internal_config_dict.keys()
-        return (others - rows) | {key for key in rows if self._schema.uses(self._model_name, key)} | RUN_KEYS
+        recbole_keys = {name for names in self.parameters.values() for name in names} | self.internal_config_dict.keys()
+        return (recbole_keys - rows) | {key for key in rows if self._schema.uses(self._model_name, key)} | RUN_KEYS
 
     def _check_key(self, key: str, used_keys: set[str]):
         if key in DERIVED_KEYS - {"train_neg_sample_args"}:
-            raise ConfigError(f"{key} is worked out from other settings and cannot be set")
+            raise ConfigError(f"{key} is computed from other settings and cannot be set")
         if key == "loss_type" and self.model_class.trains_packed:
             raise ConfigError(f"{self._model_name} has its own loss; leave loss_type out")
         if key in self._schema.settings:
@@ -194,16 +196,16 @@ class MPOConfig(Config):
         default = self.internal_config_dict.get(key)
         setting = self._schema.settings.get(key)
         if setting is None and default is not None and type(default) in KIND_OF_TYPE:
-            # A key of RecBole's: of the kind that its default is. It takes one name for a list of one.
+            # RecBole's own key: its default decides its kind. A single name is taken as a list of one.
             setting = Setting(key, KIND_OF_TYPE[type(default)], single=True)
         if setting is not None:
             setting.check(value, may_be_left_out=default is None)
 
     def _check_run_keys(self):
         for key, actual in (("model", self._model_name), ("dataset", self.dataset)):
-            given = self.external_config_dict.get(key, actual)
-            if given != actual:
-                raise ConfigError(f"{key} is {given!r} among the settings, but this run is of {actual!r}")
+            value = self.external_config_dict.get(key, actual)
+            if value != actual:
+                raise ConfigError(f"{key} is {value!r} in the settings, but this run uses {actual!r}")
 
     def _get_final_config_dict(self):
         final = copy.deepcopy(self.internal_config_dict)
@@ -219,7 +221,7 @@ class MPOConfig(Config):
         return final
 
     def _default_negative_sampling(self, final):
-        """Cross-entropy over all items takes no sampled negatives; RecBole's default draws one and then fails."""
+        """Turn negative sampling off for cross-entropy over all items; RecBole's default draws one and then fails."""
         if "train_neg_sample_args" not in self.external_config_dict:
             is_full_softmax = final.get("loss_type") == "CE" or self.model_class.trains_packed
             if is_full_softmax:
@@ -231,7 +233,7 @@ class MPOConfig(Config):
         self._check_valid_metric()
 
     def _check_valid_metric(self):
-        """RecBole looks for it after the first epoch only, and fails with a bare KeyError."""
+        """Refuse a ``valid_metric`` that is not computed; RecBole fails with a bare KeyError after the first epoch."""
         settings = self.final_config_dict
         if settings["eval_type"] != EvaluatorType.RANKING:
             return
@@ -240,8 +242,8 @@ class MPOConfig(Config):
         computed += ["gauc"] * ("gauc" in metrics)
         if settings["valid_metric"].lower() not in computed:
             raise ConfigError(
-                f"valid_metric is {settings['valid_metric']!r}, which metrics and topk do not compute: choose one "
-                f"of {', '.join(computed)}"
+                f"valid_metric is {settings['valid_metric']!r}, which metrics and topk do not give; choose one of "
+                f"{', '.join(computed)}"
             )
 
     def _init_device(self):
@@ -255,21 +257,21 @@ class MPOConfig(Config):
         settings["local_rank"] = 0
 
     def set_default(self, key: str, value):
-        """Set what no property file, config file or command line has set."""
+        """Set a value that no property file, config file or command line has set."""
         if self.external_config_dict.get(key) is None and self._property_settings.get(key) is None:
             self.final_config_dict[key] = value
 
     def with_values(self, **values) -> "MPOConfig":
-        """Return a copy for a part of the run to which other values apply."""
+        """Return a copy with other values, for one part of the run."""
         changed = copy.copy(self)
         changed.final_config_dict = {**self.final_config_dict, **values}
         return changed
 
     def plain(self) -> dict:
-        """Return what the model uses, as plain data for JSON and checkpoints; ``data_path`` as the user wrote it."""
-        # Used keys alone: RecBole's data transforms write field names of their own into the settings.
-        given = (self._used_keys() - DERIVED_KEYS) & self.final_config_dict.keys()
-        plain = {key: _plain(self.final_config_dict[key]) for key in sorted(given)}
+        """Return the settings that the model uses, as plain data for JSON; ``data_path`` is as the user wrote it."""
+        # Only these: RecBole's data transforms add field names to the settings.
+        keys = (self._used_keys() - DERIVED_KEYS) & self.final_config_dict.keys()
+        plain = {key: _plain(self.final_config_dict[key]) for key in sorted(keys)}
         plain["data_path"] = self.data_root
         if "train_neg_sample_args" in self.external_config_dict:
             plain["train_neg_sample_args"] = _plain(self.external_config_dict["train_neg_sample_args"])

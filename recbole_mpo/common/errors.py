@@ -1,8 +1,8 @@
-"""The exceptions a user may meet. Each message names what was wrong, where, and what to do."""
+"""The exceptions that a user may see. Each message says what is wrong, where, and what to do."""
 
 
 class RecboleMPOError(Exception):
-    """Root of every error raised on purpose; the command line prints it in one line and exits 2."""
+    """Base class of every error raised on purpose; the command line prints it in one line and exits with 2."""
 
 
 class ConfigError(RecboleMPOError):
@@ -14,7 +14,7 @@ class DataError(RecboleMPOError):
 
 
 class FeatureError(DataError):
-    """An item feature matrix does not fit the items, or holds unusable numbers."""
+    """An item feature matrix does not match the items, or holds unusable numbers."""
 
 
 class CheckpointError(RecboleMPOError):
@@ -26,4 +26,4 @@ class RecordError(RecboleMPOError):
 
 
 class DependencyError(RecboleMPOError):
-    """An optional package is absent; the message names the extra that brings it."""
+    """An optional package is missing; the message names the extra that installs it."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what identifies them."""
+"""Writes files whole or not at all, and hashes them."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing_path(path: str | Path):
-    """Yield the path of a file beside ``path`` that replaces it once the block ends without an error.
+    """Yield the path of a temporary file next to ``path``; it replaces ``path`` if the block ends without an error.
 
-    A link stays a link: what it points to is replaced.
+    A link stays a link: the file it points to is replaced.
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def replacing_path(path: str | Path):
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private, and so does safetensors
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp and safetensors make the file private
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def replacing_path(path: str | Path):
 
 @contextmanager
 def replacing(path: str | Path):
-    """Yield a binary file that replaces ``path`` once it is written without an error."""
+    """Yield an open binary file that replaces ``path`` if the block ends without an error."""
     with replacing_path(path) as temporary, open(temporary, "wb") as file:
         yield file
 
@@ -45,7 +45,7 @@ def _umask() -> int:
 
 
 def write_lines(path: str | Path, lines: Iterable[str]):
-    """Write lines of UTF-8, each ended by a line feed; half a surrogate pair, which JSON can hold, becomes '?'."""
+    """Write lines as UTF-8, each ended by a line feed; a lone surrogate, which JSON can hold, becomes '?'."""
     with replacing(path) as file:
         block: list[str] = []
         for line in lines:
@@ -67,7 +67,7 @@ def write_json(path: str | Path, content: dict):
 
 
 def file_hash(path: str | Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file)
 

@@ -1,4 +1,4 @@
-"""A run's surroundings: memory, device and revision."""
+"""The machine and code of a run: memory, device and Git revision."""
 
 import platform
 import resource
@@ -10,13 +10,13 @@ import torch
 
 
 def reset_peak_memory(device: torch.device):
-    """Start measuring a GPU's peak anew; a CPU process has one peak for its whole life."""
+    """Reset a GPU's peak memory; the peak of a CPU process cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the device's peak memory in MB since training began; on a CPU that of the process since its start."""
+    """Return the peak memory in MB: of a GPU since :func:`reset_peak_memory`, of a CPU process since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024
@@ -24,7 +24,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def device_description(device: torch.device) -> dict:
-    """Return what a timing was measured on."""
+    """Return the hardware and versions that a timing was measured on."""
     return {
         "type": device.type,
         "name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
@@ -43,7 +43,7 @@ def _cpu_name() -> str:
 
 
 def revision() -> dict:
-    """Return the Git commit of the source tree that runs and whether it has changes; None for an installed package."""
+    """Return the source tree's Git commit and whether it has changes; both are None for an installed package."""
     folder = Path(__file__).resolve().parents[1]
     try:
         tracked = _git(folder, "ls-files", "--error-unmatch", "__init__.py")

@@ -22,9 +22,9 @@ def render_page(title: str, body: str, **values) -> str:
     """Return a whole HTML page.
 
     Args:
-        title: plain text, of the window and above the page.
-        body: a jinja2 template of what stands below the title.
-        values: what the template names. They are escaped, but for those it marks ``| safe``.
+        title: plain text, for the window and the heading.
+        body: a jinja2 template for the rest of the page.
+        values: the template's variables. They are escaped, except those marked ``| safe``.
     """
     templates = Environment(autoescape=True)
     content = templates.from_string(body).render(**values)
@@ -32,10 +32,10 @@ def render_page(title: str, body: str, **values) -> str:
 
 
 def write_page(path: str | Path, title: str, body: str, **values):
-    """Write what :func:`render_page` returns, whole or not at all.
+    """Write the page that :func:`render_page` returns, whole or not at all.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: the page cannot be written.
     """
     try:
         write_lines(path, render_page(title, body, **values).split("\n"))

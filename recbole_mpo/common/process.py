@@ -1,14 +1,13 @@
-"""Settings of the whole process that must stand before PyTorch is loaded; only the command line applies them, but for
+"""Settings of the whole process that must be made before PyTorch is loaded; only the command line applies them, except
 :func:`settle_memory`.
 
-The first two were measured on two cores: a training step under another process's load falls from 4-7 s to 0.8 s
-with sleeping threads, and by a sixth more where freed memory is kept.
+Both were measured on two cores: a training step beside another busy process falls from 4-7 s to 0.8 s when waiting
+threads sleep, and by a sixth more when freed memory is kept.
 """
 
 import ctypes
 import os
 import sys
-import warnings
 
 # Names of glibc's malloc.h, whose defaults the next line holds.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
@@ -20,13 +19,11 @@ LARGE_CATALOGUE = 1 << 17
 
 
 def prepare_process():
-    """Let waiting threads sleep, keep freed memory for the next step, and quiet RecBole; the user's settings win."""
+    """Let waiting threads sleep and keep freed memory for the next step; the user's settings override both."""
     # A spinning OpenMP thread holds the core that the thread it waits for needs, as soon as cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _may_tune_allocator():
         _keep_freed_memory()
-    # RecBole's data code warns about pandas 3 a dozen times per run; this package keeps pandas below 3.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
 
 
 def _keep_freed_memory():

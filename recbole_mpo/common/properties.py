@@ -1,4 +1,4 @@
-"""Where the files of properties/ are: schema.yaml, model/<Model>.yaml, dataset/<Name>.yaml, and two of facts."""
+"""Finds the files of ``properties/``: the schema, defaults of models and datasets, raw sources, published figures."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def source_tree() -> Path | None:
-    """Return the checkout this package runs from (directly or by an editable install); None for a wheel."""
-    # site-packages may hold a stranger's `properties`, so the package's own setup.cfg must stand beside it.
+    """Return the checkout that this package runs from (directly or as an editable install); None for a wheel."""
+    # site-packages may hold a `properties` folder of another package, so this package's setup.cfg must be next to it.
     tree = _PACKAGE.parent
     return tree if (tree / "setup.cfg").is_file() and (tree / "properties").is_dir() else None
 
 
 def property_root() -> Path:
-    """Return the folder of the packaged settings: `properties/` of the source tree, or the wheel's copy.
+    """Return the folder of the packaged settings: ``properties/`` of the source tree, or the wheel's copy.
 
     Raises:
-        ConfigError: neither holds schema.yaml.
+        ConfigError: ``schema.yaml`` is in neither.
     """
     tree = source_tree()
     candidates = [tree / "properties"] if tree else []
@@ -30,18 +30,18 @@ def property_root() -> Path:
     for root in candidates:
         if (root / "schema.yaml").is_file():
             return root
-    looked = " and ".join(str(root) for root in candidates)
+    folders = " and ".join(str(root) for root in candidates)
     raise ConfigError(
-        f"the packaged settings are missing: no schema.yaml in {looked}; install recbole-mpo again "
-        "(pip install --force-reinstall --no-deps), or restore properties/ in the checkout"
+        f"the packaged settings are missing: no schema.yaml in {folders}; install recbole-mpo again "
+        "(pip install --force-reinstall --no-deps) or restore properties/ in the checkout"
     )
 
 
 def find_property(kind: str, name: str | None = None) -> Path | None:
-    """Return the file of a kind (of SINGLE, or `model` or `dataset` with a name); None where there is none.
+    """Return the file of a kind (one of ``SINGLE``, or ``model`` or ``dataset`` with a name); None if there is none.
 
-    A file in ./properties of the current directory replaces the packaged one, but for the schema; `overall` is the
-    user's alone. Names match in any capitalisation, the exact spelling first.
+    A file in ``./properties`` of the current directory replaces the packaged one, except the schema; only the user has
+    an ``overall`` file. Names match in any capitalisation; the exact spelling comes first.
 
     Raises:
         ConfigError: the packaged settings are missing.
@@ -58,7 +58,7 @@ def find_property(kind: str, name: str | None = None) -> Path | None:
 
 
 def _match(folder: Path, name: str) -> Path | None:
-    """Return the folder's `<name>.yaml`. A name is compared, never joined to a path: it cannot leave the folder."""
+    """Return the folder's ``<name>.yaml``; names are compared, never joined to a path, so none can leave the folder."""
     if not folder.is_dir():
         return None
     files = [path for path in sorted(folder.glob("*.yaml")) if path.stem.casefold() == name.casefold()]

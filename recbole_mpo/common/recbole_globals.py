@@ -4,6 +4,7 @@
   checks every gradient of every model for NaN and makes training several times slower.
 - It logs through the root logger and configures it once per process, so that a second run would write into the
   first one's file.
+- Its code warns about later versions of pandas and torch a dozen times per run.
 - Its code reads names that numpy has dropped, which its Config puts back by way of names that numpy 2 has dropped too.
 
 Where RecBole is absent, importing this module says how it is installed.
@@ -12,6 +13,7 @@ Where RecBole is absent, importing this module says how it is installed.
 import importlib
 import logging
 import sys
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +41,9 @@ NUMPY_NAMES = {
     "unicode": np.str_,
 }
 
+# Libraries whose log tells how they load files.
+TALKATIVE = ("sentence_transformers", "transformers", "httpx", "httpx2", "huggingface_hub", "torch")
+
 
 def restore_numpy_names():
     """Give numpy the names that RecBole reads and numpy lacks."""
@@ -56,10 +61,19 @@ def sequential_models():
 
 
 @contextmanager
-def logging_to(path: Path, level: str = "INFO"):
-    """Log to the screen and to ``path`` for the time of one run; what was set before comes back.
+def without_future_warnings():
+    """Leave out RecBole's warnings about later versions of pandas and torch while its code runs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+        yield
 
-    The file's name also names RecBole's TensorBoard folder.
+
+@contextmanager
+def logging_to(path: Path, level: str = "INFO"):
+    """Log to the screen and to ``path`` while one run lasts; what was set before comes back.
+
+    Libraries that report their own steps are heard from warnings on. The file's name also names RecBole's TensorBoard
+    folder.
     """
     root = logging.getLogger()
     former_handlers, former_level = root.handlers[:], root.level
@@ -71,6 +85,8 @@ def logging_to(path: Path, level: str = "INFO"):
     file.addFilter(colour_free)
     if not sys.stdout.isatty():
         screen.addFilter(colour_free)
+    for handler in (screen, file):
+        handler.addFilter(_is_worth_a_line)
     root.handlers = [screen, file]
     root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
     try:
@@ -78,3 +94,8 @@ def logging_to(path: Path, level: str = "INFO"):
     finally:
         root.handlers, root.level = former_handlers, former_level
         file.close()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Return whether a log record is more than a library's report of its own steps."""
+    return record.name.split(".")[0] not in TALKATIVE or record.levelno >= logging.WARNING

@@ -1,6 +1,6 @@
-"""All settings as properties/schema.yaml lists them: the rows, and which models use which.
+"""All settings that ``properties/schema.yaml`` lists, and which models use which.
 
-Checks of a run's settings, the tables of docs/settings.md and the tuner read these rows.
+The checks of a run's settings, the tables of docs/settings.md and the tuner read these rows.
 """
 
 import importlib.util
@@ -12,25 +12,25 @@ from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.setting import KINDS, Setting
 from recbole_mpo.common.values import as_list, read_yaml, schema_table, suggestion
 
-# Words for groups that no list of models is needed for.
+# Names of groups that need no list of models.
 ALL, RECBOLE = "all", "recbole"
-# How alike the names of two settings must be for one to be named where the other is refused.
+# How similar a setting's name must be to be suggested when another setting is refused.
 ALIKE = 0.8
 
 
 @dataclass(frozen=True)
 class Schema:
-    """All rows, and the groups of models that they name."""
+    """All rows, and the groups of models that the rows name."""
 
     groups: dict[str, tuple[str, ...]]
     settings: dict[str, Setting]
 
     def is_recboles(self, model: str) -> bool:
-        """Return whether a model is RecBole's own, being none of this package's."""
+        """Return whether a model is RecBole's own, not one of this package."""
         return model not in self.groups["own"]
 
     def stands_for(self, entry: str, model: str) -> bool:
-        """Return whether an entry of ``models`` (a model or a group) means the model of this canonical name."""
+        """Return whether an entry of ``models`` (a model or a group) includes the model with this canonical name."""
         if entry == RECBOLE:
             return self.is_recboles(model)
         if entry in self.groups:
@@ -38,24 +38,24 @@ class Schema:
         return entry in (ALL, model)
 
     def declares(self, model: str, key: str) -> bool:
-        """Return whether the row of a setting names the model."""
+        """Return whether a setting's row names the model."""
         return any(self.stands_for(entry, model) for entry in self.settings[key].models)
 
     def uses(self, model: str, key: str) -> bool:
-        """Return whether the model uses a setting of the schema, which RecBole's models also do by RecBole's files."""
+        """Return whether the model uses a setting of the schema; RecBole's models also use those of RecBole's files."""
         is_recboles = bool(self.settings[key].models) and self.is_recboles(model)
         return self.declares(model, key) or (is_recboles and key in recbole_model_settings(model))
 
     def settings_of(self, model: str) -> dict[str, Setting]:
-        """Return the rows that name a model, given by its canonical name."""
+        """Return the rows that name the model with this canonical name."""
         return {key: setting for key, setting in self.settings.items() if self.declares(model, key)}
 
     def for_model(self, settings: dict, model: str) -> dict:
-        """Return what a model uses of settings that are meant for several; keys that no row has stay."""
+        """Return those of ``settings`` that a model uses; keys that are in no row stay."""
         return {key: value for key, value in settings.items() if key not in self.settings or self.uses(model, key)}
 
     def values_worth_trying(self, model: str, key: str) -> tuple:
-        """Return the values over which a setting is worth tuning for a model; empty where none are known."""
+        """Return the values to try when tuning a setting for a model; an empty tuple if none are known."""
         setting = self.settings[key]
         return self._entry_for(setting.tune_for, model) or setting.tune
 
@@ -67,11 +67,11 @@ class Schema:
 
         Args:
             model: canonical name.
-            key: of a row.
-            other_keys: what it may have been meant for besides the rows that name the model.
+            key: name of the setting.
+            other_keys: names to suggest in addition to the settings of the model.
 
         Raises:
-            ConfigError: names the like setting that the model has, where there is one.
+            ConfigError: the model does not use the setting; the message names its counterpart if there is one.
         """
         if self.uses(model, key):
             return
@@ -81,10 +81,11 @@ class Schema:
 
 
 def parse_schema(table: dict) -> Schema:
-    """Return the schema of the mapping that properties/schema.yaml holds.
+    """Return the schema for the content of ``properties/schema.yaml``.
 
     Raises:
-        ConfigError: a row has an unknown field or kind, a default that it would refuse, or names no known group.
+        ConfigError: a row has an unknown field or kind, has a default that its own check refuses, or names an unknown
+            model, group or setting.
     """
     groups = {name: tuple(members) for name, members in table["groups"].items()}
     settings = {name: _parse_row(name, row) for name, row in table["settings"].items()}
@@ -116,11 +117,12 @@ def _parse_row(name: str, row: dict) -> Setting:
     values |= {
         "default": row.get("default"),
         "models": tuple(as_list(row.get("models"))),
-        "tune_for": {entry: tuple(tried) for entry, tried in row.get("tune_for", {}).items()},
+        "tune_for": {entry: tuple(choices) for entry, choices in row.get("tune_for", {}).items()},
         "each": _parse_row(name, row["each"]) if "each" in row else None,
     }
     setting = Setting(name=name, has_default="default" in row, **values)
-    for value in (setting.default, *setting.tune, *(value for tried in setting.tune_for.values() for value in tried)):
+    values_for_models = [value for choices in setting.tune_for.values() for value in choices]
+    for value in (setting.default, *setting.tune, *values_for_models):
         setting.check(value, may_be_left_out=True)
     return setting
 
@@ -130,21 +132,21 @@ def read_schema() -> Schema:
     """Return the packaged schema.
 
     Raises:
-        ConfigError: it is missing or malformed.
+        ConfigError: the schema is missing or malformed.
     """
     return parse_schema(schema_table())
 
 
 def settings_of(model: str) -> dict[str, Setting]:
-    """Return the rows of the settings that a model uses, given by its canonical name."""
+    """Return the packaged schema's rows that name the model with this canonical name."""
     return read_schema().settings_of(model)
 
 
 def for_model(settings: dict, model: str) -> dict:
-    """Return what a model uses of a block of settings that is meant for several models.
+    """Return the part of a block of settings that a model uses.
 
     Args:
-        settings: the block; keys that are no setting at all stay, and are refused later.
+        settings: a block for several models; unknown keys stay and are refused later.
         model: canonical name.
     """
     return read_schema().for_model(settings, model)
@@ -152,7 +154,7 @@ def for_model(settings: dict, model: str) -> dict:
 
 @cache
 def recbole_model_settings(model: str) -> frozenset[str]:
-    """Return the keys of RecBole's own file of settings for a model; empty where it has none."""
+    """Return the keys of RecBole's own settings file for a model; an empty set if there is no such file."""
     folder = Path(importlib.util.find_spec("recbole").submodule_search_locations[0])
     file = folder / "properties" / "model" / f"{model}.yaml"
     return frozenset(read_yaml(file)) if file.is_file() else frozenset()

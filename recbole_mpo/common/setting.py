@@ -1,4 +1,4 @@
-"""One setting: its row of properties/schema.yaml, and the check of a value against it."""
+"""One setting: its row of ``properties/schema.yaml``, and the check of a value against it."""
 
 import math
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ KIND_OF_TYPE = {bool: "bool", int: "int", float: "float", str: "text", list: "li
 
 @dataclass(frozen=True)
 class Setting:
-    """One row; properties/schema.yaml says what its fields mean.
+    """One row; ``properties/schema.yaml`` explains its fields.
 
-    ``has_default`` is false where the schema leaves the setting to RecBole or to nobody.
+    ``has_default`` is false if the row sets no default: RecBole may set one, or the setting may be left out.
     """
 
     name: str
@@ -53,28 +53,28 @@ class Setting:
         """Refuse a value that the setting cannot have.
 
         Args:
-            value: the value; None for nothing.
-            may_be_left_out: whether nothing is a value, as where the model's default is nothing.
+            value: the value; None if it is empty.
+            may_be_left_out: whether None is allowed, for example because it is the model's default.
 
         Raises:
-            ConfigError: names setting and value.
+            ConfigError: the setting cannot have the value; the message names both.
         """
         if value is None:
             return self._check_empty(may_be_left_out)
         if not self._is_of_kind(value):
-            raise self._refusal(value, self._wanted(with_range=may_be_left_out))
+            raise self._refusal(value, self._description(with_range=may_be_left_out))
         if self.choices:
             self._check_choice(value)
         if self.kind in ("int", "float") and not self._is_in_range(value):
-            raise self._refusal(value, self._wanted(with_range=True) if may_be_left_out else self._bounds())
+            raise self._refusal(value, self._description(with_range=True) if may_be_left_out else self._bounds())
         if self.kind == "list":
             self._check_entries(value)
         for key in value if self.keys else ():
             if key not in self.keys:
                 raise ConfigError(f"unknown key {key!r} in {self.name}{suggestion(str(key), self.keys)}")
 
-    def _refusal(self, value, wanted: str) -> ConfigError:
-        return ConfigError(f"{self.name} must be {wanted}, not {value!r}")
+    def _refusal(self, value, description: str) -> ConfigError:
+        return ConfigError(f"{self.name} must be {description}, not {value!r}")
 
     def _check_empty(self, may_be_left_out: bool):
         if may_be_left_out:
@@ -82,9 +82,9 @@ class Setting:
         if self.choices:
             self._check_choice(None)
         if self.kind in ("bool", "int", "float"):
-            raise ConfigError(f"{self.name} must be {self._wanted()}, not empty")
+            raise ConfigError(f"{self.name} must be {self._description()}, not empty")
         if self.each and not self.each.choices:
-            raise self._refusal(None, self._wanted())
+            raise self._refusal(None, self._description())
 
     def _is_of_kind(self, value) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -113,9 +113,9 @@ class Setting:
                 if entry not in self.each.choices:
                     raise ConfigError(f"{self.name} names {entry!r}; choose from {', '.join(self.each.choices)}")
         elif self.each and not all(self.each._is_of_kind(entry) and self.each._is_in_range(entry) for entry in entries):
-            raise self._refusal(value, self._wanted())
+            raise self._refusal(value, self._description())
         if self.at_least is not None and len(entries) < self.at_least:
-            raise self._refusal(value, self._wanted())
+            raise self._refusal(value, self._description())
 
     def _is_in_range(self, value) -> bool:
         return (
@@ -135,15 +135,15 @@ class Setting:
         return f"below {high}" if self.at_most is None else f"at most {high}"
 
     def range_words(self) -> str:
-        """Return the bounds of a number as they stand behind its kind: ``from 1 on``; empty where there are none."""
+        """Return the bounds of a number as words that follow its kind: ``from 1 up``; empty if there are none."""
         if self.at_least is not None and self.at_most is not None:
             return f"from {self.at_least} to {self.at_most}"
         if self.at_least is not None:
-            return f"from {self.at_least} on"
+            return f"from {self.at_least} up"
         has_none = self.above is None and self.at_most is None and self.below is None
         return "" if has_none else self._bounds()
 
-    def _wanted(self, with_range: bool = False) -> str:
+    def _description(self, with_range: bool = False) -> str:
         words = [KINDS[self.kind]]
         if self.each:
             words += ["of", self.each.plural()]
@@ -154,12 +154,12 @@ class Setting:
         return " ".join(filter(None, words))
 
     def plural(self) -> str:
-        """Return what the entries of a list are, of which this is the row: ``whole numbers from 1 on``."""
+        """Return words for the entries of a list that this row describes: ``whole numbers from 1 up``."""
         words = " ".join(filter(None, (PLURALS[self.kind], self.range_words())))
         return f"{words}, {self.says}" if self.says else words
 
     def final(self, value):
-        """Return a checked value as models see it: text is text, whatever YAML made of it."""
+        """Return a checked value as models see it; a text setting is text even if YAML read it as a number or list."""
         if self.kind != "text" or value is None:
             return value
         return ",".join(map(str, value)) if isinstance(value, list) else str(value)

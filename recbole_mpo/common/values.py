@@ -1,4 +1,4 @@
-"""Values of settings: read from YAML and from the command line, checked, and suggested where misspelt."""
+"""Values of settings: read from YAML and from the command line, checked, with suggestions for misspelt names."""
 
 import difflib
 import re
@@ -10,12 +10,12 @@ import yaml
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property
 
-# Names that stand among the settings of a checkpoint's commands, as they are written: 007 is not a number.
+# Names that a checkpoint's commands take as settings; they are text as written: 007 is not a number.
 RUN_NAMES = {"model", "dataset"}
 
 
 class YamlLoader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-3`` as a number, which YAML 1.1 takes for a string."""
+    """SafeLoader that reads ``1e-3`` as a number; in YAML 1.1 it is a string."""
 
 
 YamlLoader.add_implicit_resolver(
@@ -26,10 +26,10 @@ YamlLoader.add_implicit_resolver(
 
 
 def read_yaml(path: str | Path) -> dict:
-    """Return the mapping of a YAML file.
+    """Return the mapping that a YAML file holds.
 
     Raises:
-        ConfigError: the file is missing, is not YAML (with its line), or holds something else.
+        ConfigError: the file is missing, is not valid YAML (the message names the line), or does not hold a mapping.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -50,27 +50,27 @@ def read_yaml(path: str | Path) -> dict:
 
 @cache
 def schema_table() -> dict:
-    """Return what properties/schema.yaml holds, as it is written; :mod:`recbole_mpo.common.schema` makes rows of it."""
+    """Return the content of ``properties/schema.yaml``, which :mod:`recbole_mpo.common.schema` turns into rows."""
     return read_yaml(find_property("schema"))
 
 
 def text_keys() -> set[str]:
-    """Return the settings that are names and paths, which the command line takes as written."""
+    """Return the settings that are names or paths; the command line takes them as written."""
     rows = schema_table()["settings"].items()
     return {name for name, row in rows if row["kind"] == "text" and not row.keys() & {"choices", "joined"}}
 
 
 def parse_value(text: str):
-    """Return the value of a command line's text: YAML, or a bare ``a,b`` list.
+    """Return the value of a text from the command line: YAML, or a bare ``a,b`` list.
 
     Raises:
-        ConfigError: the text is not YAML.
+        ConfigError: the text is not valid YAML.
     """
     try:
         value = yaml.load(text, Loader=YamlLoader)
     except yaml.YAMLError as problem:
         raise ConfigError(f"value {text!r} is not valid YAML: {' '.join(str(problem).split())}") from problem
-    # A quoted value, which YAML gives back changed, is text on purpose.
+    # YAML removes quotes, so a value that it changes was quoted and is text on purpose.
     if isinstance(value, str) and "," in value and value == text.strip():
         return [parse_value(part.strip()) for part in value.split(",") if part.strip()]
     return value
@@ -80,7 +80,7 @@ def parse_assignments(arguments: list[str]) -> dict:
     """Return the settings of arguments: ``["--learning-rate=1e-3"]`` gives ``{"learning_rate": 0.001}``.
 
     Raises:
-        ConfigError: an argument without ``=``, or a key given twice with different values.
+        ConfigError: an argument has no ``=``, or a key is given twice with different values.
     """
     settings: dict = {}
     text_settings = RUN_NAMES | text_keys()
@@ -88,7 +88,7 @@ def parse_assignments(arguments: list[str]) -> dict:
         name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not equals:
             hint = f"--{name.lstrip('-') or 'key'}=VALUE"
-            raise ConfigError(f"argument {argument!r} is not understood; write {hint}, with '=' and no blank")
+            raise ConfigError(f"argument {argument!r} is not understood; write {hint}, with '=' and no space")
         key = name.replace("-", "_")
         value = (None if text in ("", "~") else text) if key in text_settings else parse_value(text)
         if key in settings and settings[key] != value:
@@ -98,30 +98,30 @@ def parse_assignments(arguments: list[str]) -> dict:
 
 
 def check_choice(key: str, value, choices):
-    """Refuse a setting's value that is not one of its choices.
+    """Refuse a value that is not one of a setting's choices.
 
     Raises:
-        ConfigError: names them all.
+        ConfigError: the value is not a choice; the message lists them all.
     """
     if value not in choices:
         raise ConfigError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
 
 
 def as_list(value) -> list[str]:
-    """Return the texts of a setting that takes one or several; an empty list where there is none."""
+    """Return the texts of a setting that takes one or several; an empty list for None."""
     if value is None:
         return []
     return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
 
 
 def suggestion(name: str, names, alike: float = 0.6) -> str:
-    """Return `` (did you mean 'x'?)`` for the name that is most alike, or nothing.
+    """Return `` (did you mean 'x'?)`` with the most similar name, or an empty text.
 
     Args:
-        name: what was written.
-        names: those that there are.
-        alike: how alike two names must be, from 0 to 1.
+        name: the name that was written.
+        names: the valid names.
+        alike: how similar two names must be, from 0 to 1.
     """
     by_lower = {str(entry).lower(): entry for entry in names}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
-    return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
+    return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""

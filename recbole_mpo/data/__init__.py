@@ -1,12 +1,12 @@
-"""Interaction files to batches.
+"""From interaction files to batches.
 
-In come a dataset's atomic files, and raw tables, which ``prepare/`` turns into such files. Out go histories, the splits
-of a dataset, training batches, and what is counted in training histories. The room may import ``common`` and ``text``.
-Its two halves meet only in file formats: of the reading half ``prepare/`` imports ``atomic_files``, ``histories``,
+A dataset's atomic files come in, and raw tables, which ``prepare/`` turns into such files. Histories, the splits of a
+dataset, training batches and counts of training histories go out. The room may import ``common`` and ``text``. Its two
+halves share only file formats: from the reading half ``prepare/`` imports ``atomic_files``, ``histories``,
 ``domain_ids``, ``statistics`` and ``sequences``, and no module here imports ``prepare/``.
 
-Datasets, loaders and the catalogue bring RecBole and PyTorch, which ``prepare`` and ``inspect`` can do without; so they
-are imported by their own names, and here stand files and histories alone.
+Datasets, loaders and the catalogue load RecBole and PyTorch, which ``prepare`` and ``inspect`` do not need. So they are
+imported from their own modules, and only files and histories are exported here.
 """
 
 from recbole_mpo.data.atomic_files import SPLITS, Fields, Layout, find_layout

@@ -1,7 +1,7 @@
-"""Atomic interaction files: what their columns are called, and which of RecBole's two layouts a dataset has.
+"""Atomic interaction files: the names of their columns, and which of RecBole's two layouts a dataset has.
 
-The layouts are one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows carry their history in
-a column of their own.
+The layouts are one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows hold their history in
+a separate column.
 """
 
 import difflib
@@ -11,21 +11,21 @@ from pathlib import Path
 from recbole_mpo.common.errors import DataError
 
 SPLITS = ("train", "valid", "test")
-# What follows a dataset's name in the names of its interaction files.
+# Endings of the interaction files' names, after the dataset's name.
 SINGLE_SUFFIX = ".inter"
 SPLIT_SUFFIXES = tuple(f".{split}.inter" for split in SPLITS)
 
 
 @dataclass(frozen=True)
 class Fields:
-    """How interaction files name and separate their columns; the defaults are RecBole's.
+    """Column names and separators of interaction files; the defaults are RecBole's.
 
     Attributes:
         user, item, time: names of columns (``USER_ID_FIELD``, ``ITEM_ID_FIELD``, ``TIME_FIELD``).
-        list_suffix: what the column of histories adds to the item's name (``LIST_SUFFIX``).
+        list_suffix: the history column is named after the item column plus this (``LIST_SUFFIX``).
         separator: between columns (``field_separator``).
         sequence_separator: between the values of a sequence (``seq_separator``).
-        encoding: of the text.
+        encoding: encoding of the files.
     """
 
     user: str = "user_id"
@@ -38,23 +38,23 @@ class Fields:
 
     @classmethod
     def of(cls, config) -> "Fields":
-        """Return what RecBole's settings say."""
+        """Return the fields that RecBole's settings name."""
         names = (config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LIST_SUFFIX"))
         return cls(*names, config["field_separator"], config["seq_separator"], config["encoding"] or "utf-8")
 
     @property
     def history(self) -> str:
-        """The column of histories, in pre-split files."""
+        """Return the name of the history column in pre-split files."""
         return self.item + self.list_suffix
 
     @property
     def single_header(self) -> str:
-        """The first line of a single file."""
+        """Return the first line of a single file."""
         return self.separator.join((f"{self.user}:token", f"{self.item}:token", f"{self.time}:float"))
 
     @property
     def split_header(self) -> str:
-        """The first line of a pre-split file."""
+        """Return the first line of a pre-split file."""
         return self.separator.join((f"{self.user}:token", f"{self.history}:token_seq", f"{self.item}:token"))
 
 
@@ -63,13 +63,13 @@ RECBOLE_FIELDS = Fields()
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a dataset's interactions stand and which RecBole settings read them."""
+    """The files that hold a dataset's interactions, and the RecBole settings that read them."""
 
     files: tuple[Path, ...]
     is_presplit: bool
 
     def settings(self, user: str, item: str, time: str, list_suffix: str) -> dict:
-        """Return RecBole's keys for this layout; ``.item`` stays unloaded, it would enlarge the candidate set."""
+        """Return RecBole's settings for this layout; ``.item`` is not loaded, because it would add candidates."""
         if self.is_presplit:
             history = item + list_suffix
             return {
@@ -81,10 +81,10 @@ class Layout:
 
 
 def find_layout(data_path: str | Path, name: str) -> Layout:
-    """Return the layout of dataset ``name`` below ``data_path``; pre-split files win over a single one.
+    """Return the layout of dataset ``name`` in ``data_path``; pre-split files win over a single file.
 
     Raises:
-        DataError: the folder or the files are missing; names what was looked for and similar datasets.
+        DataError: the folder or the files are missing; the message names the files and a similar dataset.
     """
     folder = Path(data_path) / name
     single = folder / f"{name}{SINGLE_SUFFIX}"
@@ -96,11 +96,11 @@ def find_layout(data_path: str | Path, name: str) -> Layout:
         return Layout((single,), False)
     if present:
         missing = ", ".join(path.name for path in split if path not in present)
-        raise DataError(f"{folder} holds a pre-split dataset without {missing}; all three files are needed")
+        raise DataError(f"{folder} has a pre-split dataset without {missing}; all three files are needed")
     raise DataError(
         f"dataset {name!r} not found: neither {single} nor {split[0].name}, {split[1].name}, {split[2].name} "
         f"exists{_suggest(Path(data_path), name)}. Set --data_path to the folder that holds {name}/, "
-        f"or make it: recbole-mpo prepare {name}"
+        f"or make the dataset: recbole-mpo prepare {name}"
     )
 
 
@@ -108,5 +108,5 @@ def _suggest(data_path: Path, name: str) -> str:
     if not data_path.is_dir():
         return f" (data_path {data_path} is not a folder)"
     names = [path.name for path in data_path.iterdir() if path.is_dir()]
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    matches = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -1,4 +1,4 @@
-"""The columns of atomic files as data frames, checked, in 64 bits.
+"""Reads and checks the columns of atomic files, as data frames in 64 bits.
 
 Shapes: I rows.
 """
@@ -15,9 +15,9 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields
 from recbole_mpo.data.sequences import cut
 
-# What a line that pandas skips may hold; tabs separate cells, so a line of tabs is a row.
+# Pandas skips a line of only these characters; tabs separate cells, so a line of tabs is a row.
 BLANK = " \r\n"
-# What is held at a time of a file that may be larger than memory: characters of text, rows of cells.
+# A file may be larger than memory: how many characters or rows of it are held at a time.
 BLOCK_CHARACTERS = 1 << 22
 BLOCK_ROWS = 1_000_000
 
@@ -26,7 +26,7 @@ def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
     """Return RecBole's type of each column by its name, in file order.
 
     Raises:
-        DataError: a column without a name and a known type, or given twice.
+        DataError: a column has no name or no known type, or occurs twice.
     """
     with open(path, encoding=encoding) as file:
         line = file.readline().rstrip("\r\n")
@@ -35,11 +35,10 @@ def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
         name, _, kind = column.partition(":")
         if kind not in ("token", "token_seq", "float", "float_seq"):
             raise DataError(
-                f"{path}, line 1: column {column!r} is not 'name:type' with type token, token_seq, float or "
-                "float_seq"
+                f"{path}, line 1: column {column!r} is not 'name:type' with type token, token_seq, float or float_seq"
             )
         if name in types:
-            raise DataError(f"{path}, line 1: column {name!r} is there twice")
+            raise DataError(f"{path}, line 1: column {name!r} occurs twice")
         types[name] = kind
     return types
 
@@ -49,15 +48,15 @@ def read_atomic(path: str | Path, columns, fields: Fields = RECBOLE_FIELDS) -> t
 
     Args:
         path: the file.
-        columns: names to read; None reads all.
-        fields: how columns and sequences are separated, and the encoding.
+        columns: names of the columns to read; None reads all.
+        fields: separators and encoding of the file.
 
     Returns:
-        The frame and RecBole's type of each column by its name, in file order.
+        The frame, and RecBole's type of each column by its name, in file order.
 
     Raises:
-        DataError: missing file or column, rows of the wrong width, an empty token, a non-number (in a cell or a
-            sequence), bytes of another encoding.
+        DataError: the file or a column is missing, a row has the wrong width, a token is empty, a value of a float
+            column is not a number, or bytes are in another encoding.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,16 +65,16 @@ def read_atomic(path: str | Path, columns, fields: Fields = RECBOLE_FIELDS) -> t
     encoding = "utf-8-sig" if fields.encoding.lower() in ("utf-8", "utf8") else fields.encoding
     try:
         header = read_header(path, fields.separator, encoding)
-        wanted = _wanted_columns(header, columns, path)
+        names = _selected_columns(header, columns, path)
         _check_widths(path, len(header), fields.separator, encoding)
-        types = {name: header[name] for name in wanted}
+        types = {name: header[name] for name in names}
         file = _AtomicFile(path, list(header), fields.separator, fields.sequence_separator, encoding)
         return pd.DataFrame(_read_columns(file, types), copy=False), types
     except (pd.errors.ParserError, UnicodeDecodeError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
 
 
-def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
+def _selected_columns(header: dict[str, str], columns, path: Path) -> list[str]:
     if columns is None:
         return list(header)
     missing = [name for name in columns if name not in header]
@@ -88,7 +87,7 @@ def _wanted_columns(header: dict[str, str], columns, path: Path) -> list[str]:
 
 
 def _check_widths(path: Path, width: int, separator: str, encoding: str):
-    """Refuse rows of another width; pandas cuts those too wide and fills those too short, in silence."""
+    """Refuse rows of another width; pandas silently cuts rows that are too wide and fills rows that are too short."""
     lines_before = 0
     for block in _blocks_of_lines(path, encoding):
         separators = _separators_per_line(block, separator)
@@ -110,7 +109,7 @@ def _blocks_of_lines(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _separators_per_line(block: str, separator: str) -> np.ndarray:
-    """Count ``separator`` in each line, without a loop over the lines."""
+    """Count the separators in each line, without a loop over the lines."""
     # UTF-8 has no byte 0xFF, so it can stand for a separator of any length.
     data = np.frombuffer(block.encode().replace(separator.encode(), b"\xff"), dtype=np.uint8)
     marks = data[(data == 0xFF) | (data == ord("\n"))]
@@ -118,7 +117,7 @@ def _separators_per_line(block: str, separator: str) -> np.ndarray:
 
 
 def line_number(path: Path, row: int, encoding: str) -> int:
-    """Return the line that row ``row`` (0 is the first after the header) stands in; blank lines are not rows."""
+    """Return the number of the line with row ``row`` (0 is the first after the header); blank lines are not rows."""
     with open(path, encoding=encoding) as file:
         numbers = (number for number, line in enumerate(file, start=1) if line.strip(BLANK))
         return next(number for index, number in enumerate(numbers) if index == row + 1)
@@ -126,7 +125,7 @@ def line_number(path: Path, row: int, encoding: str) -> int:
 
 @dataclass(frozen=True)
 class _AtomicFile:
-    """A file whose header and row widths are known to be right."""
+    """A file whose header and row widths have been checked."""
 
     path: Path
     names: list[str]
@@ -135,10 +134,10 @@ class _AtomicFile:
     encoding: str
 
     def blocks(self, columns: list[str], as_text: list[str]) -> Iterator[pd.DataFrame]:
-        """Yield columns in blocks of rows; those not read ``as_text`` become numbers where pandas finds numbers."""
-        # Pandas' C parser takes separators of one byte; with low_memory it would guess types for parts of a block.
+        """Yield columns in blocks of rows; those not in ``as_text`` become numbers if pandas can read them as such."""
+        # Pandas' C parser needs a separator of one byte; with low_memory it would guess types for parts of a block.
         parser = {"low_memory": False} if len(self.separator.encode()) == 1 else {"engine": "python"}
-        # Quotes are plain characters in atomic files, and 'NA' or 'null' are legitimate tokens.
+        # Quotes are plain characters in atomic files, and 'NA' or 'null' are valid tokens.
         with pd.read_csv(
             self.path,
             sep=self.separator,
@@ -156,7 +155,7 @@ class _AtomicFile:
             yield from reader
 
     def refuse(self, row: int, problem: str):
-        """Raise DataError for what stands in row ``row``, 0 the first after the header."""
+        """Raise ``DataError`` for a problem in row ``row``; 0 is the first after the header."""
         raise DataError(f"{self.path}, line {line_number(self.path, row, self.encoding)}: {problem}")
 
 
@@ -182,7 +181,7 @@ def _read_columns(file: _AtomicFile, types: dict[str, str]) -> dict:
 
 
 def _number_tokens(cells: np.ndarray, earlier: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each cell's index among the tokens, and the tokens: the ``earlier`` ones, then those new in ``cells``."""
+    """Return each cell's index among the tokens, and the tokens: the ``earlier`` ones, then the new ones."""
     codes, tokens = pd.factorize(np.concatenate([earlier, cells]))
     return codes[len(earlier) :].astype(np.int32), tokens
 
@@ -194,7 +193,7 @@ def _token_column(name: str, codes: np.ndarray, tokens: np.ndarray, file: _Atomi
 
 
 def _number_column(name: str, blocks: list[np.ndarray], file: _AtomicFile) -> np.ndarray:
-    """Return int64 where every cell is a whole number, so that millisecond times keep their order; else float64."""
+    """Return int64 if all cells are whole numbers, so that millisecond times keep their order; else float64."""
     if all(block.dtype in (np.int64, np.float64) for block in blocks):
         numbers = np.concatenate(blocks)
         if np.isfinite(numbers).all():
@@ -203,7 +202,7 @@ def _number_column(name: str, blocks: list[np.ndarray], file: _AtomicFile) -> np
 
 
 def _careful_numbers(name: str, file: _AtomicFile) -> np.ndarray:
-    """Return the same from the cells as text, which an error message can quote."""
+    """Return the same numbers, read from the cells as text, so that an error message can quote a cell."""
     cells = np.concatenate([block[name].to_numpy() for block in file.blocks([name], [name])])
     numbers = pd.to_numeric(cells, errors="coerce")
     bad = np.flatnonzero(~np.isfinite(numbers.astype(np.float64)))
@@ -225,7 +224,7 @@ def _sequence_column(name: str, cells: np.ndarray, kind: str, file: _AtomicFile)
 
 def _split_cells(cells: np.ndarray, separator: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the values of all cells, one after another, and how many each cell has; empty values are left out."""
-    # No line end stands in a cell: one separates values from here on, the other is a value that ends its cell.
+    # Cells hold no line ends, so here "\r" separates values and "\n" is a value that ends a cell.
     text = "\n".join(cells).replace(separator, "\r").replace("\n", "\r\n\r")
     values = np.array([*filter(None, text.split("\r")), "\n"], dtype=object)
     is_end = values == "\n"

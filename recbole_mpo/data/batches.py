@@ -1,4 +1,4 @@
-"""One training step's tensors: histories packed one after another into rows, or whole ones in groups.
+"""The tensors of one training step: histories packed one after another into rows, or whole histories in groups.
 
 Shapes: R rows of a batch, L length of a row, M targets, K newest items, W windows, B histories.
 """
@@ -15,10 +15,10 @@ from recbole_mpo.data.sequences import Windows, positions_within
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Histories nearly without padding, with the positions that predict.
+    """Histories packed with little padding, and the positions that predict.
 
     Attributes:
-        items: [R, L] item ids, 0 where nothing stands.
+        items: [R, L] item ids, 0 for padding.
         positions: [R, L] position within the history's window.
         predicting: [M] indices into the R * L positions whose state predicts a target.
         targets: [M] item ids.
@@ -33,15 +33,15 @@ class PackedBatch:
         return len(self.targets)
 
     def to(self, device) -> "PackedBatch":
-        """Return the same batch with its tensors on ``device``; the copy does not wait where memory is pinned."""
+        """Return the same batch with its tensors on ``device``; from pinned memory the copy is asynchronous."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "PackedBatch":
-        """Return the same batch in page-locked memory, from which a GPU copies by itself."""
+        """Return the same batch in page-locked memory, from which a GPU can copy asynchronously."""
         return self._each(Tensor.pin_memory)
 
     def newest_items(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the newest ``count`` items [M, K] before each target, the last one first, and which there are."""
+        """Return the newest ``count`` items [M, K] before each target, the last one first, and which of them exist."""
         back_K = torch.arange(count, device=self.items.device)
         place_MK = self.predicting.unsqueeze(1) - back_K
         is_there_MK = self.positions.flatten().index_select(0, self.predicting).unsqueeze(1) >= back_K
@@ -56,7 +56,7 @@ class HistoryBatch:
     """Whole histories, in groups of similar length.
 
     Attributes:
-        groups: of each group the items [B, L], left-aligned and padded with 0.
+        groups: the items [B, L] of each group, left-aligned and padded with 0.
     """
 
     groups: tuple[Tensor, ...]
@@ -74,7 +74,7 @@ class HistoryBatch:
 
 
 def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
-    """Pack windows over ``values`` into rows as long as the longest of them."""
+    """Pack windows over ``values`` into rows that are as long as the longest window."""
     window, position = positions_within(windows.lengths)
     source = windows.starts[window] + position
     predicts = position >= (windows.lengths - windows.targets)[window]
@@ -85,7 +85,7 @@ def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
 def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
     """Pack the histories of padded rows [B, L]; the last position of each predicts, in the order of the rows.
 
-    There are no targets: they are all 0.
+    The targets are unknown and set to 0.
     """
     window, position = positions_within(lengths)
     is_last = position == lengths[window] - 1
@@ -93,7 +93,7 @@ def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
 
 
 def _placed(items, lengths, window, position, predicts, targets) -> PackedBatch:
-    """Place elements (``items``, each at ``position`` of its ``window``) in rows as long as the longest window."""
+    """Place ``items``, each at ``position`` of its ``window``, in rows that are as long as the longest window."""
     width = int(lengths.max())
     row, column = first_fit(lengths, width)
     place = (row * width + column)[window] + position

@@ -1,4 +1,4 @@
-"""The items a checkpoint knows, in the place of a dataset: enough to build its model without any file.
+"""The items of a checkpoint, used instead of a dataset to build its model without data files.
 
 Shapes: N items by internal id (row 0 is PAD), F feature, R rows.
 """
@@ -16,24 +16,24 @@ from recbole_mpo.text.index_files import PAD
 
 
 def hash_items(item_tokens: Sequence[str]) -> str:
-    """Return what identifies items and their numbering: the sha256 of their tokens [N] in order."""
+    """Return the sha256 of item tokens [N] in order, which identifies the items and their numbering."""
     return hashlib.sha256("\n".join(map(str, item_tokens)).encode()).hexdigest()
 
 
 class Catalogue:
-    """Items without interactions, for models that are counted, merged or given a checkpoint's weights.
+    """Items without interactions, to build a model whose parameters are counted, merged or loaded from a checkpoint.
 
-    It answers what models ask of a training dataset while they are built; nothing can be counted in it, so that tables
-    of counts are empty, and the feature table holds zeros.
+    It has the attributes of a training dataset that models read while they are built; tables of counts are empty, and
+    the feature table holds zeros.
 
     Args:
-        item_tokens: [N] by internal id, PAD first (a dataset's ``field2id_token`` of the item field).
-        feature_size: F; None where the model takes no text.
-        feature_hash: what identifies the features the checkpoint was trained on.
+        item_tokens: [N] by internal id, PAD first (``field2id_token`` of a dataset's item field).
+        feature_size: F; None if the model does not use text.
+        feature_hash: the hash of the features that the checkpoint was trained on.
         iid_field, uid_field: names of the fields.
 
     Raises:
-        DataError: the tokens do not begin with PAD, or one of them occurs twice.
+        DataError: the tokens do not begin with PAD, or a token occurs twice.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Catalogue:
     ):
         tokens = np.array([*item_tokens])
         if len(tokens) == 0 or tokens[0] != PAD:
-            raise DataError(f"the items of a catalogue begin with {PAD}, not with {tokens[:1].tolist()}")
+            raise DataError(f"the items of a catalogue must begin with {PAD}, not with {tokens[:1].tolist()}")
         if len(set(tokens.tolist())) < len(tokens):
             raise DataError("an item occurs twice in the catalogue")
         self.feature_size, self.feature_hash = feature_size, feature_hash
@@ -57,23 +57,23 @@ class Catalogue:
 
     @property
     def item_num(self) -> int:
-        """N."""
+        """Return N, the number of items with PAD."""
         return len(self.field2id_token[self.iid_field])
 
     def num(self, field: str) -> int:
-        """Return how many values a field has: N of the item field, 1 (PAD alone) of any other."""
+        """Return how many values a field has: N for the item field, 1 (only PAD) for any other."""
         return self.item_num if field == self.iid_field else 1
 
     @property
     def item_hash(self) -> str:
-        """Identifies the items and their numbering, as a dataset's own."""
+        """Return the hash of the items and their numbering, as a dataset does."""
         return hash_items(self.field2id_token[self.iid_field])
 
     def item_features(self) -> torch.Tensor:
-        """Return zeros [N, F], all of them one number in memory.
+        """Return zeros [N, F], which take the memory of one number.
 
         Raises:
-            DataError: the size is not known.
+            DataError: the size is unknown.
         """
         if self.feature_size is None:
             raise DataError("the catalogue does not say how many text features an item has (feature_size)")

@@ -1,4 +1,4 @@
-"""RecBole's sequential dataset, read in 64 bits, with histories held flat and item text beside them.
+"""RecBole's sequential dataset, read in 64 bits, with flat histories and item text.
 
 Shapes: N items, F feature, I interactions, R rows.
 """
@@ -20,12 +20,12 @@ ROW_END = "row_end"
 class TextSequenceDataset(ReadingMixin, SequentialDataset):
     """The dataset of the text models.
 
-    With ``train_mode: packed`` rows are views into flat histories (``flat_items`` [I]), and padded histories are
-    built for the rows asked for; with ``pairwise`` RecBole's padded rows are built for all.
+    With ``train_mode: packed``, rows are views into flat histories (``flat_items`` [I]) and padded histories are built
+    only for the rows that are read. With ``pairwise``, RecBole's padded rows are built for all.
     """
 
     def __init__(self, config):
-        # RecBole's splits are shallow copies: whichever loads the features, all have them.
+        # RecBole's splits are shallow copies: when one loads the features, all have them.
         self._loaded: dict[str, ItemFeatures] = {}
         super().__init__(config)
 
@@ -60,7 +60,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return Rows(users[ends], ends, lengths), times[ends]
 
     def _flatten_presplit_rows(self) -> tuple[Rows, None]:
-        """Join a user's rows into one history wherever a row continues the one before it; there are no times."""
+        """Join a user's rows into one history if each row continues the one before it; there are no times."""
         users = self.inter_feat[self.uid_field].to_numpy()
         histories = self.inter_feat[self.iid_field + self.config["LIST_SUFFIX"]].to_numpy()
         splits = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
@@ -71,12 +71,12 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         return Rows(users, ends, lengths_of(histories)), None
 
     def build(self):
-        """Return train, valid and test datasets; rows to evaluate stand by length."""
+        """Return the train, valid and test datasets; valid and test rows are sorted by length."""
         splits = super().build()
         if self.config["train_mode"] != "packed":
             return splits
         for split in splits[1:]:
-            # Neighbours of equal length need no padding; metrics do not depend on the order.
+            # A batch of rows of similar length needs little padding; metrics do not depend on the order.
             split.inter_feat.sort(by=self.item_list_length_field)
         return splits
 
@@ -95,7 +95,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
 
     @property
     def features(self) -> ItemFeatures:
-        """Text features by internal item id; encoded or read on first use."""
+        """Return the text features by internal item id; they are encoded or read on first use."""
         if "features" not in self._loaded:
             self._loaded["features"] = load_item_features(self.config, self.field2id_token[self.iid_field])
         return self._loaded["features"]
@@ -106,19 +106,19 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
 
     @property
     def feature_hash(self) -> str:
-        """Identifies the feature table; checkpoints keep it."""
+        """Return the hash of the feature table, which checkpoints store."""
         return self.features.hash
 
     def history_tokens(self, user: str) -> list[str]:
-        """Return a user's item tokens, oldest first, as loaded from a single interaction file.
+        """Return a user's item tokens, oldest first; for a dataset with a single interaction file.
 
         Raises:
-            DataError: no such user, or one with a single interaction.
+            DataError: the user is unknown, or has only one interaction.
         """
         if user not in self.field2token_id[self.uid_field]:
             raise DataError(f"user {user!r} is not in the interactions of {self.dataset_name}")
         number = self.field2token_id[self.uid_field][user]
         ends = self.rows().ends[self.rows().users == number]
         if len(ends) == 0:
-            raise DataError(f"user {user!r} has one interaction in {self.dataset_name}, which makes no history")
+            raise DataError(f"user {user!r} has only one interaction in {self.dataset_name}; a history needs two")
         return self.id2token(self.iid_field, self.flat_items[ends.min() - 1 : ends.max() + 1]).tolist()

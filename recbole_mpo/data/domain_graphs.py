@@ -1,6 +1,6 @@
-"""Graphs of two domains whose nodes meet: items, and the users, brands, categories, words and clusters beside them.
+"""Graphs of two domains with shared nodes: in addition to items, users, brands, categories, words and clusters.
 
-What stands in a graph comes from training rows and item texts alone.
+Graphs are made only from training rows and item texts.
 
 Shapes: N items of a domain (row 0 is PAD), S shared nodes, E edges, F feature.
 """
@@ -18,7 +18,7 @@ from recbole_mpo.text.sentences import LEAST_ITEMS, item_metadata, telling_names
 
 LEVELS = ("user", "brand", "category", "word", "cluster")
 TEXT_LEVELS = {"brand", "category", "word"}
-# A word of more than this share of a domain's items says nothing.
+# Words in more than this share of a domain's items are left out: they do not tell items apart.
 LARGEST_WORD_SHARE = 0.05
 
 
@@ -27,9 +27,10 @@ class DomainGraphs:
     """The graphs of all domains over one set of shared nodes.
 
     Attributes:
-        names: [S] of the shared nodes.
-        levels: [S] the index of each in LEVELS.
-        adjacency: of each domain [N + S, N + S], symmetric and weighted; items come first, PAD has no neighbours.
+        names: [S] names of the shared nodes.
+        levels: [S] index of each shared node's level in ``LEVELS``.
+        adjacency: one matrix [N + S, N + S] per domain, symmetric and weighted; items come first, PAD has no
+            neighbours.
     """
 
     names: list[str]
@@ -42,7 +43,7 @@ class DomainGraphs:
         return np.flatnonzero(np.all([degree > 0 for degree in degrees], axis=0))
 
     def aligned_counts(self) -> dict[str, int]:
-        """Count the shared nodes of each level that meet."""
+        """Count the nodes of :meth:`aligned` by level."""
         counts = np.bincount(self.levels[self.aligned()], minlength=len(LEVELS))
         return dict(zip(LEVELS, counts.tolist(), strict=True))
 
@@ -55,18 +56,18 @@ def build_graphs(
     seed: int,
     features: list[np.ndarray] | None = None,
 ) -> DomainGraphs:
-    """Return one graph per domain, the first being the target's.
+    """Return one graph per domain, in the order of ``domains``.
 
     Args:
-        domains: one, or a target and a source.
-        levels: which kinds of shared nodes there are, of LEVELS.
-        word_limit: how many words at most, those of the most items.
-        clusters: how many clusters the items of all domains fall into by their features.
-        seed: of the clusters.
-        features: of each domain [N, F], for clusters alone.
+        domains: one domain, or a target and a source.
+        levels: kinds of shared nodes, from ``LEVELS``.
+        word_limit: maximum number of words; those of the most items are kept.
+        clusters: number of clusters of the features of all domains' items.
+        seed: seed of the clustering.
+        features: [N, F] features of each domain; needed only for clusters.
 
     Raises:
-        ConfigError: fewer items than clusters.
+        ConfigError: there are fewer items than clusters.
     """
     find = _finders(domains, word_limit, clusters, seed, features)
     names: list[str] = []
@@ -103,20 +104,20 @@ def _finders(
 
 
 def _adjacency(domain: Domain, pairs_E2: np.ndarray, shared: int) -> sparse.csr_matrix:
-    """Join neighbours in histories by count, and the shared nodes of items by how often they are named together."""
+    """Return the adjacency: neighbours in histories by their count, items and shared nodes by their number of pairs."""
     size = domain.item_num + shared
     item_item = domain.transitions.tocoo()
     rows = np.concatenate([item_item.row, pairs_E2[:, 0]])
     columns = np.concatenate([item_item.col, pairs_E2[:, 1] + domain.item_num])
     values = np.concatenate([item_item.data, np.ones(len(pairs_E2))])
-    # An item that follows itself tells nothing of its neighbours.
+    # An item that follows itself is not its own neighbour.
     differ = rows != columns
     one_way = sparse.coo_matrix((values[differ], (rows[differ], columns[differ])), shape=(size, size))
     return (one_way + one_way.T).tocsr()
 
 
 def _single(values: list[str]) -> dict[str, list[int]]:
-    """Return items by name, where each item has one name; those with "" have none."""
+    """Return the items of each name, if each item has at most one name; "" means none."""
     items_of: dict[str, list[int]] = {}
     for item, name in enumerate(values):
         if name:
@@ -129,7 +130,7 @@ def _of_enough_items(items_by_name: list[dict[str, list[int]]]) -> list[dict[str
 
 
 def _shared_words(titles: list[list[set[str]]], limit: int) -> list[dict[str, list[int]]]:
-    """Return the words that every domain has in enough and not in too many items, by domain."""
+    """Return the items of each word, by domain; each word is in enough and not too many items of every domain."""
     items_by_word: list[dict[str, list[int]]] = []
     for words_of_items in titles:
         telling = telling_names(words_of_items, LEAST_ITEMS, LARGEST_WORD_SHARE)
@@ -144,7 +145,7 @@ def _shared_words(titles: list[list[set[str]]], limit: int) -> list[dict[str, li
 
 
 def _aligned_users(domains: list[Domain]) -> list[dict[str, list[int]]]:
-    """Return items by raw user name, of users that every domain trains on; none where there is one domain alone."""
+    """Return the items of each user in the training data of all domains, by raw name; none if there is one domain."""
     if len(domains) < 2:
         return [{} for _ in domains]
     items_by_user: list[dict[str, list[int]]] = [{} for _ in domains]
@@ -161,7 +162,7 @@ def _cluster_labels(features: list[np.ndarray], clusters: int, seed: int) -> lis
     """Return the cluster of each item [N] of each domain, "" without text; columns are standardised per domain first.
 
     Raises:
-        ConfigError: fewer items than clusters.
+        ConfigError: there are fewer items than clusters.
     """
     has_text = [table.any(axis=1) for table in features]
     vectors = [table[rows] for table, rows in zip(features, has_text, strict=True)]
@@ -169,7 +170,7 @@ def _cluster_labels(features: list[np.ndarray], clusters: int, seed: int) -> lis
     sizes = list(map(len, vectors))
     if sum(sizes) < clusters:
         raise ConfigError(
-            f"ccdr_clusters is {clusters}, but only {sum(sizes)} items have text: lower it, or leave cluster out of "
+            f"ccdr_clusters is {clusters}, but only {sum(sizes)} items have text: lower it, or remove cluster from "
             "ccdr_align"
         )
     kmeans = MiniBatchKMeans(clusters, random_state=seed, batch_size=4096, n_init=3)

@@ -1,6 +1,6 @@
-"""Datasets joined of several domains: every id carries the number of its domain, and one file names the domains.
+"""Ids of datasets that join several domains: the number of its domain is the prefix of each id.
 
-Source of the form: UniSRec's release (its dataset FHCKM), with ``<Name>.pt_datasets`` naming the domains in order.
+The format is that of UniSRec's release (its dataset FHCKM); ``<Name>.pt_datasets`` lists the domains in order.
 """
 
 from pathlib import Path
@@ -9,16 +9,16 @@ DOMAINS_SUFFIX = ".pt_datasets"
 
 
 def joined_id(domain: int, token: str) -> str:
-    """Return what a joined dataset calls a user or an item of a domain: 7 of the second domain is ``1-7``."""
+    """Return the id of a domain's user or item in a joined dataset: 7 of the second domain is ``1-7``."""
     return f"{domain}-{token}"
 
 
 def domain_of(token: str) -> int:
-    """Return the number of the domain that an id of a joined dataset belongs to."""
+    """Return the number of the domain of an id in a joined dataset."""
     return int(token.partition("-")[0])
 
 
 def read_domains(data_path: str | Path, name: str) -> list[str]:
-    """Return the names of a dataset's domains, in the order of their numbers; its own name where it has none."""
+    """Return the names of a dataset's domains in the order of their numbers; for one domain, the dataset's own name."""
     path = Path(data_path) / name / f"{name}{DOMAINS_SUFFIX}"
     return path.read_text(encoding="utf-8").strip().split(",") if path.is_file() else [name]

@@ -1,4 +1,4 @@
-"""What is known of a domain, a run's own or another one beside it: training interactions, item texts, features.
+"""Data of a domain (a run's dataset or a second one): training interactions, item texts, features.
 
 Shapes: N items (row 0 is PAD), I interactions, F feature.
 """
@@ -24,21 +24,21 @@ FEATURE_KEYS = (
     *("text_encoder", "text_pooling", "feature_size", "feature_center", "feature_scale"),
     *("cache_dir", "show_progress", "device"),
 )
-# Each user's last two interactions, which leave-one-out keeps for valid and test.
+# Interactions per user that leave-one-out holds out for valid and test.
 HELD_OUT = 2
 
 
 @dataclass(frozen=True)
 class Domain:
-    """What a graph is made of.
+    """The data from which a graph is made.
 
     Attributes:
-        name: of the dataset.
+        name: name of the dataset.
         users, items: [I] the training interactions.
         transitions: [N, N] how often item j follows item i in training histories.
-        user_names: raw names by user number; empty where a dataset only has numbers of its own.
-        item_tokens: [N].
-        texts: [N], empty where they are not asked for.
+        user_names: raw names by user number; an empty list if the dataset has only its own numbers.
+        item_tokens: [N] tokens of the items.
+        texts: [N] texts of the items; empty texts if they were not requested.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Domain:
 
     @property
     def item_num(self) -> int:
-        """N."""
+        """Return N, the number of items with PAD."""
         return self.transitions.shape[0]
 
 
 def target_domain(config, dataset, reads_text: bool) -> Domain:
-    """Return the domain of a run's training part (packed)."""
+    """Return the domain of a run's training part, which must be packed."""
     name = config["dataset"]
     users, items = training_interactions(dataset)
     user_tokens, item_tokens = (dataset.field2id_token[field] for field in (dataset.uid_field, dataset.iid_field))
@@ -65,12 +65,12 @@ def target_domain(config, dataset, reads_text: bool) -> Domain:
 
 
 def source_domain(config, name: str, reads_text: bool) -> Domain:
-    """Return the domain of another dataset beside the run's own; each user's last two interactions are left out.
+    """Return the domain of a second dataset, without each user's last two interactions.
 
-    Its files call their columns as the run's do.
+    Its files must have the same column names as the run's.
 
     Raises:
-        DataError: the dataset is missing, has other columns, or has no item text where it is asked for.
+        DataError: the dataset is missing, has other columns, or has no item text although it is requested.
     """
     histories = read_dataset_histories(config.data_root, name, Fields.of(config))
     _, position = positions_within(histories.lengths)
@@ -84,7 +84,7 @@ def source_domain(config, name: str, reads_text: bool) -> Domain:
 
 
 def _names_and_texts(config, name: str, user_tokens, item_tokens, reads_text: bool) -> tuple[list[str], list[str]]:
-    """Return the users' raw names, and the items' texts [N] where they are read."""
+    """Return the users' raw names, and the items' texts [N] if they are read."""
     user_index = Path(config.data_root) / name / f"{name}.user2index"
     texts = texts_of(text_file(config.data_root, name), item_tokens) if reads_text else [""] * len(item_tokens)
     return raw_names(user_index, user_tokens), texts
@@ -94,12 +94,13 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
     """Return the features [N, F] of each domain's items, in one space.
 
     Raises:
-        ConfigError: they cannot be compared: a file for one domain alone, or files of different widths.
+        ConfigError: the features cannot be compared: only one domain has a file, or the files differ in width.
     """
     files = config["feature_file"], config["ccdr_source_feature_file"]
     if len(domains) > 1 and (files[0] is None) != (files[1] is None):
         raise ConfigError(
-            "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or none"
+            "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or "
+            "neither"
         )
     if len(domains) > 1 and files[0] is None and encoder_of(config).needs_whole_corpus:
         return _encoded_together(config, domains)
@@ -108,19 +109,22 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
     widths = [table.shape[1] for table in tables]
     if len(set(widths)) > 1:
         columns = " and ".join(map(str, widths))
-        raise ConfigError(f"features of two domains must be comparable, these have {columns} columns")
+        raise ConfigError(
+            f"features of two domains must be comparable, but feature_file and ccdr_source_feature_file have {columns} "
+            "columns"
+        )
     return tables
 
 
 def _source_settings(config, name: str) -> dict:
-    """Return the run's settings of features, for another dataset beside its own."""
+    """Return the run's feature settings, for a second dataset."""
     settings = {key: config[key] for key in FEATURE_KEYS}
     place = {"dataset": name, "data_path": str(Path(config.data_root) / name)}
     return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
 
 
 def _encoded_together(config, domains: list[Domain]) -> list[np.ndarray]:
-    """Encode by an encoder whose vectors can only be compared within one call."""
+    """Encode all domains in one call, for an encoder whose vectors are comparable only within a call."""
     tokens = [joined_id(number, token) for number, one in enumerate(domains) for token in one.item_tokens]
     texts = [text for one in domains for text in texts_of(text_file(config.data_root, one.name), one.item_tokens)]
     name = "+".join(one.name for one in domains)

@@ -1,4 +1,4 @@
-"""Users' whole histories by token, read from either layout of a dataset.
+"""Whole histories of users, as tokens, read from either layout of a dataset.
 
 Shapes: I interactions, U users, N items (without PAD).
 """
@@ -17,13 +17,13 @@ from recbole_mpo.data.sequences import flatten_rows, positions_within
 
 @dataclass(frozen=True)
 class Histories:
-    """Interactions by user, each user's in order.
+    """Interactions sorted by user, and in order for each user.
 
     Attributes:
         users, items: [I] indices into the tokens.
-        times: [I], or the position in a history where the files hold no times.
-        user_tokens: [U], in order of first appearance.
-        item_tokens: [N], likewise.
+        times: [I] times, or positions in the history if the files hold no times.
+        user_tokens: [U] tokens in order of first appearance.
+        item_tokens: [N] tokens in order of first appearance.
     """
 
     users: np.ndarray
@@ -34,25 +34,25 @@ class Histories:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Interactions of each user, [U]."""
+        """Return the number of interactions of each user, [U]."""
         return np.bincount(self.users, minlength=len(self.user_tokens))
 
     @cached_property
     def popularity(self) -> np.ndarray:
-        """Interactions of each item, [N]."""
+        """Return the number of interactions of each item, [N]."""
         return np.bincount(self.items, minlength=len(self.item_tokens))
 
 
 def read_dataset_histories(data_path: str | Path, name: str, fields: Fields = RECBOLE_FIELDS) -> Histories:
-    """Read all interactions of a dataset; what pre-split files say again and again is joined.
+    """Read all interactions of a dataset; the overlapping histories of pre-split files are joined.
 
     Args:
         data_path, name: ``<data_path>/<name>/<name>*.inter``.
-        fields: what the files call their columns.
+        fields: names of the files' columns.
 
     Raises:
-        DataError: the dataset is missing or cannot be read; a column under another name is told with those there are
-            and the settings that name them.
+        DataError: the dataset is missing or cannot be read; for a missing column the message lists the columns that
+            exist and the settings that name columns.
     """
     layout = find_layout(data_path, name)
     if layout.is_presplit:
@@ -71,13 +71,13 @@ def read_dataset_histories(data_path: str | Path, name: str, fields: Fields = RE
 
 
 def _from_rows(frames: list[pd.DataFrame], fields: Fields) -> Histories:
-    """Join the rows of train, valid and test."""
+    """Return the histories for the rows of train, valid and test."""
     splits = np.repeat(np.arange(len(frames)), list(map(len, frames)))
     users, user_tokens = pd.factorize(np.concatenate([frame[fields.user].astype(object) for frame in frames]))
     targets = np.concatenate([frame[fields.item].astype(object) for frame in frames])
     rows = np.concatenate([frame[fields.history].to_numpy() for frame in frames])
     order, items, ends = flatten_rows(users, splits, rows, targets)
-    # A value belongs to the row whose target ends the run it stands in.
+    # A value belongs to the first row whose target is at its index or later.
     row = np.searchsorted(ends, np.arange(len(items)))
     item_codes, item_tokens = pd.factorize(items)
     item_users = users[order][row]

@@ -1,4 +1,4 @@
-"""A dataset at a glance: statistics, histograms, text coverage and a few histories, as text and as an HTML page.
+"""A summary of a dataset: statistics, histograms, text coverage and a few histories, as text and as an HTML page.
 
 Shapes: U users, N items.
 """
@@ -30,14 +30,15 @@ _BODY = """<table>{% for what, value in rows %}<tr><td>{{ what }}</td><td>{{ val
 
 @dataclass(frozen=True)
 class Description:
-    """What there is to say of a dataset.
+    """The summary of a dataset.
 
     Attributes:
-        name, files: of the dataset.
-        statistics: as in a paper's table.
-        histories: of all users.
-        texts: by item token, or None without a text file.
-        samples: users and their newest items with texts.
+        name: the dataset's name.
+        files: its interaction files.
+        statistics: its numbers, as in a paper's table.
+        histories: the histories of all users.
+        texts: the texts by item token; None without a text file.
+        samples: some users with their newest items and the items' texts.
     """
 
     name: str
@@ -48,16 +49,16 @@ class Description:
     samples: list[tuple[str, list[tuple[str, str]]]]
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return what and how much."""
+        """Return names and values for a table."""
         lengths, popularity = self.histories.lengths, self.histories.popularity
         top = np.sort(popularity)[::-1][: max(1, len(popularity) // 100)].sum() / popularity.sum()
         rows = [
             ("files", ", ".join(path.name for path in self.files)),
             *self.statistics.rows(),
-            ("length: least, quartiles, most", _quartiles(lengths)),
-            ("interactions per item: least, quartiles, most", _quartiles(popularity)),
+            ("history length: minimum, quartiles, maximum", _quartiles(lengths)),
+            ("interactions per item: minimum, quartiles, maximum", _quartiles(popularity)),
             ("interactions with the most popular 1 % of items", f"{top:.1%}"),
-            ("interactions with an item the user had before", f"{self._repeated():.1%}"),
+            ("interactions that repeat an item of the user", f"{self._repeated():.1%}"),
         ]
         return rows if self.texts is None else [*rows, *self._text_rows()]
 
@@ -71,14 +72,14 @@ class Description:
         repeated = sum(count for count in Counter(readable).values() if count > 1)
         words = np.array([len(text.split()) for text in readable] or [0])
         return [
-            ("items listed in the text file", f"{len(texts):,}"),
-            ("items whose text another one has too", f"{repeated:,}"),
-            ("words: least, quartiles, most", _quartiles(words)),
-            ("items with text and no interactions", f"{len(self.texts) - len(texts):,}"),
+            ("items in the text file", f"{len(texts):,}"),
+            ("items that share their text with another item", f"{repeated:,}"),
+            ("words per text: minimum, quartiles, maximum", _quartiles(words)),
+            ("items in the text file without interactions", f"{len(self.texts) - len(texts):,}"),
         ]
 
     def as_text(self) -> str:
-        """Return all of it in lines, for the screen."""
+        """Return the summary as lines for the screen."""
         width = max(len(what) for what, _ in self.rows())
         lines = [self.name, *(f"  {what:<{width}}  {value}" for what, value in self.rows())]
         lines += ["", "users by length", *_bars(self.histories.lengths)]
@@ -89,10 +90,10 @@ class Description:
         return "\n".join(lines)
 
     def write_page(self, path: str | Path):
-        """Write all of it as an HTML page that needs no network.
+        """Write the summary as an HTML page that needs no network.
 
         Raises:
-            DataError: it cannot be written.
+            DataError: the page cannot be written.
         """
         charts = [
             _figure("Users by length of their history", "interactions", self.histories.lengths),
@@ -103,12 +104,12 @@ class Description:
 
 
 def describe(data_path: str | Path, name: str, users: int = 3, fields: Fields = RECBOLE_FIELDS) -> Description:
-    """Read a dataset and count what there is to say of it.
+    """Read a dataset and summarise it.
 
     Args:
         data_path, name: ``<data_path>/<name>/<name>*.inter`` and ``.text``.
         users: how many histories to show.
-        fields: what the files call their columns.
+        fields: names of the files' columns.
 
     Raises:
         DataError: the dataset is missing or cannot be read.
@@ -130,10 +131,10 @@ def inspect(
     users: int = 3,
     fields: Fields = RECBOLE_FIELDS,
 ) -> str:
-    """Return a dataset in words, and write its HTML page: ``page``, or ``<name>.html`` in this folder.
+    """Return a dataset's summary as text, and write its HTML page: ``page``, or ``<name>.html`` in this folder.
 
     Raises:
-        DataError: as :func:`describe`, or the page cannot be written.
+        DataError: the dataset is missing or cannot be read, or the page cannot be written.
     """
     description = describe(data_path, name, users, fields)
     page = page or f"{name}.html"
@@ -151,7 +152,7 @@ def _quartiles(values: np.ndarray) -> str:
 
 
 def _bins(values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Count values by powers of two: 1, 2-3, 4-7, …"""
+    """Count the values between powers of two: 1, 2-3, 4-7, …"""
     exponent = np.floor(np.log2(values)).astype(int)
     counts = np.bincount(exponent)
     names = ["1", *(f"{1 << e:,}-{(2 << e) - 1:,}" for e in range(1, len(counts)))]

@@ -1,7 +1,7 @@
-"""Which windows of histories make a training batch, in which order: packed, or whole histories.
+"""Loaders of training batches: packed windows of histories, or whole histories, in random order.
 
-A causal encoder with left-aligned positions computes the same state for a prefix as for that position of the
-whole history, so one pass over a history trains all its prefixes.
+For a prefix, a causal encoder with left-aligned positions computes the same state as for that position in the whole
+history. So one pass over a history trains on all its prefixes.
 
 Shapes: I interactions, W windows.
 """
@@ -17,18 +17,19 @@ from recbole_mpo.data.sequences import Windows, gather_padded
 
 
 class PackedLoader:
-    """Batches of about ``batch_size`` targets, as many per epoch as a loader of single rows would make.
+    """Batches of about ``batch_size`` targets, so that an epoch has about as many batches as with single rows.
 
-    The order depends on (seed, epoch) alone: nothing is drawn from the global generators. A thread packs the next
-    batch while one is trained on.
+    The order depends only on seed and epoch; global random generators are not used. A thread packs the next batch while
+    the model trains on the current one.
 
     Args:
-        dataset: the training part, for whoever asks the loader for it.
+        dataset: the training part, stored as an attribute for callers.
         values: [I] items of flat histories.
-        windows: [W] of these.
+        windows: [W] windows over ``values``.
         batch_size: targets per batch.
-        seed, shuffle: of the order.
-        pin_memory: for a GPU.
+        seed: seed of the order.
+        shuffle: whether the order is random.
+        pin_memory: whether batches are in page-locked memory, for a GPU.
     """
 
     def __init__(
@@ -52,21 +53,21 @@ class PackedLoader:
         self.set_epoch(0)
 
     def of_histories(self, batch_size: int, longest: int) -> "HistoryLoader":
-        """Return the same windows in batches of ``batch_size`` of them, each with its newest ``longest`` items."""
+        """Return a loader of ``batch_size`` whole windows per batch, each cut to its newest ``longest`` items."""
         order = {"seed": self.seed, "shuffle": self.shuffle}
         return HistoryLoader(
             self.dataset, self.values, self.windows, batch_size, **order, pin_memory=self.pin_memory, longest=longest
         )
 
     def set_epoch(self, epoch: int):
-        """Fix the order of the next iteration."""
+        """Set the epoch, which decides the order of the next iteration."""
         order = np.arange(len(self.windows))
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
         self._batches = np.split(order, np.flatnonzero(np.diff(self._batch_of(order))) + 1)
 
     def _batch_of(self, order: np.ndarray) -> np.ndarray:
-        """Return the batch of each window, in this order."""
+        """Return the number of the batch of each window, for windows in this order."""
         targets = self.windows.targets[order]
         return (np.cumsum(targets) - targets) // self.batch_size
 
@@ -75,13 +76,13 @@ class PackedLoader:
 
     def __iter__(self):
         with ThreadPoolExecutor(max_workers=1) as worker:
-            coming = None
+            next_batch = None
             for chosen in self._batches:
-                ready, coming = coming, worker.submit(self._pack, chosen)
-                if ready is not None:
-                    yield ready.result()
-            if coming is not None:
-                yield coming.result()
+                batch, next_batch = next_batch, worker.submit(self._pack, chosen)
+                if batch is not None:
+                    yield batch.result()
+            if next_batch is not None:
+                yield next_batch.result()
 
     def _pack(self, chosen: np.ndarray) -> PackedBatch:
         windows = Windows(self.windows.starts[chosen], self.windows.lengths[chosen], self.windows.targets[chosen])
@@ -90,9 +91,9 @@ class PackedLoader:
 
 
 class HistoryLoader(PackedLoader):
-    """Batches of ``batch_size`` whole windows, targets included, for models that see a history from both sides.
+    """Batches of ``batch_size`` whole windows, including targets, for models that read a history in both directions.
 
-    Its arguments are those of :class:`PackedLoader`. Of a window longer than ``longest`` the newest items stay.
+    Takes the arguments of :class:`PackedLoader`, and ``longest``: longer windows are cut to their newest items.
     """
 
     def __init__(self, *arguments, longest: int | None = None, **options):

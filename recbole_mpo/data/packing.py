@@ -1,12 +1,12 @@
-"""Which histories share a row or a group, so that little padding is computed.
+"""Chooses which histories share a row or a group, so that little padding is computed.
 
 Shapes: W windows, R rows.
 """
 
 import numpy as np
 
-# Of a group of rows of similar length. Six or seven groups of a batch of Scientific; a step of RecBole's models takes
-# as long with 0.1 (ten groups) and longer from 0.3 on.
+# Share of padding in a group of rows of similar length. It gives six or seven groups per batch on Scientific; a step of
+# RecBole's models takes the same time with 0.1 (ten groups) and more time from 0.3 up.
 MAX_PADDING = 0.2
 
 
@@ -14,12 +14,12 @@ def first_fit(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Place runs in rows of ``width`` by first-fit decreasing: the longest first, each in the first row with room.
 
     Args:
-        lengths: [W] of the runs, none above ``width``.
+        lengths: [W] lengths of the runs, none above ``width``.
 
     Returns:
         The row and the column [W] at which each run begins.
 
-    Source: Johnson, "Near-optimal bin packing algorithms", MIT 1973 (at most 11/9 of the fewest rows).
+    Source: Johnson, "Near-optimal bin packing algorithms", MIT 1973 (at most 11/9 of the smallest number of rows).
     """
     row, column = np.empty_like(lengths), np.empty_like(lengths)
     free = np.empty(0, dtype=lengths.dtype)
@@ -40,11 +40,11 @@ def first_fit(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def similar_rows(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Group ``rows`` so that at most ``MAX_PADDING`` is padding where each group is cut to the longest of its rows.
+    """Group ``rows`` so that at most ``MAX_PADDING`` is padding if each group is as wide as its longest row.
 
     Args:
-        lengths: of all rows.
-        rows: [R] the numbers of those to group.
+        lengths: lengths of all rows.
+        rows: [R] numbers of the rows to group.
     """
     edges = bucket_edges(lengths[rows], MAX_PADDING)
     group = np.searchsorted(edges, lengths[rows])
@@ -52,9 +52,9 @@ def similar_rows(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def bucket_edges(lengths: np.ndarray, max_padding: float = 0.1) -> np.ndarray:
-    """Return the fewest bucket sizes such that padding every length up to its bucket wastes at most ``max_padding``.
+    """Return the fewest bucket sizes such that padding each length up to its bucket wastes at most ``max_padding``.
 
-    Exact, by dynamic programming over the distinct lengths.
+    The result is exact, by dynamic programming over the distinct lengths.
 
     Returns:
         Ascending sizes; the last is the largest length.
@@ -62,7 +62,7 @@ def bucket_edges(lengths: np.ndarray, max_padding: float = 0.1) -> np.ndarray:
     sizes, counts = np.unique(lengths, return_counts=True)
     total = int((sizes * counts).sum())
     ahead = np.concatenate(([0], np.cumsum(counts)))
-    # cost[j] = positions after padding sizes[:j] with the buckets so far; the choice rebuilds the edges
+    # cost[j] = positions after padding sizes[:j] with the buckets so far; edges are rebuilt from the choices
     cost = np.full(len(sizes) + 1, np.inf)
     cost[0] = 0
     choices: list[np.ndarray] = []

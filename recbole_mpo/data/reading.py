@@ -1,4 +1,4 @@
-"""How datasets are read: RecBole's file reader, numbering and ordering replaced, for any of its sequential classes."""
+"""Replaces how RecBole reads, numbers and orders interactions, for any of its sequential dataset classes."""
 
 import logging
 from pathlib import Path
@@ -19,26 +19,26 @@ from recbole_mpo.text.index_files import PAD
 
 logger = logging.getLogger(__name__)
 
-# Whether valid and test take a row of each user, by RecBole's name for it.
+# RecBole's name of a mode: whether valid and whether test get a row of each user.
 LEAVE_ONE_OUT_MODES = {"valid_and_test": (True, True), "valid_only": (True, False), "test_only": (False, True)}
 
 
 class ReadingMixin:
-    """Mixed in before a sequential dataset class of RecBole: reads, numbers and orders interactions in its place."""
+    """Reads, numbers and orders interactions; to be mixed in before one of RecBole's sequential dataset classes."""
 
     @property
     def item_hash(self) -> str:
-        """Identifies the items and their numbering; checkpoints keep it."""
+        """Return the hash of the items and their numbering, which checkpoints store."""
         return hash_items(self.field2id_token[self.iid_field])
 
     def _load_feat(self, filepath, source):
-        wanted, _ = self._get_load_and_unload_col(source)
-        if wanted == set():
+        columns, _ = self._get_load_and_unload_col(source)
+        if columns == set():
             return None
         fields = Fields.of(self.config)
-        frame, types = read_atomic(filepath, wanted, fields)
+        frame, types = read_atomic(filepath, columns, fields)
         if frame.empty and self.benchmark_filename_list is None:
-            raise DataError(f"{filepath} holds no rows")
+            raise DataError(f"{filepath} has no rows")
         for field, kind in types.items():
             self.field2source[field] = source
             self.field2type[field] = FeatureType(kind)
@@ -52,7 +52,7 @@ class ReadingMixin:
         return frame
 
     def _history_fields(self, fields) -> list[str]:
-        """Return those of ``fields`` that hold the history of another one."""
+        """Return those of ``fields`` that hold the history of another field."""
         suffix = self.config["LIST_SUFFIX"]
         return [field + suffix for field in fields if field + suffix in fields]
 
@@ -66,7 +66,7 @@ class ReadingMixin:
             )
 
     def _filter_by_inter_num(self):
-        """Filter as RecBole's k-core does, counting codes where RecBole counts tokens one by one."""
+        """Filter in the same way as RecBole's k-core, but count integer codes instead of tokens one by one."""
         if self.user_feat is not None or self.item_feat is not None:
             super()._filter_by_inter_num()
             return
@@ -83,7 +83,7 @@ class ReadingMixin:
             self.inter_feat.drop(self.inter_feat.index[dropped], inplace=True)
 
     def _remap(self, remap_list):
-        """Number tokens as RecBole does, by first appearance, without its loops over rows."""
+        """Number tokens by first appearance, in the same way as RecBole but without its loops over rows."""
         if not remap_list:
             return
         tokens, begins = self._concat_remaped_tokens(remap_list)
@@ -96,7 +96,7 @@ class ReadingMixin:
             feat[field] = new_ids if kind == FeatureType.TOKEN else cut(new_ids, lengths_of(feat[field]))
 
     def _concat_remaped_tokens(self, remap_list):
-        """Return the tokens of all columns and where each but the first begins; as categories where all columns are."""
+        """Return the tokens of all columns (categorical if all columns are), and where the next columns begin."""
         columns = [
             np.concatenate(feat[field].values) if kind == FeatureType.TOKEN_SEQ else feat[field].values
             for feat, field, kind in remap_list
@@ -107,9 +107,10 @@ class ReadingMixin:
         return np.concatenate(columns), begins
 
     def _remap_ID_all(self):
-        """Cut histories to their newest items once all are numbered: an item may stand in the older part alone.
+        """Number all tokens, then cut histories to their newest items.
 
-        RecBole itself does not cut them, or (``seq_len``) keeps the oldest items.
+        Only then, because an item may occur only in the older part. RecBole itself does not cut histories, or
+        (``seq_len``) keeps the oldest items.
         """
         super()._remap_ID_all()
         longest = self.config["MAX_ITEM_LIST_LENGTH"]
@@ -119,15 +120,15 @@ class ReadingMixin:
                 self.field2seqlen[field] = longest
 
     def _change_feat_format(self):
-        """Sort by time before RecBole turns times into float32 (128 s apart at today's dates).
+        """Sort by time before RecBole turns times into float32, which at today's dates are 128 s apart.
 
-        RecBole's own sort is stable, so what is in order before it stays in order.
+        RecBole's own sort is stable, so it keeps this order.
         """
         if self.benchmark_filename_list is None:
             if self.time_field not in self.inter_feat:
                 raise DataError(
-                    f"{self.dataset_name} was read with no times to order interactions by: TIME_FIELD "
-                    f"{self.time_field!r} is not among the columns that load_col names for inter"
+                    f"{self.dataset_name} was read without times, so interactions cannot be ordered: add TIME_FIELD "
+                    f"{self.time_field!r} to the columns that load_col lists for inter"
                 )
             self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
             self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
@@ -145,7 +146,7 @@ class ReadingMixin:
         if len(single):
             token = self.id2token(self.uid_field, int(single[0]))
             logger.warning(
-                "%d of %d users have one interaction and nothing to predict it from (the first is %r); "
+                "%d of %d users have only one interaction, so there is nothing to predict it from (the first is %r); "
                 "they are left out of training and evaluation",
                 len(single),
                 np.count_nonzero(counts),
@@ -153,10 +154,10 @@ class ReadingMixin:
             )
 
     def leave_one_out(self, group_by, leave_one_mode):
-        """Split as RecBole does, without its loops over rows and users."""
+        """Split in the same way as RecBole, but without its loops over rows and users."""
         takes_rows = LEAVE_ONE_OUT_MODES.get(leave_one_mode)
         if group_by is None or takes_rows is None:
-            return super().leave_one_out(group_by, leave_one_mode)  # which refuses them
+            return super().leave_one_out(group_by, leave_one_mode)  # RecBole refuses them
         indices = iter(leave_one_out(self.inter_feat[group_by].numpy(), sum(takes_rows)))
         self._drop_unused_col()
         nothing = np.array([], dtype=np.int64)
@@ -165,14 +166,18 @@ class ReadingMixin:
         ]
 
     def build(self):
-        """Return train, valid and test datasets; refuse an empty one, on which RecBole would fail much later."""
+        """Return the train, valid and test datasets; refuse an empty one, with which RecBole would fail much later.
+
+        Raises:
+            DataError: a split is empty that should not be.
+        """
         splits = super().build()
         allowed_empty = () if self.benchmark_filename_list is not None else self._empty_by_choice()
         for name, split in zip(SPLITS, splits, strict=True):
             if len(split) == 0 and name not in allowed_empty:
                 raise DataError(
-                    f"the {name} split of {self.dataset_name} is empty ({self._where()}): leave-one-out needs "
-                    "users with at least 4 interactions, pre-split files at least one row each"
+                    f"the {name} split of {self.dataset_name} is empty ({self._file_names()}): leave-one-out needs "
+                    "users with at least 4 interactions, pre-split files need at least one row each"
                 )
         return splits
 
@@ -180,12 +185,12 @@ class ReadingMixin:
         mode = next(iter(self.config["eval_args"]["split"].values()))
         return {"valid_only": ("test",), "test_only": ("valid",)}.get(mode if isinstance(mode, str) else "", ())
 
-    def _where(self):
+    def _file_names(self):
         files = find_layout(Path(self.dataset_path).parent, self.dataset_name).files
         return ", ".join(path.name for path in files)
 
 
 def _take_rows(rows: Interaction, index: np.ndarray) -> Interaction:
-    """Return some rows; Interaction's own indexing would make a list of the index first."""
+    """Return some rows; ``Interaction``'s own indexing would first make a list of the index."""
     index = torch.from_numpy(index)
     return Interaction({name: column[index] for name, column in rows.interaction.items()})

@@ -1,4 +1,4 @@
-"""Users' histories, flat: one array of items, and rows or windows that are views into it.
+"""Flat histories of users: one array of items, and rows or windows that are views into it.
 
 Shapes: I interactions, R rows, S sequences, W windows, L the longest history a model sees.
 """
@@ -11,12 +11,12 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Rows:
-    """Evaluation or training rows as views: row r predicts ``values[ends[r]]`` from what stands before it.
+    """Evaluation or training rows as views: row r predicts ``values[ends[r]]`` from the items before it.
 
     Attributes:
         users: [R] internal user ids.
         ends: [R] index of the target in the flat values.
-        lengths: [R] how many of the items just before the target are the history.
+        lengths: [R] number of items before the target that form the history.
     """
 
     users: np.ndarray
@@ -29,7 +29,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Windows:
-    """Training windows: inputs ``values[starts : starts + lengths]``, of which the last ``targets`` predict.
+    """Training windows: inputs ``values[starts : starts + lengths]``, whose last ``targets`` positions predict.
 
     Position p of a window predicts the value after it. Attributes are int64 arrays [W].
     """
@@ -51,31 +51,31 @@ def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -
 
 
 def lengths_of(sequences) -> np.ndarray:
-    """Return how many values each sequence has, [S]."""
+    """Return the number of values of each sequence, [S]."""
     return np.fromiter(map(len, sequences), dtype=np.int64, count=len(sequences))
 
 
 def cut(values: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """Return views of these lengths [S], one after another; ``np.split`` takes three times as long."""
+    """Cut values into views of these lengths [S], one after another; ``np.split`` takes three times as long."""
     ends = np.cumsum(lengths)
     return [values[begin:end] for begin, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
 
 
 def positions_within(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for runs of these lengths one after another, each element's run and its position in it, both [sum]."""
+    """Return each element's run and its position in the run, for runs of these lengths one after another."""
     run = np.repeat(np.arange(len(lengths)), lengths)
     return run, np.arange(len(run)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return targets and history lengths of flat sequences that stand one after another.
+    """Return targets and history lengths of flat sequences, one after another.
 
     Args:
         groups: [I] sequence number of each value, equal values adjacent.
         max_length: L.
 
     Returns:
-        ``ends`` [R] (every value but the first of its sequence) and ``lengths`` [R], at most L.
+        ``ends`` [R] (all values except the first of each sequence) and ``lengths`` [R], at most L.
     """
     index = np.arange(len(groups))
     is_first = np.ones(len(groups), dtype=bool)
@@ -86,14 +86,14 @@ def rows_of_groups(groups: np.ndarray, max_length: int) -> tuple[np.ndarray, np.
 
 
 def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join rows into one history wherever a row continues the one before it, so that they share their items.
+    """Join each row to the row before it if it continues that row, so that they share their items.
 
-    A row continues another of the same user if its history is what that row ends with, target included.
+    A row continues another row of the same user if that row, including its target, ends with this row's history.
 
     Args:
-        users: [R].
+        users: [R] users of the rows.
         values: each row's history and, after it, its target.
-        lengths: [R] of the histories.
+        lengths: [R] lengths of the histories.
 
     Returns:
         The joined values, and the index [R] of each row's target in them.
@@ -106,7 +106,7 @@ def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tup
     row = candidates[number]
     differs = values[(ends - lengths)[row] + position] != values[ends[row - 1] + 1 - lengths[row] + position]
     continues[row[differs]] = False
-    # Of a row that continues another only the target is new.
+    # If a row continues another, only its target is new.
     new = np.where(continues, 1, lengths + 1)
     row, position = positions_within(new)
     return values[(ends + 1 - new)[row] + position], np.cumsum(new) - 1
@@ -115,11 +115,11 @@ def join_rows(users: np.ndarray, values: np.ndarray, lengths: np.ndarray) -> tup
 def row_order(users: np.ndarray, splits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Return the order in which pre-split rows continue one another: by user, split and history length.
 
-    Files that count down are read backwards on equal lengths.
+    In files whose lengths mostly decrease, rows of equal length are taken in reverse.
 
     Args:
-        users, splits: [R] whose row it is, and of which split (train 0, valid 1, test 2).
-        lengths: [R] of the histories.
+        users, splits: [R] user and split (train 0, valid 1, test 2) of each row.
+        lengths: [R] lengths of the histories.
     """
     position = np.arange(len(users))
     steps = np.diff(lengths)[(users[1:] == users[:-1]) & (splits[1:] == splits[:-1])]
@@ -130,11 +130,12 @@ def row_order(users: np.ndarray, splits: np.ndarray, lengths: np.ndarray) -> np.
 def flatten_rows(
     users: np.ndarray, splits: np.ndarray, histories: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pre-split rows as flat histories: a user's rows joined wherever a row continues the one before it.
+    """Return pre-split rows as flat histories; a row is joined to the row before it if it continues that row.
 
     Args:
-        users, splits: [R] as :func:`row_order` takes them.
-        histories: [R] arrays of items, each before its one of ``targets`` [R].
+        users, splits: [R] as for :func:`row_order`.
+        histories: [R] arrays of items.
+        targets: [R] the item after each history.
 
     Returns:
         The order [R] in which the rows were taken, the joined values, and in that order the index [R] of each target.
@@ -147,13 +148,14 @@ def flatten_rows(
 
 
 def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
-    """Return the numbers of the rows in each of ``held_out`` + 1 parts: the last parts get one row of every group.
+    """Return the row numbers of ``held_out`` + 1 parts; each part except the first gets at most one row per group.
 
     The last row of a group goes to the last part, the one before it to the part before that, and so on; the first
-    row always stays in the first part, which lists group after group in order of appearance. (RecBole's rule.)
+    row always stays in the first part, which lists group after group in order of appearance. This is RecBole's rule.
 
     Args:
         groups: [R] group of each row, in any order.
+        held_out: number of parts after the first.
     """
     group, _ = pd.factorize(groups)
     sizes = np.bincount(group)
@@ -165,13 +167,13 @@ def leave_one_out(groups: np.ndarray, held_out: int) -> list[np.ndarray]:
 
 
 def training_windows(rows: Rows, max_length: int) -> Windows:
-    """Return windows that predict every row's target exactly once.
+    """Return windows that predict each row's target exactly once.
 
-    Neighbouring rows of one history share a window. Where a run has more than L rows its later windows start
-    half a window back, so that every target keeps at least L/2 items of context.
+    Neighbouring rows of one history share a window. If a run has more than L rows, its later windows start half a
+    window back, so that each target keeps at least L/2 items of context.
 
     Args:
-        rows: in any order.
+        rows: rows in any order.
         max_length: L.
     """
     order = np.argsort(rows.ends, kind="stable")
@@ -190,7 +192,7 @@ def training_windows(rows: Rows, max_length: int) -> Windows:
 
 
 def _cut_runs(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_length: int) -> Windows:
-    """Cut runs longer than ``max_length`` inputs; the last ``targets`` positions of a run predict."""
+    """Cut runs of more than ``max_length`` inputs into windows; the last ``targets`` positions of a run predict."""
     step = max(max_length // 2, 1)
     pieces = 1 + np.maximum(0, -(-(lengths - max_length) // step))
     run = np.repeat(np.arange(len(starts)), pieces)

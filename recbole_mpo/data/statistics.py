@@ -1,4 +1,4 @@
-"""The numbers by which papers describe a dataset."""
+"""The numbers with which papers describe a dataset."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from recbole_mpo.text.item_text import is_missing
 
 @dataclass(frozen=True)
 class Statistics:
-    """A dataset in the columns of the paper's table 1.
+    """Statistics of a dataset, as in table 1 of the MPORec paper.
 
     Attributes:
         users, items, interactions: how many there are.
         mean_length: interactions per user.
-        mean_words: words (between blanks) per text; None without texts.
-        without_text: items whose text is missing; None without texts.
+        mean_words: words (separated by spaces) per text; None without texts.
+        without_text: number of items without text; None without texts.
     """
 
     users: int
@@ -28,13 +28,13 @@ class Statistics:
 
     @classmethod
     def of(cls, users: int, items: int, interactions: int, texts: list[str] | None) -> "Statistics":
-        """Return the statistics of these counts and of the items' texts.
+        """Return the statistics for these counts and the items' texts.
 
         Raises:
             DataError: there are no interactions.
         """
         if not interactions:
-            raise DataError("the dataset holds no interactions")
+            raise DataError("the dataset has no interactions")
         words = [len(text.split()) for text in texts] if texts is not None else None
         return cls(
             users,
@@ -47,11 +47,11 @@ class Statistics:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Users, items, interactions."""
+        """Return the numbers of users, items and interactions."""
         return self.users, self.items, self.interactions
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return what and how much, for a table."""
+        """Return names and values for a table."""
         rows = [
             ("users", f"{self.users:,}"),
             ("items", f"{self.items:,}"),

@@ -1,8 +1,8 @@
-"""Layers: what models are put together from.
+"""Layers: the building blocks of models.
 
 Tensors come in (item features, rows of ids or states, graphs as CSR arrays) and tensors go out (vectors, states,
-losses). A layer knows no dataset, no setting and no file: sizes and rates are arguments. The room imports torch alone.
-MPO layers and the conversion of whole models have a room of their own, ``layers.mpo``.
+losses). A layer does not know datasets, settings or files: sizes and rates are arguments. The room imports only torch.
+MPO layers and the conversion of whole models are in ``layers.mpo``.
 """
 
 from recbole_mpo.layers.adaptor import MoEAdaptor

@@ -1,4 +1,4 @@
-"""Text features to item vectors: UniSRec's mixture-of-experts adaptor, and a plain projection.
+"""Text features to item vectors: UniSRec's mixture-of-experts adaptor.
 
 Hou et al., "Towards Universal Sequence Representation Learning for Recommender Systems", KDD 2022, eq. 2-4.
 
@@ -15,7 +15,10 @@ from recbole_mpo.layers.stacked import merge_stacked
 
 
 class WhiteningExpert(nn.Module):
-    """Parametric whitening ``(dropout(x) - b) W`` (eq. 2); ``lin`` may be dense or an MPO layer."""
+    """Parametric whitening ``(dropout(x) - b) W`` (eq. 2).
+
+    ``lin`` is dense at first; conversion may replace it by an MPO or LoRA layer.
+    """
 
     def __init__(self, feature_size: int, hidden_size: int, dropout: float = 0.0):
         super().__init__()
@@ -24,27 +27,31 @@ class WhiteningExpert(nn.Module):
         self.lin = nn.Linear(feature_size, hidden_size, bias=False)
 
     def forward(self, features_NF: Tensor) -> Tensor:
-        """Return item vectors [N, D] in the published, unfolded form (the oracle of the folded one)."""
+        """Return item vectors [N, D] in the published, unfolded form: the reference for the folded one."""
         return self.lin(self.dropout(features_NF) - self.bias)
 
 
 class MoEAdaptor(nn.Module):
     """Gate-weighted sum of whitening experts (eq. 3-4), computed for all experts at once.
 
-    The whitening bias is folded, ``(dropout(x) - b) W = dropout(x) W - b W``, so that the frozen features
-    need no gradient, and an expert's weight is merged once per call however many items there are.
+    The whitening bias is folded, ``(dropout(x) - b) W = dropout(x) W - b W``. So the frozen features need no gradient,
+    and an expert's weight is merged once per call, whatever the number of items.
 
     Args:
-        feature_size: F.
-        hidden_size: D.
-        num_experts: E.
-        dropout: probability of dropping a feature, drawn for each expert by itself as UniSRec does.
-        noisy: adds learned gaussian noise to the gate's logits while training.
+        feature_size: number of features per item, F.
+        hidden_size: size of an item vector, D.
+        num_experts: number of experts, E.
+        dropout: probability of dropping a feature; each expert draws its own mask, as in UniSRec.
+        noisy: whether to add learned Gaussian noise to the gate's logits in training.
+
+    Source: Hou et al., "Towards Universal Sequence Representation Learning for Recommender Systems", KDD 2022.
     """
 
     NOISE_FLOOR = 1e-2
 
-    def __init__(self, feature_size, hidden_size, num_experts=8, dropout=0.2, noisy=True):
+    def __init__(
+        self, feature_size: int, hidden_size: int, num_experts: int = 8, dropout: float = 0.2, noisy: bool = True
+    ):
         super().__init__()
         self.dropout = dropout
         self.noisy = noisy
@@ -55,8 +62,8 @@ class MoEAdaptor(nn.Module):
         self.w_noise = nn.Parameter(torch.zeros(feature_size, num_experts))
 
     def gates(self, features_NF: Tensor) -> Tensor:
-        """Return expert weights [N, E], each row summing to one."""
-        # A choice between experts needs all digits, and costs next to nothing.
+        """Return the weights of the experts [N, E] for features [N, F]; each row sums to one."""
+        # The choice between experts needs full precision, which costs almost no time.
         with torch.autocast(features_NF.device.type, enabled=False):
             if not (self.noisy and self.training):
                 return (features_NF @ self.w_gate).softmax(dim=-1)
@@ -65,12 +72,17 @@ class MoEAdaptor(nn.Module):
             return (logits_NE + torch.randn_like(spread_NE) * spread_NE).softmax(dim=-1)
 
     def merge(self) -> tuple[Tensor, Tensor]:
-        """Return the experts' weights [E, D, F] and biases [E, F], for several calls within one step."""
+        """Return the experts' weights [E, D, F] and biases [E, F], to be shared by the calls of one step."""
         weight_EDF = merge_stacked([expert.lin for expert in self.experts])
         return weight_EDF, torch.stack([expert.bias for expert in self.experts])
 
     def forward(self, features_NF: Tensor, merged: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Return item vectors [N, D]; ``merged`` is what :meth:`merge` gave, computed here when left out."""
+        """Return item vectors [N, D].
+
+        Args:
+            features_NF: text features of the items.
+            merged: result of ``merge``; computed here when left out.
+        """
         weight_EDF, bias_EF = merged or self.merge()
         weight_EDF = weight_EDF.to(features_NF.dtype)
         gates_NE = self.gates(features_NF)
@@ -82,12 +94,12 @@ class MoEAdaptor(nn.Module):
         if self.training and self.dropout > 0:
             mixed = _GatedExperts.apply(features_NF, pad_rows(weight_EDF), gates_NE, self.dropout)
             return mixed[:, : weight_EDF.shape[1]]
-        # Without dropout the experts see the same rows, so one matrix product serves them all.
+        # Without dropout all experts see the same rows, so one matrix product is enough.
         projected_NED = (features_NF @ weight_EDF.flatten(0, 1).t()).unflatten(1, weight_EDF.shape[:2])
         return torch.bmm(gates_NE.unsqueeze(1), projected_NED).squeeze(1)
 
     def forward_unfolded(self, features_NF: Tensor) -> Tensor:
-        """Compute the published form, expert by expert: slow, and the reference of :meth:`forward`."""
+        """Return item vectors [N, D] in the published form, expert by expert: the slow reference for ``forward``."""
         gates_NE = self.gates(features_NF)
         outputs_NED = torch.stack([expert(features_NF) for expert in self.experts], dim=-2)
         return (gates_NE.unsqueeze(-1) * outputs_NED).sum(dim=-2)
@@ -96,8 +108,8 @@ class MoEAdaptor(nn.Module):
 class _GatedExperts(torch.autograd.Function):
     """``sum_e gates[:, e] * (dropout_e(features) @ weight[e].T)``, one expert after another.
 
-    A batched product over all experts writes and reads arrays of E * N * F that no cache holds; a third less time
-    goes by where each expert's part is used as soon as it is there. Features take no gradient: they are frozen.
+    A batched product over all experts writes and reads arrays of E * N * F entries, too large for any cache. Using each
+    expert's part as soon as it is computed takes a third less time. Features get no gradient: they are frozen.
     """
 
     @staticmethod
@@ -129,6 +141,6 @@ class _GatedExperts(torch.autograd.Function):
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype:
-    """Return the type in which autocast would multiply ``x``; its own without autocast."""
+    """Return the type in which autocast would multiply ``x``; without autocast, the type of ``x``."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype

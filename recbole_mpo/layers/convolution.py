@@ -1,8 +1,10 @@
-"""Dilated causal convolutions over packed sequences, with a token behind some prefixes, and patches that adapt them.
+"""Dilated causal convolutions over packed sequences, tokens after prefixes, and patches that adapt the convolutions.
 
 Sources: Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation" (NextItNet), WSDM 2019;
 Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation" (PeterRec),
 SIGIR 2020.
+
+A token is a state that follows a prefix of a sequence, as an additional last item would.
 
 Shapes: R rows, L length of a row, P = R * L places of items, W tokens, S = P + W states, D hidden, K kernel size.
 """
@@ -17,14 +19,14 @@ PATCH_FORMS = ("serial", "parallel")
 
 
 class Predecessors:
-    """Where each state finds what stands some steps before it in its sequence.
+    """For each state, the place of the item that comes some steps earlier in its sequence.
 
-    A row may hold several sequences one after another. A token stands one place behind the prefix it belongs to, so
-    what it finds are items: no state sees a token but the token itself.
+    A row may hold several sequences one after another. A token has the place after the last item of its prefix. What
+    comes before a token are items, so no state but the token itself sees it.
 
     Args:
         positions_RL: position of each place within its sequence.
-        ends_W: the places at which the prefixes with a token end.
+        ends_W: places of the last items of the prefixes that have a token; None if there are no tokens.
     """
 
     def __init__(self, positions_RL: Tensor, ends_W: Tensor | None = None):
@@ -37,16 +39,26 @@ class Predecessors:
             self.places_S = torch.cat([self.places_S, ends_W + 1])
 
     def gather(self, x_PD: Tensor, steps: int) -> Tensor:
-        """Return rows [S, D] of what stands ``steps`` before each state; zero before its sequence begins."""
+        """Return the vectors [S, D] of the items ``steps`` before each state; zero before its sequence begins.
+
+        Args:
+            x_PD: vectors of the items.
+            steps: number of items to go back, at least 0.
+        """
         exists_S = self.positions_S >= steps
         rows_SD = F.embedding((self.places_S - steps).clamp(min=0), x_PD)
         return rows_SD * exists_S.to(x_PD.dtype).unsqueeze(1)
 
 
 class CausalConvolution(nn.Module):
-    """``nn.Conv1d`` of D channels, its input padded with zeros on the left, so that no state sees a later one.
+    """``nn.Conv1d`` with D channels and an input padded with zeros on the left, so that no state sees a later one.
 
-    Parameters have Conv1d's names and shapes: weight [D, D, K], bias [D].
+    Parameters have the names and shapes of ``nn.Conv1d``: ``weight`` [D, D, K], ``bias`` [D].
+
+    Args:
+        hidden_size: number of channels, D.
+        kernel_size: number of taps, K.
+        dilation: steps between taps.
     """
 
     def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
@@ -56,14 +68,19 @@ class CausalConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, states_SD: Tensor, predecessors: Predecessors) -> Tensor:
-        """Return states [S, D], each from itself and what stands before it."""
+        """Return states [S, D], each computed from itself and the items before it.
+
+        Args:
+            states_SD: items, then tokens.
+            predecessors: the places before each state.
+        """
         *older, newest = self.weight.unbind(dim=2)
         result_SD = F.linear(states_SD, newest, self.bias)
         items_PD = states_SD[: predecessors.item_count]
         for back, weight in enumerate(reversed(older), start=1):
             steps = back * self.dilation
             if steps <= predecessors.length:
-                # Projected first: a token's older taps are then projections that exist already.
+                # Project first: then the older taps of a token need no projections of their own.
                 result_SD = result_SD + predecessors.gather(F.linear(items_PD, weight), steps)
         return result_SD
 
@@ -71,16 +88,16 @@ class CausalConvolution(nn.Module):
 class Patch(nn.Module):
     """A bottleneck beside a convolution, ``y + W_up gelu(W_down h + b) + b'``.
 
-    With W_up and b' zero it changes nothing.
+    If W_up and b' are zero, the output is y.
 
     Args:
-        hidden_size: D.
-        width: of the bottleneck.
-        form: ``serial``: h is the convolution's output y; ``parallel``: its input.
-        starts_at_zero: :func:`~recbole_mpo.layers.initialisation.normal_weights` zeroes W_up.
+        hidden_size: size of a state, D.
+        width: size of the bottleneck.
+        form: ``serial``, where h is the convolution's output y, or ``parallel``, where h is its input.
+        starts_at_zero: whether ``normal_weights`` sets W_up to zero.
 
     Raises:
-        ValueError: an unknown form.
+        ValueError: ``form`` is unknown.
     """
 
     def __init__(self, hidden_size: int, width: int, form: str, starts_at_zero: bool = False):
@@ -93,13 +110,18 @@ class Patch(nn.Module):
         self.up = nn.Linear(width, hidden_size)
 
     def forward(self, inputs_SD: Tensor, outputs_SD: Tensor) -> Tensor:
-        """Return outputs [S, D] with what the bottleneck adds."""
+        """Return the outputs [S, D] of a convolution plus the bottleneck's output.
+
+        Args:
+            inputs_SD: inputs of the convolution.
+            outputs_SD: outputs of the convolution.
+        """
         read_SD = outputs_SD if self.form == "serial" else inputs_SD
         return outputs_SD + self.up(F.gelu(self.down(read_SD)))
 
 
 class ResidualBlock(nn.Module):
-    """NextItNet's block (b): ``E + ReLU(LN(DC_2l(ReLU(LN(DC_l(E))))))``, DC_l a causal convolution of dilation l."""
+    """NextItNet's block (b): ``E + ReLU(LN(DC_2l(ReLU(LN(DC_l(E))))))``, where DC_l has dilation l."""
 
     def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
         super().__init__()
@@ -111,7 +133,7 @@ class ResidualBlock(nn.Module):
     def forward(
         self, states_SD: Tensor, predecessors: Predecessors, patches: Sequence[Patch] | None = None
     ) -> Tensor:
-        """Return states [S, D]; the two ``patches`` act between a convolution and its normalisation."""
+        """Return states [S, D]; each of the two ``patches`` acts between a convolution and its normalisation."""
         hidden_SD = states_SD
         for number, (convolution, norm) in enumerate(((self.conv1, self.ln1), (self.conv2, self.ln2))):
             convolved_SD = convolution(hidden_SD, predecessors)
@@ -122,7 +144,13 @@ class ResidualBlock(nn.Module):
 
 
 class DilatedConvolutions(nn.Module):
-    """A stack of :class:`ResidualBlock`, one per dilation."""
+    """A stack of residual blocks, NextItNet's block (b), one per dilation.
+
+    Args:
+        hidden_size: size of a state, D.
+        kernel_size: number of taps of a convolution, K.
+        dilations: dilation of the first convolution of each block; that of the second is twice as large.
+    """
 
     def __init__(self, hidden_size: int, kernel_size: int, dilations: Sequence[int]):
         super().__init__()
@@ -134,9 +162,9 @@ class DilatedConvolutions(nn.Module):
         """Return states [S, D] after the last block.
 
         Args:
-            states_SD: items, then tokens, as ``predecessors`` counts them.
-            predecessors: built from the positions of the batch.
-            patches: two per block.
+            states_SD: items, then tokens, in the order of ``predecessors``.
+            predecessors: the places before each state, built from the positions of the batch.
+            patches: two patches per block; None for a network without patches.
         """
         for number, block in enumerate(self.blocks):
             states_SD = block(states_SD, predecessors, None if patches is None else patches[number])

@@ -1,32 +1,32 @@
-"""Graph layers: neighbours drawn or taken whole, attention over them, and contrast of two views.
+"""Graph layers: drawing or listing neighbours, attention over neighbours, and losses between pairs of nodes.
 
-Shapes: V nodes, M nodes asked for, K neighbours per node, U different nodes among both, D hidden, H heads, P pairs.
+Shapes: V nodes, M nodes to compute, K neighbours per node, U distinct nodes among both, D hidden, H heads, P pairs.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Neighbours gathered at once where all are taken.
+# Number of neighbours gathered at once when all neighbours are used.
 GATHERED = 1 << 16
 
 
 class WeightedDraw(nn.Module):
-    """Draws from 0, ..., n - 1 with probabilities in proportion to weights, with replacement."""
+    """Draws from 0 to n - 1 with replacement, with probabilities proportional to weights [n]."""
 
     def __init__(self, weights: Tensor):
         super().__init__()
         self.register_buffer("cumulative", weights.double().cumsum(0), persistent=False)
 
     def forward(self, count: int) -> Tensor:
-        """Draw ``count`` numbers."""
+        """Return ``count`` numbers drawn by weight."""
         total = self.cumulative[-1]
         drawn = torch.rand(count, dtype=torch.float64, device=total.device) * total
         return torch.searchsorted(self.cumulative, drawn, right=True).clamp(max=len(self.cumulative) - 1)
 
 
 class PairDraw(nn.Module):
-    """Draws pairs of nodes in proportion to their weights.
+    """Draws pairs of nodes with replacement, each with a probability proportional to its weight.
 
     Args:
         pairs: [2, P].
@@ -39,16 +39,17 @@ class PairDraw(nn.Module):
         self.draw = WeightedDraw(weights)
 
     def forward(self, count: int) -> Tensor:
-        """Draw ``count`` pairs [2, count], none where there are none."""
+        """Return ``count`` drawn pairs [2, count]; if there are no pairs, [2, 0]."""
         return self.pairs[:, self.draw(count)] if self.pairs.shape[1] else self.pairs
 
 
 class Neighbours(nn.Module):
-    """Weighted neighbours of V nodes, as a CSR matrix holds them.
+    """Weighted neighbours of V nodes, stored as a CSR matrix.
 
     Args:
         starts: [V + 1] where each node's neighbours begin.
-        neighbours, weights: [nnz], a node's neighbours in ascending order.
+        neighbours: [nnz] neighbours, those of each node in ascending order.
+        weights: [nnz] weights of the neighbours.
     """
 
     def __init__(self, starts: Tensor, neighbours: Tensor, weights: Tensor):
@@ -56,25 +57,25 @@ class Neighbours(nn.Module):
         cumulative = torch.cat([weights.new_zeros(1, dtype=torch.float64), weights.double().cumsum(0)])
         tables = {"starts": starts.long(), "neighbours": neighbours.long(), "cumulative": cumulative}
         rows = torch.repeat_interleave(tables["starts"].diff())
-        # In order, as those of a CSR matrix are: a pair is found by bisection.
+        # In ascending order like the entries of a CSR matrix, so that bisection finds a pair.
         tables["pairs"] = rows * (len(starts) - 1) + tables["neighbours"]
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
     @property
     def degrees(self) -> Tensor:
-        """How many neighbours each node has [V]."""
+        """Number of neighbours of each node [V]."""
         return self.starts.diff()
 
     def contains(self, nodes: Tensor, candidates: Tensor) -> Tensor:
-        """Return whether nodes and candidates, of one shape, are neighbours, pair by pair."""
+        """Return whether each node and its candidate are neighbours; all three tensors have the same shape."""
         if len(self.pairs) == 0:
             return torch.zeros_like(nodes, dtype=torch.bool)
-        wanted = nodes * (len(self.starts) - 1) + candidates
-        return self.pairs[torch.searchsorted(self.pairs, wanted).clamp(max=len(self.pairs) - 1)] == wanted
+        pairs = nodes * (len(self.starts) - 1) + candidates
+        return self.pairs[torch.searchsorted(self.pairs, pairs).clamp(max=len(self.pairs) - 1)] == pairs
 
     def sample(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Draw ``count`` neighbours [M, K] of each node by weight, with replacement; 1 where there are any, else 0."""
+        """Return ``count`` drawn neighbours [M, K] of each node, and their worth: 1, or 0 if it has no neighbours."""
         if len(self.neighbours) == 0:
             return nodes_M.new_zeros(len(nodes_M), count), torch.zeros(len(nodes_M), count, device=nodes_M.device)
         starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
@@ -82,13 +83,13 @@ class Neighbours(nn.Module):
         drawn = begin + total * torch.rand(len(nodes_M), count, dtype=torch.float64, device=nodes_M.device)
         entry = torch.searchsorted(self.cumulative, drawn.flatten(), right=True).view_as(drawn) - 1
         has_some = ends > starts
-        # Rounding may put a draw one entry beside the node's.
+        # Rounding may place a draw one entry outside the node's range.
         entry = torch.minimum(torch.maximum(entry, starts), (ends - 1).clamp(min=0))
         neighbours_MK = torch.where(has_some, self.neighbours[entry], 0)
         return neighbours_MK, has_some.expand_as(neighbours_MK).float()
 
     def all(self, nodes_M: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return all neighbours [M, K], K the most; each is worth its share of ``count`` draws, padding nothing."""
+        """Return all neighbours [M, K] of each node, and their worth: the share of ``count`` draws, 0 for padding."""
         starts, ends = self.starts[nodes_M].unsqueeze(1), self.starts[nodes_M + 1].unsqueeze(1)
         column = torch.arange(int((ends - starts).max()), device=nodes_M.device)
         if len(column) == 0:
@@ -103,7 +104,14 @@ class Neighbours(nn.Module):
 class GraphAttention(nn.Module):
     """Attention of a node over its neighbours and itself (Veličković et al., ICLR 2018, eq. 1-5).
 
-    A neighbour that is worth w counts as w neighbours.
+    A neighbour with worth w counts as w neighbours.
+
+    Args:
+        size: size of a state, D.
+        heads: number of heads, H.
+
+    Raises:
+        ValueError: ``size`` is not a multiple of ``heads``.
     """
 
     def __init__(self, size: int, heads: int):
@@ -119,17 +127,14 @@ class GraphAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def prepare(self, states_UD: Tensor) -> tuple[Tensor, ...]:
-        """Return what is computed once of all nodes' states [U, D], however few of them are asked for at a time.
-
-        Projections [U, H, d], and their scores [U, H] as the node that attends and as a neighbour.
-        """
+        """Return projections [U, H, d] of all states, and scores [U, H] as the attending node and as a neighbour."""
         projected_UHd = self.project(states_UD).unflatten(-1, (self.heads, -1))
         return projected_UHd, (projected_UHd * self.own).sum(dim=-1), (projected_UHd * self.other).sum(dim=-1)
 
     def forward(self, prepared, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
-        """Return states [M, D] of some of the nodes; nodes and neighbours are rows of what was prepared."""
+        """Return the states [M, D] of some nodes; nodes and neighbours are row numbers of ``prepared``."""
         projected_UHd, node_score_UH, neighbour_score_UH = prepared
-        # Column 0 is the node itself, worth one neighbour.
+        # Column 0 is the node itself, which counts as one neighbour.
         seen_MK = torch.cat([nodes_M.unsqueeze(1), neighbours_MK], dim=1)
         log_worth_MK = F.pad(worth_MK, (1, 0), value=1.0).log().unsqueeze(-1)
         node_scores_M1H = F.embedding(nodes_M, node_score_UH).unsqueeze(1)
@@ -140,10 +145,18 @@ class GraphAttention(nn.Module):
 
 
 class FactorisedAttention(nn.Module):
-    """The aggregator of CCDR's published code: node, attention and mean, and pairwise products of the latter two.
+    """The aggregator of CCDR's published code.
 
-    Attention is a softmax of inner products, in heads and without projections; pairwise products are those of a
-    factorisation machine, ``((x W)^2 - x^2 W^2) / 2``.
+    It sums linear terms of the node, of the attention over its neighbours and of their mean, and pairwise terms of the
+    latter two. Attention is a softmax of inner products, per head and without projections. Pairwise terms are those of
+    a factorisation machine, ``((x W)^2 - x^2 W^2) / 2``.
+
+    Args:
+        size: size of a state, D.
+        heads: number of heads, H.
+
+    Raises:
+        ValueError: ``size`` is not a multiple of ``heads``.
     """
 
     def __init__(self, size: int, heads: int):
@@ -157,11 +170,11 @@ class FactorisedAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def prepare(self, states_UD: Tensor) -> Tensor:
-        """Return the states [U, D]: nothing is computed once."""
+        """Return the states [U, D] as they are: here nothing can be computed in advance."""
         return states_UD
 
     def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
-        """Return states [M, D] of some of the nodes; nodes and neighbours are rows of ``states_UD``."""
+        """Return the states [M, D] of some nodes; nodes and neighbours are row numbers of ``states_UD``."""
         nodes_MD = F.embedding(nodes_M, states_UD)
         seen_MKD = torch.cat([nodes_MD.unsqueeze(1), F.embedding(neighbours_MK, states_UD)], dim=1)
         worth_MK = F.pad(worth_MK, (1, 0), value=1.0)
@@ -184,11 +197,11 @@ AGGREGATORS = {"gat": GraphAttention, "fm_gat": FactorisedAttention}
 
 
 class GraphEncoder(nn.Module):
-    """Layers of an aggregator over drawn neighbours; ReLU between them.
+    """Layers of aggregators over neighbours, with ReLU between them.
 
     Args:
-        layers: of AGGREGATORS, the first is applied first.
-        fan_out: neighbours drawn for the last layer, the one before, ...
+        layers: aggregators of ``AGGREGATORS``, in the order in which they are applied.
+        fan_out: number of neighbours drawn per layer, first that of the last layer.
     """
 
     def __init__(self, layers: list[nn.Module], fan_out: list[int]):
@@ -197,7 +210,14 @@ class GraphEncoder(nn.Module):
         self.fan_out = fan_out
 
     def forward(self, inputs, graph: Neighbours, nodes_M: Tensor, depth: int | None = None) -> Tensor:
-        """Return states [M, D] of nodes; ``inputs`` gives the vectors of nodes before the first layer."""
+        """Return the states [M, D] of nodes, with drawn neighbours.
+
+        Args:
+            inputs: function from nodes [U] to their vectors [U, D] before the first layer.
+            graph: neighbours of all nodes.
+            nodes_M: the nodes.
+            depth: number of layers to apply; all when left out.
+        """
         depth = len(self.layers) if depth is None else depth
         if depth == 0:
             return inputs(nodes_M)
@@ -209,11 +229,17 @@ class GraphEncoder(nn.Module):
         states_MD = layer(layer.prepare(states_UD), node_rows_M, neighbour_rows.view_as(neighbours), worth)
         return self._activated(depth, states_MD)
 
-    def whole(self, inputs_VD: Tensor, graph: Neighbours, wanted: int) -> Tensor:
-        """Return states of the first ``wanted`` nodes with all neighbours, from the vectors of all nodes."""
+    def whole(self, inputs_VD: Tensor, graph: Neighbours, node_count: int) -> Tensor:
+        """Return the states of the first ``node_count`` nodes, with all neighbours.
+
+        Args:
+            inputs_VD: vectors of all nodes before the first layer.
+            graph: neighbours of all nodes.
+            node_count: number of nodes to return.
+        """
         states_VD = inputs_VD
         for depth in range(1, len(self.layers) + 1):
-            count = wanted if depth == len(self.layers) else len(inputs_VD)
+            count = node_count if depth == len(self.layers) else len(inputs_VD)
             order = graph.degrees[:count].argsort(stable=True)
             layer = self.layers[depth - 1]
             prepared = layer.prepare(states_VD)
@@ -223,7 +249,7 @@ class GraphEncoder(nn.Module):
             ]
             states_VD = torch.empty_like(states_VD[:count]).index_copy(0, order, torch.cat(chunks))
             states_VD = self._activated(depth, states_VD)
-        return states_VD[:wanted]
+        return states_VD[:node_count]
 
     def _count(self, depth: int) -> int:
         return self.fan_out[len(self.layers) - depth]
@@ -233,11 +259,16 @@ class GraphEncoder(nn.Module):
 
 
 def _of_similar_degree(order: Tensor, degrees: Tensor) -> list[Tensor]:
-    """Cut nodes in order of degree so that each chunk gathers about GATHERED neighbours, padding included."""
+    """Return the nodes in chunks; with padding, each chunk has about ``GATHERED`` neighbours.
+
+    Args:
+        order: nodes in ascending order of degree.
+        degrees: their degrees.
+    """
     chunks, begin, degrees = [], 0, degrees.tolist()
     while begin < len(order):
         end = begin + max(1, GATHERED // (degrees[begin] + 1))
-        # The last of the chunk is the widest: all are padded to it.
+        # The last node of the chunk has the most neighbours, and the others are padded to that number.
         while end - begin > 1 and (end - begin) * (degrees[min(end, len(order)) - 1] + 1) > 2 * GATHERED:
             end = begin + (end - begin) // 2
         chunks.append(order[begin:end])
@@ -248,11 +279,14 @@ def _of_similar_degree(order: Tensor, degrees: Tensor) -> list[Tensor]:
 def contrast(
     anchors_PD: Tensor, positives_PD: Tensor, ids_P: Tensor, kinds_P: Tensor, temperature: float
 ) -> Tensor:
-    """Return InfoNCE of pairs by cosine: each anchor has to find its positive among those of its kind.
+    """Return the InfoNCE loss of pairs by cosine: each anchor must find its positive among those of its kind.
 
     Args:
-        ids_P: the positives' identities; another place of the same one is not a negative.
-        kinds_P: pairs of other kinds are not negatives, they would be told apart too easily.
+        anchors_PD: vectors of the anchors.
+        positives_PD: vectors of the positives.
+        ids_P: ids of the positives; another pair with the same id is not a negative.
+        kinds_P: kinds of the pairs; a pair of another kind is not a negative, since it is too easy to tell apart.
+        temperature: divides the cosines.
     """
     logits_PP = F.normalize(anchors_PD, dim=1) @ F.normalize(positives_PD, dim=1).t() / temperature
     is_other_kind = kinds_P.unsqueeze(1) != kinds_P
@@ -262,13 +296,20 @@ def contrast(
 
 
 def neighbour_loss(
-    states_PD: Tensor, positives_PD: Tensor, negatives_KD: Tensor, is_none_PK: Tensor, offset: Tensor
+    states_PD: Tensor, positives_PD: Tensor, negatives_KD: Tensor, not_negative_PK: Tensor, offset: Tensor
 ) -> Tensor:
-    """Return the mean over pairs of ``-log s(i . k + b) - sum_j log(1 - s(i . j + b))``, s the sigmoid, b the offset.
+    """Return the mean over pairs of ``-log s(i . k + b) - sum_j log(1 - s(i . j + b))``, where s is the sigmoid.
 
-    ``is_none_PK`` marks draws that are not negatives of a pair: the node itself and its neighbours. Inner products of
-    vectors of one table cannot all be negative; without b, many negatives to a positive would hold them all at 0.
+    Inner products of vectors of one table cannot all be negative. Without the offset b, many negatives per positive
+    would keep all of them at 0.
+
+    Args:
+        states_PD: states of the nodes i.
+        positives_PD: states of one neighbour k of each.
+        negatives_KD: states of the drawn nodes j, shared by all pairs.
+        not_negative_PK: which draws are not negatives of a pair, namely the node itself and its neighbours.
+        offset: b.
     """
     positive_P = F.softplus(-(states_PD * positives_PD).sum(dim=1) - offset)
-    negative_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(is_none_PK, 0.0)
+    negative_PK = F.softplus(states_PD @ negatives_KD.t() + offset).masked_fill(not_negative_PK, 0.0)
     return (positive_P + negative_PK.sum(dim=1)).mean()

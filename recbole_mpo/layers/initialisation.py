@@ -1,6 +1,6 @@
 """How the weights of a new model are drawn, module by module.
 
-Shapes: those of the modules' own weights.
+Shapes: those of each module's weights.
 """
 
 from torch import nn
@@ -9,15 +9,16 @@ from recbole_mpo.layers.convolution import CausalConvolution, Patch
 
 
 def normal_weights(module: nn.Module, std: float, zero_padding: bool = True) -> None:
-    """Draw the weight of one module from a normal distribution around zero, for ``model.apply``.
+    """Draw the weight of one module from a normal distribution around zero; made for ``model.apply``.
 
-    Linear layers, embeddings and causal convolutions are drawn, biases of linear layers zeroed, and the last matrix
-    of a patch that starts at zero; any other module stays as it is. ``apply`` goes children first, so a patch is met
-    after its matrices.
+    Weights of linear layers, embeddings and causal convolutions are drawn. Biases of linear layers are set to zero, and
+    so is the last matrix of a patch that starts at zero. Any other module stays as it is. ``apply`` visits children
+    first, so it reaches a patch after the patch's matrices.
 
     Args:
+        module: the module, changed in place.
         std: standard deviation.
-        zero_padding: zero the row of an embedding's ``padding_idx``.
+        zero_padding: whether to set the row of an embedding's ``padding_idx`` to zero.
     """
     if isinstance(module, nn.Linear | nn.Embedding | CausalConvolution):
         module.weight.data.normal_(mean=0.0, std=std)

@@ -1,6 +1,6 @@
-"""Item memory: a count table beside a parametric model, with one learned weight.
+"""Item memory: a table of counts beside a parametric model, with one learned weight.
 
-A text model forgets which items were bought together; a table of counts knows, and knows nothing else.
+A text model forgets which items were bought together. A table of counts knows that and nothing else.
 
 Shapes: B rows, K newest items, N items (0 is PAD), E entries.
 """
@@ -12,29 +12,32 @@ from recbole_mpo.layers.losses import SparseLogits
 
 
 def newest_items(item_seq: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the newest ``count`` items of left-aligned histories, the last one first, and which of them there are.
+    """Return the newest ``count`` items of left-aligned histories, the last one first, and which of them exist.
 
     Args:
         item_seq: ids [B, L], padded on the right.
-        lengths: [B].
+        lengths: number of items of each history [B].
+        count: number of items to return per history, K.
 
     Returns:
-        Ids [B, K] and whether each exists [B, K]; what stands where none exists means nothing.
+        Ids [B, K] and whether each item exists [B, K]; where it does not, the id has no meaning.
     """
     back_BK = lengths.unsqueeze(1) - 1 - torch.arange(count, device=lengths.device)
     return item_seq.gather(1, back_BK.clamp(min=0)), back_BK >= 0
 
 
 class ItemMemory(nn.Module):
-    """Adds ``a * log(1 + factor * sum_k w_k C[x_k, j])`` to the logit of item j, x_k the k-th last item.
+    """Table of counts that adds ``a * log(1 + factor * sum_k w_k C[x_k, j])`` to the logit of item j.
 
-    C [N, N] counts neighbours in training histories, symmetric. a starts at 0 and is learned. A training pair must not
-    find its count in the table, else a learns to trust a table that holds the answer: :meth:`forward` takes it out.
+    x_k is the k-th last item of the history. C [N, N] is symmetric and counts how often two items are neighbours in
+    training histories. The weight a starts at 0 and is learned. A training pair must not see its own count, else a
+    learns to trust a table that holds the answer; ``forward`` subtracts it.
 
     Args:
         starts: [N + 1] where each item's neighbours begin, as in a CSR matrix.
-        neighbours, counts: [nnz].
-        weights: [K] of the last item, the one before, ...
+        neighbours: [nnz] ids of the neighbours.
+        counts: [nnz] how often each is a neighbour.
+        weights: [K] w_k, first that of the last item.
         factor: how soon a count saturates.
     """
 
@@ -47,12 +50,12 @@ class ItemMemory(nn.Module):
             self.register_buffer(name, table, persistent=False)
 
     def forward(self, recent_BK: Tensor, exists_BK: Tensor, targets_B: Tensor | None = None) -> SparseLogits:
-        """Return what to add to logits [B, N].
+        """Return the entries to add to logits [B, N].
 
         Args:
             recent_BK: the newest items, the last one first.
-            exists_BK: which of them there are.
-            targets_B: what these rows are trained on; one count of (last item, target) is taken out.
+            exists_BK: which of them exist.
+            targets_B: targets of training rows; one count of each pair (last item, target) is subtracted.
         """
         rows, columns, counts = self._weighted_counts(recent_BK, exists_BK, targets_B)
         places, place_of = torch.unique(rows * (len(self.starts) - 1) + columns, return_inverse=True)
@@ -61,7 +64,7 @@ class ItemMemory(nn.Module):
         return SparseLogits(places // (len(self.starts) - 1), places % (len(self.starts) - 1), values)
 
     def _weighted_counts(self, recent_BK, exists_BK, targets_B):
-        """Return row, item and weighted count of each neighbour of each recent item; a pair may come several times."""
+        """Return row, item and weighted count of each neighbour of each recent item; (row, item) may repeat."""
         row_P, age_P = exists_BK.nonzero(as_tuple=True)
         item_P = recent_BK[row_P, age_P]
         begin_P, end_P = self.starts[item_P], self.starts[item_P + 1]
@@ -72,7 +75,8 @@ class ItemMemory(nn.Module):
         rows, columns = row_P[pair], self.neighbours[entry]
         counts = self.counts[entry]
         if targets_B is not None:
-            # Whichever recent item is the last one again reads the same entry; on the diagonal a pair counts twice.
+            # An earlier recent item may equal the last one and then reads the same entry. A pair of equal items
+            # counts twice, on the diagonal.
             last_B = recent_BK[:, 0]
             is_training_pair = (item_P == last_B[row_P])[pair] & (columns == targets_B[rows])
             counts = counts - is_training_pair * (1.0 + (last_B == targets_B).float()[rows])

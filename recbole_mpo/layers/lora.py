@@ -2,7 +2,7 @@
 
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, eq. 3: ``W = W0 + (alpha / r) B A``.
 
-Legend: W0 (out, in) frozen; A (r, in) from He's uniform distribution, B (out, r) zero.
+Legend: W0 (out, in) is frozen; A (r, in) is drawn from He's uniform distribution; B (out, r) starts at zero.
 """
 
 import math
@@ -18,17 +18,20 @@ from recbole_mpo.layers.replace import matching_linears, place
 
 
 class LoRALinear(MergeableLinear, nn.Linear):
-    """``nn.Linear`` under its own parameter names, with ``lora_A`` and ``lora_B`` beside them; W0 is frozen.
+    """``nn.Linear`` with a frozen ``weight`` W0 and a trained low-rank update ``lora_B @ lora_A``.
 
-    It starts as the layer it is made of, and a dense checkpoint loads into it.
+    The parameters of the linear layer keep their names, so a dense checkpoint loads into it. At first the layer
+    computes the same as ``linear``.
 
     Args:
-        linear: whose parameters it takes over.
-        rank: r.
-        alpha: r when left out, so that the product counts once.
+        linear: layer whose parameters are used.
+        rank: rank of the update, r.
+        alpha: the update is multiplied by ``alpha / rank``; r when left out.
 
     Raises:
-        ValueError: a rank below 1 or beyond the smaller side.
+        ValueError: ``rank`` is below 1 or above the smaller side of the weight.
+
+    Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, eq. 3.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float | None = None):
@@ -44,11 +47,11 @@ class LoRALinear(MergeableLinear, nn.Linear):
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def merged_weight(self) -> Tensor:
-        """Return W (out, in), differentiable by A and B."""
+        """Return W (out, in), differentiable with respect to A and B."""
         return torch.addmm(self.weight, self.lora_B, self.lora_A, alpha=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
+        """Return ``x W^T + bias`` (..., out) of ``x`` (..., in)."""
         return F.linear(x, self.merged_weight(), self.bias)
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
@@ -65,16 +68,22 @@ def convert_to_lora(
     alpha: float | None = None,
     num_cores: int = 5,
 ) -> nn.Module:
-    """Replace the model's matching ``nn.Linear`` layers by :class:`LoRALinear`, in place; return it.
+    """Replace the matching ``nn.Linear`` layers of a model by ``LoRALinear`` layers, in place; return the model.
 
     Args:
-        target_modules: as :func:`~recbole_mpo.layers.replace.matching_linears` takes them.
-        rank: of each layer; when left out the one whose parameters come nearest to those that MPORecLight trains
-            (all cores but the central one, of ``num_cores``).
-        alpha: scale of the product, times the rank.
+        model: the model, changed in place.
+        target_modules: names of layers or their dotted endings, patterns such as ``moe_adaptor.experts.*.lin``, or
+            ``all-linear``.
+        rank: rank of each layer. When left out, each layer gets the rank at which it trains about as many parameters
+            as MPORecLight does: all of ``num_cores`` cores but the central one.
+        alpha: the update is multiplied by ``alpha / rank``; the rank when left out.
+        num_cores: number of MPO cores to compare with; used only without ``rank``.
+
+    Returns:
+        The model.
 
     Raises:
-        ValueError: nothing matches, or the rank does not fit.
+        ValueError: no layer matches, the rank does not fit a layer, or ``num_cores`` is even.
     """
     for name, linear in matching_linears(model, target_modules).items():
         place(model, name, LoRALinear(linear, matched_rank(linear, num_cores) if rank is None else rank, alpha))
@@ -85,7 +94,7 @@ def matched_rank(linear: nn.Linear, num_cores: int = 5) -> int:
     """Return the rank at which LoRA trains as many parameters as MPO without its central core.
 
     Raises:
-        ValueError: an even number of cores.
+        ValueError: ``num_cores`` is even.
     """
     check_has_centre(num_cores)
     auxiliary = auxiliary_count(*choose_factors(linear.in_features, linear.out_features, num_cores))

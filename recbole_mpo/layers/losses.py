@@ -1,4 +1,4 @@
-"""Losses over the whole catalogue, or over a sample of it.
+"""Losses over all items, or over a sample of them.
 
 Shapes: M targets, N items (row 0 is PAD), D hidden, C candidates.
 """
@@ -12,21 +12,21 @@ from torch.autograd.function import once_differentiable
 
 from recbole_mpo.layers.cpu_kernels import pad_rows
 
-# Logits held at once where a loss goes through the items in chunks: 64 MB, and their softmax as much again.
+# Logits held at once when a loss goes through the items in chunks: 64 MB, and 64 MB more for their softmax.
 CHUNK_LOGITS = 1 << 24
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Scale rows to length one. A zero row stays zero and takes no gradient.
+    """Return vectors [..., D] scaled to length one. A zero vector stays zero and gets no gradient.
 
-    ``F.normalize`` gives such a row (an item without text, while the whitening biases are zero) a gradient of the
-    order of 1e12; one step of it fills Adam's second moment of every bias for the rest of the training.
+    ``F.normalize`` gives a zero vector (an item without text, while the whitening biases are zero) a gradient of the
+    order of 1e12. One step with it spoils Adam's second moment of every bias for the rest of the training.
     """
     return _Unit.apply(vectors)
 
 
 class _Unit(torch.autograd.Function):
-    """``u = v / |v|``, whose backward pass makes one array of v's size: ``(g - u (u . g)) / |v|``."""
+    """``u = v / |v|``; the backward pass ``(g - u (u . g)) / |v|`` makes one array of the size of v."""
 
     @staticmethod
     def forward(ctx, vectors):
@@ -44,9 +44,9 @@ class _Unit(torch.autograd.Function):
 
 
 def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = False) -> Tensor:
-    """Return the mean cross-entropy against every item, from logits: the oracle of :func:`catalogue_cross_entropy`.
+    """Return the mean cross-entropy over all items, from logits: the reference for ``catalogue_cross_entropy``.
 
-    PAD's logit stays in the sum, as in UniSRec's published code, unless ``mask_pad``.
+    PAD's logit stays in the sum, as in UniSRec's published code, unless ``mask_pad`` is set.
     """
     if mask_pad:
         return F.cross_entropy(logits_MN[:, 1:], targets_M - 1)
@@ -55,14 +55,20 @@ def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = Fa
 
 @dataclass(frozen=True)
 class SparseLogits:
-    """Entries [E] that are added to logits [M, N]; no place occurs twice."""
+    """Entries [E] to add to logits [M, N]; no place occurs twice.
+
+    Attributes:
+        rows: rows of the entries [E].
+        columns: columns of the entries [E].
+        values: values to add [E].
+    """
 
     rows: Tensor
     columns: Tensor
     values: Tensor
 
     def add_to(self, logits_MN: Tensor) -> Tensor:
-        """Add the entries to the logits in place; return them."""
+        """Add the entries to the logits in place; return the logits."""
         places = self.rows * logits_MN.shape[1] + self.columns
         logits_MN.view(-1).index_add_(0, places, self.values.to(logits_MN.dtype))
         return logits_MN
@@ -76,36 +82,40 @@ def catalogue_cross_entropy(
     max_logits: int | None = None,
     added: SparseLogits | None = None,
 ) -> Tensor:
-    """Return the mean cross-entropy of the logits ``states @ items.T``, its gradient computed along with the loss.
+    """Return the mean cross-entropy of the logits ``states @ items.T``; the gradient is computed with the loss.
 
-    No logit is kept for the backward pass. Where there are more of them than ``max_logits``, they live in chunks of
-    items and are computed twice: once for the sum of their exponentials, once for the gradient.
+    No logits are kept for the backward pass. If there are more of them than ``max_logits``, they are computed in chunks
+    of items, and twice: once for the sum of their exponentials, once for the gradient.
 
     Args:
-        states_MD, items_ND: whatever scales the scores (cosine, temperature) is already in them.
-        targets_M: item ids.
-        mask_pad: leave PAD out of the softmax.
-        max_logits: logits held at once, beside as many of their exponentials; all M * N when left out.
-        added: entries to add to the logits; their values take a gradient.
+        states_MD: states of the histories, already scaled as the scores need it (cosine, temperature).
+        items_ND: vectors of the items, scaled likewise.
+        targets_M: ids of the items to predict.
+        mask_pad: whether to leave PAD out of the softmax.
+        max_logits: number of logits held at once, and of their exponentials beside them; all M * N when left out.
+        added: entries to add to the logits; their values get a gradient.
+
+    Returns:
+        The loss, a scalar of at least float32.
     """
     count = len(targets_M) * len(items_ND)
     size = len(items_ND) if max_logits is None or count <= max_logits else max_logits // len(targets_M)
     states_MD, items_ND = at_least_float32(states_MD), at_least_float32(items_ND)
     if added is None:
-        nothing = targets_M.new_zeros(0)
-        added = SparseLogits(nothing, nothing, states_MD.new_zeros(0))
+        no_indices = targets_M.new_zeros(0)
+        added = SparseLogits(no_indices, no_indices, states_MD.new_zeros(0))
     return _CatalogueCrossEntropy.apply(
         states_MD, items_ND, added.values, added.rows, added.columns, targets_M, mask_pad, max(1, size)
     )
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Raise ``x`` to float32 if it has fewer digits: sums over a catalogue need them, whatever made it."""
+    """Return ``x``, converted to float32 if it is less precise: sums over all items need that precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
-    """Backward only scales what forward has computed."""
+    """Cross-entropy whose gradients are computed in the forward pass; the backward pass only scales them."""
 
     @staticmethod
     def forward(ctx, states_MD, items_ND, values_E, rows_E, columns_E, targets_M, mask_pad, size):
@@ -123,32 +133,32 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, scale):
         gradients = ctx.saved_tensors
-        if scale != 1:  # else no copy of what may be as large as the catalogue
+        if scale != 1:  # otherwise avoid a copy, which may be as large as all item vectors
             gradients = [gradient * scale for gradient in gradients]
         return *gradients, None, None, None, None, None
 
 
 def _at_once(states_MD, items_ND, added, targets_M, mask_pad):
-    """Return the sum of the losses and its gradients by states, items and added values."""
+    """Return the sum of the losses and its gradients with respect to states, items and added values."""
     items_AD = pad_rows(items_ND)
     logits_MA = added.add_to(states_MD @ items_AD.t())
     logits_MA[:, len(items_ND) :] = -torch.inf
     if mask_pad:
         logits_MA[:, 0] = -torch.inf
-    wanted = targets_M.unsqueeze(1)
-    target_logits = logits_MA.gather(1, wanted)
+    targets_M1 = targets_M.unsqueeze(1)
+    target_logits = logits_MA.gather(1, targets_M1)
     highest = logits_MA.amax(dim=1)
     slope_MA = logits_MA.softmax(dim=1)
-    # log sum exp from the largest entry, whose softmax is at least 1 / N; the target's may be zero.
+    # The log of the sum comes from the largest entry: its softmax is at least 1 / N, the target's may be zero.
     loss = (highest - slope_MA.amax(dim=1).log() - target_logits.squeeze(1)).sum()
-    slope_MA.scatter_add_(1, wanted, torch.full_like(target_logits, -1.0))
+    slope_MA.scatter_add_(1, targets_M1, torch.full_like(target_logits, -1.0))
     places = added.rows * slope_MA.shape[1] + added.columns
     values_gradient = slope_MA.view(-1).index_select(0, places).to(added.values.dtype)
     return loss, slope_MA @ items_AD, (slope_MA.t() @ states_MD)[: len(items_ND)], values_gradient
 
 
 def _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size):
-    """Return the same, holding logits of ``size`` items at a time."""
+    """Return the same as ``_at_once``, holding the logits of ``size`` items at a time."""
     chunks = [slice(begin, begin + size) for begin in range(0, len(items_ND), size)]
     total_M1 = torch.full_like(states_MD[:, :1], -torch.inf)
     for chunk in chunks:
@@ -171,7 +181,7 @@ def _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size):
 
 
 def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
-    """Return logits of a chunk of items, and which of the added entries are in it."""
+    """Return the logits of a chunk of items, and which of the added entries are in it."""
     logits_MC = states_MD @ items_ND[chunk].t()
     inside_E = (added.columns >= chunk.start) & (added.columns < chunk.stop)
     SparseLogits(added.rows[inside_E], added.columns[inside_E] - chunk.start, added.values[inside_E]).add_to(logits_MC)
@@ -183,16 +193,20 @@ def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
 def sampled_cross_entropy(
     states_MD: Tensor, candidates_CD: Tensor, targets_M: Tensor, inclusion_C: Tensor
 ) -> Tensor:
-    """Return the sampled softmax loss with logQ correction: the catalogue's cross-entropy estimated from C candidates.
+    """Return the sampled softmax loss with logQ correction: the cross-entropy over all items, from C candidates.
 
-    A candidate's exponential is divided by the probability with which it came among the candidates, so that the sum
-    over them is an unbiased estimate of the sum over the catalogue (Horvitz and Thompson, 1952); a row's target, which
-    is always there, is not corrected. Candidates that are certain (probability 1) make it the full softmax.
+    The exponential of a candidate is divided by the probability that it is among the candidates. So the sum over the
+    candidates is an unbiased estimate of the sum over all items (Horvitz and Thompson, 1952). A row's target is always
+    among them and is not corrected. If every item is a candidate with probability 1, this is the full softmax.
 
     Args:
-        states_MD, candidates_CD: as in :func:`catalogue_cross_entropy`.
+        states_MD: states of the histories, already scaled as the scores need it (cosine, temperature).
+        candidates_CD: vectors of the candidates, scaled likewise.
         targets_M: index of each row's target among the candidates.
-        inclusion_C: probability of each candidate to be drawn.
+        inclusion_C: probability that each candidate is among the candidates.
+
+    Returns:
+        The loss, a scalar of at least float32.
 
     Source: Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural probabilistic
     language model", 2008; Yi et al., "Sampling-bias-corrected neural modeling", RecSys 2019.
@@ -201,20 +215,20 @@ def sampled_cross_entropy(
     with torch.autocast(states_MD.device.type, enabled=False):
         logits_MC = states_MD @ candidates_CD.t()
     correction_C = inclusion_C.to(logits_MC.dtype).log()
-    wanted = targets_M.unsqueeze(1)
-    corrected_MC = (logits_MC - correction_C).scatter(1, wanted, logits_MC.gather(1, wanted))
+    targets_M1 = targets_M.unsqueeze(1)
+    corrected_MC = (logits_MC - correction_C).scatter(1, targets_M1, logits_MC.gather(1, targets_M1))
     return F.cross_entropy(corrected_MC, targets_M)
 
 
 def inclusion_probability(counts_C: Tensor, batch_share: float, sampled_share: float) -> Tensor:
-    """Return the probability of items to be among the candidates of one step.
+    """Return the probability [C] that items are among the candidates of one step.
 
-    An item gets in as a target of the batch, which takes its part of an epoch's targets, or by the uniform sample.
+    An item is a candidate if it is a target of the batch or part of the uniform sample.
 
     Args:
-        counts_C: how many targets of an epoch each item is.
-        batch_share: part of them that the batch holds.
-        sampled_share: part of the items that is drawn, without replacement.
+        counts_C: how often each item is a target in an epoch.
+        batch_share: share of an epoch's targets that the batch holds.
+        sampled_share: share of the items that is drawn, without replacement.
     """
     absent_C = torch.pow(1.0 - batch_share, counts_C.double()) * (1.0 - sampled_share)
     return 1.0 - absent_C

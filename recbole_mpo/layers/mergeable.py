@@ -7,15 +7,19 @@ from torch import Tensor
 
 
 class MergeableLinear:
-    """Declares that a module is a linear map with ``in_features``, ``out_features`` and a weight to be computed.
+    """Mixin of a linear map whose weight is computed: ``in_features``, ``out_features`` and ``merged_weight``.
 
-    It stands before the ``nn.Module`` among a class's bases; an ``nn.Linear`` that is nothing more needs no such
-    declaration, since its ``weight`` is the map.
+    It comes before ``nn.Module`` among the bases of a class. A plain ``nn.Linear`` does not need it, since its
+    ``weight`` is the map.
     """
 
     in_features: int
     out_features: int
 
     def merged_weight(self) -> Tensor:
-        """Return the whole weight W (out, in) that ``forward`` multiplies by; differentiable where it is trained."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its merged weight is")
+        """Return the whole weight W (out, in) that ``forward`` multiplies by, differentiable if it is trained.
+
+        Raises:
+            NotImplementedError: the class does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define merged_weight()")

@@ -12,18 +12,19 @@ from torch import nn
 def matching_linears(
     model: nn.Module, targets: str | Sequence[str], excluded: str | Sequence[str] | None = None
 ) -> dict[str, nn.Linear]:
-    """Return the linear layers that ``targets`` name and ``excluded`` do not, by name.
+    """Return the linear layers of a model that match ``targets`` and not ``excluded``, by name.
 
-    A layer used under two names appears under both. The model itself, which has no parent, is never among them.
+    A layer used under two names appears under both. The model itself is never among them.
 
     Args:
+        model: the model to search.
         targets: names or their dotted endings, patterns such as ``moe_adaptor.experts.*.lin``, or ``all-linear``.
-        excluded: names or patterns.
+        excluded: names or patterns of layers to leave out.
 
     Raises:
-        ValueError: no layer matches; lists those that there are.
+        ValueError: no layer matches; the message lists the linear layers.
     """
-    # The model itself has no parent in which it could be replaced, hence `if name`.
+    # The model itself has no parent in which it could be replaced: its name is empty.
     linears = {
         name: module
         for name, module in model.named_modules(remove_duplicate=False)
@@ -50,6 +51,6 @@ def _matches(name: str, patterns: str | Sequence[str]) -> bool:
 
 
 def place(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` where the model has the one called ``name``."""
+    """Replace the module ``name`` of a model by ``module``."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)

@@ -1,6 +1,6 @@
-"""Weights of several linear layers of one size, stacked: dense, MPO or low-rank.
+"""Stacked weights of several linear layers of the same size: dense, MPO or low-rank.
 
-Legend: E layers; W (out, in) the weight of one; core k of an MPO layer is (r, i, o, s).
+Legend: E layers; W (out, in) is the weight of one layer; core k of an MPO layer is (r, i, o, s).
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from recbole_mpo.layers.mpo.linear import MPOLinear
 def merge_stacked(layers: Sequence[nn.Module]) -> Tensor:
     """Return the weights (E, out, in) of E linear layers; differentiable.
 
-    MPO layers of equal core shapes are contracted together, one batched product per core; any other list
-    layer by layer.
+    MPO layers with equal core shapes are contracted together, with one batched product per core. Any other layers are
+    merged one by one.
 
     Args:
-        layers: ``nn.Linear`` layers, or those that declare themselves :class:`MergeableLinear`.
+        layers: ``nn.Linear`` or ``MergeableLinear`` layers of the same size.
 
     Raises:
-        ValueError: an empty list, or unequal sizes.
-        TypeError: other modules.
+        ValueError: the list is empty, or the layers have different sizes.
+        TypeError: a module is neither an ``nn.Linear`` nor a ``MergeableLinear``.
     """
     if not layers:
         raise ValueError("merge_stacked needs at least one layer")
@@ -43,7 +43,7 @@ def merge_stacked(layers: Sequence[nn.Module]) -> Tensor:
 
 
 def _contracts_with(first: nn.Module, second: nn.Module) -> bool:
-    """Return whether both are MPO layers of the same core shapes, neither of which holds a merged weight."""
+    """Return whether both are MPO layers with the same core shapes, and neither holds a merged weight."""
     if not (isinstance(first, MPOLinear) and isinstance(second, MPOLinear)):
         return False
     if first.holds_weight or second.holds_weight or first.expansion_bond != second.expansion_bond:

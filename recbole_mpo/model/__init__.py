@@ -1,12 +1,11 @@
-"""Models: from a batch to a loss, from a history to scores.
+"""Models: from a batch to a loss, and from a history to scores.
 
-In come a run's settings, the training part of its dataset (items, histories, text features) and batches; out go losses
-for the trainer and scores for its evaluation. What may be asked of any model is declared in
-:class:`~recbole_mpo.model.abstract_recommender.ModelContract`. May import common, layers, text and data, and never
-sees a checkpoint file.
+A run's settings, the training part of its dataset (items, histories, text features) and batches come in. Losses for the
+trainer and scores for its evaluation go out. ``ModelContract`` declares what other rooms may use of any model. May
+import common, layers, text and data; it does not read or write checkpoints.
 """
 
-import recbole_mpo.common.recbole_globals  # noqa: F401  it says how RecBole is installed where it is absent
+import recbole_mpo.common.recbole_globals  # noqa: F401  says how to install RecBole if it is absent
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender, ItemVectorRecommender, ModelContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import TextSequentialRecommender, UniSRec

@@ -1,4 +1,4 @@
-"""What the rest of the package may ask of any model, and what recommenders that rank all items share.
+"""What the rest of the package may use of any model, and the base classes of models that rank all items.
 
 Shapes: N items (column 0 is PAD), D hidden, B rows, L length.
 """
@@ -15,21 +15,22 @@ from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
 
-# What belongs to the items of one dataset: the id table, the text table that UniSRec's published code saves, biases
-# of items, the weight of a table of counts.
+# Parameters that belong to the items of one dataset: the id table, the text table that UniSRec's published code saves,
+# the biases of items, the weight of a table of counts.
 ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.")
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """What ``pretrained`` names: weights, and what is known of the run that made them.
+    """Content of the file that the setting ``pretrained`` names.
 
     Attributes:
         path: the file.
-        weights: by parameter name.
-        settings: of that run; empty where the file holds weights alone.
-        item_hash: identifies its items, where it says.
-        item_names: names of its items by row that mean the same in other datasets, where it keeps them.
+        weights: tensors by parameter name.
+        settings: settings of the run that wrote the file; empty if the file has only weights.
+        item_hash: hash of the run's items; None if the file does not have it.
+        item_names: names of the run's items by row that have the same meaning in other datasets; empty if the file
+            does not have them.
     """
 
     path: Path
@@ -40,121 +41,166 @@ class PretrainedWeights:
 
 
 class ModelContract:
-    """All that data, trainers and runs ask of a model, declared once with what holds for RecBole's own models.
+    """What data, trainers and runs use of a model; the defaults are right for RecBole's own models.
 
-    Mixed in before a model class of RecBole: ``class SASRec(ModelContract, recbole's SASRec)``.
+    It is a mixin that comes before a model class of RecBole, as in ``class SASRec(ModelContract, RecBoleSASRec)``.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     trains_packed: ClassVar[bool] = False
-    """Its loss takes a :class:`~recbole_mpo.data.batches.PackedBatch` and is its own (``loss_type`` is not asked)."""
+    """Whether the loss takes a ``PackedBatch``; then RecBole's ``loss_type`` is not used."""
     needs_packed: ClassVar[bool] = False
-    """It cannot be trained on RecBole's padded prefixes."""
+    """Whether the model cannot be trained on RecBole's padded prefixes."""
     trains_histories: ClassVar[bool] = False
-    """Its loss takes a :class:`~recbole_mpo.data.batches.HistoryBatch`."""
+    """Whether the loss takes a ``HistoryBatch``."""
     trims_batches: ClassVar[bool] = False
-    """Loss and scores of a row do not depend on the padding behind its history, so it may be left out."""
+    """Whether the loss and scores of a row do not depend on the padding after its history, so that it can be cut."""
     predicts_masked_items: ClassVar[bool] = False
-    """RecBole's data transform masks items of its training rows."""
+    """Whether RecBole's data transform masks items of the training rows."""
     is_built_from_items: ClassVar[bool] = False
-    """Its parameters follow from the items and the settings, so that a checkpoint suffices to build it."""
+    """Whether the items and the settings determine the parameters, so that a checkpoint is enough to build it."""
     item_inputs: ClassVar[tuple[str, ...]] = ()
-    """What ``item_input`` may be; empty where there is no such setting."""
+    """Allowed values of ``item_input``; empty if the model does not have this setting."""
     fresh_weights: tuple[str, ...] = ITEM_TABLES
-    """Prefixes of the weights that ``pretrained`` leaves as initialised."""
+    """Prefixes of the weights that are not taken from ``pretrained`` but initialised."""
     uses_text: bool = False
-    """Item vectors are computed from text features."""
+    """Whether item vectors are computed from text features."""
     scores_text_alone: bool = False
-    """An item that has text and no id can be recommended."""
+    """Whether an item that has text but no id can be recommended."""
     feature_hash: str | None = None
-    """Identifies the text features."""
+    """Hash of the text features; None without text."""
     counts_hash: str | None = None
-    """Identifies what was counted in training interactions."""
+    """Hash of the counts of training interactions that the model holds; None without counts."""
     feature_size: int = 0
-    """Columns F of the frozen table of text features [N, F] that the model reads."""
+    """Number of columns F of the frozen table of text features [N, F]; 0 without text."""
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.item_tokens: np.ndarray = dataset.field2id_token[dataset.iid_field]
         """Tokens of the items [N] by internal id."""
         self.item_hash: str = dataset.item_hash
-        """Identifies the items and their numbering."""
+        """Hash of the items and their numbering."""
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """Return what a table calls a run of the model ``name`` with these settings, unless ``run_label`` does."""
+        """Return the name of a run in tables, unless the setting ``run_label`` gives one.
+
+        Args:
+            name: name of the model.
+            config: settings of the run.
+        """
         return name
 
     def carry_over(self, source: PretrainedWeights) -> dict[str, Tensor]:
-        """Return the weights of another run's checkpoint that go over otherwise than by name.
+        """Return the weights to take from another run's checkpoint that cannot be copied by name.
+
+        Args:
+            source: the checkpoint.
+
+        Returns:
+            Weights by the parameter names of this model.
 
         Raises:
-            CheckpointError, ConfigError: the checkpoint is not one that this model can start from.
+            CheckpointError: this model cannot start from the checkpoint.
+            ConfigError: the settings do not allow a start from the checkpoint.
         """
         return {}
 
     def check_items(self, item_hash: str | None, path: str | Path):
-        """Refuse a checkpoint of other items or of another numbering of them.
+        """Refuse a checkpoint with other items, or with another numbering of them.
+
+        Args:
+            item_hash: hash in the checkpoint.
+            path: the checkpoint's file, for the message.
 
         Raises:
-            CheckpointError: ``item_hash``, as the file at ``path`` gives it, is not this model's.
+            CheckpointError: ``item_hash`` is not that of this model.
         """
         if item_hash != self.item_hash:
             raise CheckpointError(
                 f"checkpoint {path} was trained on other items, or on the same in another order (ids follow the order "
-                "of appearance): restore its interaction files, or start a new run from its weights with --pretrained"
+                "in the files): restore its interaction files, or start a new run from its weights with --pretrained"
             )
 
     def check_fresh_start(self):
-        """Refuse to train from the weights of initialisation where that makes no sense."""
+        """Refuse to train from newly initialised weights if that makes no sense.
+
+        Raises:
+            ConfigError: the settings need pre-trained weights.
+        """
 
 
 class FullRankingRecommender(ModelContract, SequentialRecommender):
-    """Scores all items at once (``full_sort_predict``); everything else follows from that."""
+    """Base of models that score all items at once, in ``full_sort_predict``.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+    """
 
     input_type = InputType.POINTWISE
     trains_packed = True
 
     def predict(self, interaction) -> Tensor:
-        """Return the scores [B] of one item per row."""
+        """Return the scores [B] of one item per row of a batch of RecBole's rows."""
         return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
 
 
 class ItemVectorRecommender(FullRankingRecommender):
-    """Scores are inner products of a history's state with item vectors, computed once per step or evaluation.
+    """Base of models that score by inner products of history states and item vectors.
 
-    A model gives :meth:`encode_items` and :meth:`encode_sequences`.
+    Item vectors are computed once per step or evaluation. A subclass defines ``encode_items`` and ``encode_sequences``.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
-        """Return the vectors [N, D] of all items, or [len(ids), D] of the given ones."""
+        """Return the vectors [N, D] of all items, or [len(ids), D] of those with the given ids."""
         raise NotImplementedError
 
     def encode_sequences(self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Return the states [B, D] of histories [B, L], left-aligned and padded with 0 on the right."""
+        """Return the states [B, D] of histories.
+
+        Args:
+            item_vectors: vectors of all items [N, D].
+            item_seq: ids [B, L], left-aligned and padded with 0 on the right.
+            lengths: number of items of each history [B].
+        """
         raise NotImplementedError
 
     def score(self, states: Tensor, item_vectors: Tensor) -> Tensor:
-        """Return the logits [B, N]."""
+        """Return the logits [B, N] of items with vectors [N, D] for states [B, D]."""
         return self.queries(states) @ self.candidates(item_vectors).t()
 
     def queries(self, states: Tensor) -> Tensor:
-        """Return states [B, D] as scores take them."""
+        """Return states [B, D] in the form used for scores."""
         return states
 
     def candidates(self, item_vectors: Tensor) -> Tensor:
-        """Return item vectors [N, D] as scores take them."""
+        """Return item vectors [N, D] in the form used for scores."""
         return item_vectors
 
     def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores with what a memory adds to them; as they are where a model has none."""
+        """Return the scores [B, N] plus those of the model's memory, if it has one.
+
+        Args:
+            scores_BN: scores of the histories.
+            item_seq: ids [B, L], left-aligned and padded with 0 on the right.
+            lengths: number of items of each history [B].
+        """
         return scores_BN
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Return the scores [B, N] of all items."""
+        """Return the scores [B, N] of all items for a batch of RecBole's rows."""
         item_vectors = self.encode_items()
         scores = self.score(self.encode_histories(item_vectors, interaction), item_vectors)
         return self.remember(scores, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
-        """Return the last states [B, D] of RecBole's padded rows."""
+        """Return the last states [B, D] of a batch of RecBole's padded rows."""
         return self.encode_sequences(item_vectors, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])

@@ -1,4 +1,4 @@
-"""The table of neighbouring items' counts that a model may have beside it."""
+"""A memory for a model: a table that counts neighbouring items in training histories."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from recbole_mpo.layers.item_memory import ItemMemory
 
 @dataclass(frozen=True)
 class CovisitMemory:
-    """A memory of which items stood beside each other in training histories.
+    """A memory of the items that were neighbours in training histories.
 
     Attributes:
-        module: what adds to logits.
-        counts_hash: identifies the counts it holds.
+        module: the layer that adds to logits.
+        counts_hash: hash of its counts.
     """
 
     module: ItemMemory
@@ -23,10 +23,10 @@ class CovisitMemory:
 
 
 def make_memory(config, dataset) -> CovisitMemory | None:
-    """Return the memory that ``memory`` names, of a run's training part.
+    """Return the memory that the setting ``memory`` names, made from the training part of a dataset.
 
     Raises:
-        ConfigError: with a loss or training mode that it does not fit.
+        ConfigError: the loss or the training mode cannot be used with a memory.
     """
     if config["memory"] == "none":
         return None

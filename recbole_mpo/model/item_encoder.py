@@ -1,6 +1,6 @@
 """Item vectors: from text features, from a table of ids, or from both.
 
-Shapes: N items (row 0 is PAD), F feature, D hidden, M rows asked for.
+Shapes: N items (row 0 is PAD), F feature, D hidden, M rows to compute.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ ITEM_INPUTS = ("text", "text+id", "id")
 
 
 class ItemTable(nn.Module):
-    """What is known of all items and never trained; checkpoints leave it out and hold the features' hash.
+    """Data of all items that are not trained; checkpoints contain the hash of the features instead of the table.
 
     Args:
-        features_NF: text features [N, F], zero for PAD and for items without text; None where no text is read.
-        is_empty_N: which items have nothing that a vector could be computed from.
+        features_NF: text features, zero for PAD and for items without text; None if no text is read.
+        is_empty_N: which items have no data to compute a vector from.
     """
 
     def __init__(self, features_NF: Tensor | None, is_empty_N: Tensor):
@@ -28,20 +28,23 @@ class ItemTable(nn.Module):
 
 
 class ItemEncoder:
-    """The vectors of items, computed by modules that the model registers under UniSRec's names.
+    """Computes item vectors, with modules that the model registers under UniSRec's names.
 
-    Items of ``item_input: text`` without text have the vector zero: they score zero and teach nothing. PAD stays in
-    the softmax as in UniSRec's published code, but takes no gradient. All that an adaptor could make of either are the
-    whitening biases, and a cosine divides by that tiny norm: theirs would be the largest gradients of a step.
+    With ``item_input: text`` an item without text has the vector zero: it scores zero and gives no gradient. PAD stays
+    in the softmax, as in UniSRec's published code, but gives no gradient. For both, an adaptor's output depends only on
+    the whitening biases. A cosine divides by the tiny norm of this output, so these gradients would be the largest of a
+    step.
 
     Args:
-        config, dataset: of the run.
-        adaptor_name: under which the adaptor is registered.
-        make_adaptor: from (config, F) to the module that makes vectors [M, D] of features [M, F].
-        teaches_all: items without text, and PAD, have the vectors that the modules give, and gradients.
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+        adaptor_name: name under which the model registers the adaptor.
+        make_adaptor: function from (config, F) to a module that maps features [M, F] to vectors [M, D].
+        teaches_all: whether PAD and items without text keep the vectors that the modules give, and their gradients.
 
     Attributes:
-        modules: what the model registers, by name, in this order; it puts there what replaces one.
+        modules: the modules that the model registers, by name and in this order; the model replaces entries here when
+            it replaces a module.
     """
 
     def __init__(
@@ -72,25 +75,25 @@ class ItemEncoder:
 
     @property
     def feature_size(self) -> int:
-        """F; 0 where no text is read."""
+        """Number of text features F; 0 if no text is read."""
         return self.table.features.shape[1] if self.uses_text else 0
 
     @property
     def table(self) -> ItemTable:
-        """What is known of all items and never trained."""
+        """Data of all items that are not trained."""
         return self.modules["item_table"]
 
     @property
     def adaptor(self) -> nn.Module:
-        """What makes vectors of text features."""
+        """Module that maps text features to vectors."""
         return self.modules[self.adaptor_name]
 
     def merge(self):
-        """Return what :meth:`vectors` needs to be computed once alone, however many chunks of items there are."""
+        """Return what ``vectors`` needs and is the same for all chunks of items, so that it is computed once."""
         return self.adaptor.merge() if self.uses_text and isinstance(self.adaptor, MoEAdaptor) else None
 
     def vectors(self, rows: slice | Tensor, merged) -> Tensor:
-        """Return the vectors [M, D] of some items; ``merged`` is what :meth:`merge` gave."""
+        """Return the vectors [M, D] of the items in ``rows``; ``merged`` is the result of ``merge``."""
         vectors_MD = self._computed(rows, merged)
         if self.teaches_all:
             return vectors_MD
@@ -112,12 +115,12 @@ class ItemEncoder:
         return vectors_MD + take(self.modules["item_embedding"].weight, rows)
 
     def vectors_of_text(self, features_MF: Tensor, merged=None) -> Tensor:
-        """Return the vectors [M, D] of text features alone, for items that may have no id."""
+        """Return the vectors [M, D] of text features, without the id table, for items that may have no id."""
         return self.adaptor(features_MF) if merged is None else self.adaptor(features_MF, merged)
 
 
 def make_moe_adaptor(config, feature_size: int) -> MoEAdaptor:
-    """Return UniSRec's mixture of whitening experts for features of this size."""
+    """Return UniSRec's mixture of whitening experts for ``feature_size`` features."""
     return MoEAdaptor(
         feature_size,
         config["hidden_size"],
@@ -128,10 +131,10 @@ def make_moe_adaptor(config, feature_size: int) -> MoEAdaptor:
 
 
 def make_text_projection(config, feature_size: int) -> nn.Linear:
-    """Return one linear layer for features of this size."""
+    """Return one linear layer for ``feature_size`` features."""
     return nn.Linear(feature_size, config["hidden_size"])
 
 
 def take(table: Tensor, rows: slice | Tensor) -> Tensor:
-    """Return rows of a table; a slice is a view. Unlike ``table[rows]`` its backward is deterministic on a CPU."""
+    """Return rows of a table, as a view for a slice. On a CPU its backward is deterministic, unlike ``table[rows]``."""
     return table[rows] if isinstance(rows, slice) else table.index_select(0, rows)

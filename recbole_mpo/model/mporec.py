@@ -1,22 +1,29 @@
-"""MPORec and its variants: UniSRec with weight matrices held as matrix product operators.
+"""MPORec and its variants: UniSRec with weight matrices stored as matrix product operators.
 
-Liu, Yao, Gao, Zhao, "Matrix product operator based sequential recommendation model". The variants differ only
-in which cores are trained or inserted (``mpo_strategy`` in their property files): three names over one class.
+Liu, Yao, Gao, Zhao, "Matrix product operator based sequential recommendation model". The variants differ only in the
+cores that are trained or inserted (``mpo_strategy`` in their property files).
 """
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.mpo import MPOShape, convert_to_mpo
 from recbole_mpo.model.sequential import UniSRec
 
-# Cores inserted where mpo_expand is left out.
+# Number of cores inserted when mpo_expand is left out.
 DEFAULT_EXPAND = 2
 
 
 class MPORec(UniSRec):
-    """All cores trained; slightly more parameters than dense (Algorithm 1).
+    """UniSRec with MPO layers, all cores trained; it has slightly more parameters than UniSRec (Algorithm 1).
 
-    The dense weights are initialised first and then decomposed exactly, so at one seed MPORec and UniSRec
-    start as the same function.
+    The dense weights are initialised first and then decomposed exactly. So, with the same seed, MPORec and UniSRec
+    compute the same at the start.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: the MPO settings (``mpo_*``) do not fit the model.
     """
 
     def __init__(self, config, dataset):
@@ -49,15 +56,25 @@ class MPORec(UniSRec):
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """Name a run as the paper does: with the number t of inserted cores."""
+        """Return the name of a run in tables: as in the paper, with the number t of inserted cores."""
         if config["mpo_strategy"] == "expand":
             name = f"{name} (t = {config['mpo_expand'] or DEFAULT_EXPAND})"
         return super().label(name, config)
 
 
 class MPORecLight(MPORec):
-    """Every core but the central one trained: few parameters, yet no low-rank update."""
+    """MPORec in which all cores but the central one are trained: few parameters, but not a low-rank update.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+    """
 
 
 class MPORecExpand(MPORec):
-    """All cores and ``mpo_expand`` inserted ones trained (the paper's ``+ex t``)."""
+    """MPORec with ``mpo_expand`` inserted cores, all of them trained (``+ex t`` in the paper).
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+    """

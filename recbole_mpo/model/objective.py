@@ -1,7 +1,6 @@
 """What a text model is trained on: the next item, among all items or a sample of them.
 
-An objective is an object that takes a model and a batch; another one in its place trains the same model on another
-task.
+An objective is a module called with a model and a batch. Another objective trains the same model on another task.
 
 Shapes: N items (row 0 is PAD), D hidden, M targets, C candidates of a sample, R rows of a packed batch, L length.
 """
@@ -21,7 +20,7 @@ from recbole_mpo.layers.losses import (
 
 logger = logging.getLogger(__name__)
 
-# From where on the full loss gets a warning: 2 GB of logits, and their softmax as much again.
+# Number of logits above which the full loss warns: 2 GB, and 2 GB more for their softmax.
 MANY_LOGITS = 1 << 29
 
 
@@ -29,9 +28,9 @@ class SoftmaxObjective(nn.Module):
     """Mean cross-entropy of the targets over all items.
 
     Args:
-        mask_pad: leave the padding item out of the softmax.
-        in_chunks: the same loss in little memory: a chunk of items is encoded again, with the same noise, in the
-            backward pass.
+        mask_pad: whether to leave the padding item out of the softmax.
+        in_chunks: whether to compute the same loss in less memory, by encoding each chunk of items again, with the same
+            noise, in the backward pass.
     """
 
     def __init__(self, mask_pad: bool, in_chunks: bool = False):
@@ -39,7 +38,7 @@ class SoftmaxObjective(nn.Module):
         self.mask_pad, self.in_chunks = mask_pad, in_chunks
 
     def forward(self, model, batch) -> Tensor:
-        """Return the loss of a :class:`~recbole_mpo.data.batches.PackedBatch` or of RecBole's padded rows."""
+        """Return the loss of a ``PackedBatch`` or of RecBole's padded rows."""
         items, targets_M = model.inputs_and_targets(batch)
         item_vectors = model.encode_items(recomputes=self.in_chunks)
         states_MD = model.predicting_states(item_vectors, items, batch)
@@ -50,11 +49,11 @@ class SoftmaxObjective(nn.Module):
 
 
 class SampledSoftmaxObjective(nn.Module):
-    """An estimate of it from the batch's targets and uniformly drawn items; encodes these and no others.
+    """Estimate of that cross-entropy from the batch's targets and uniformly drawn items; only these are encoded.
 
     Args:
-        mask_pad: leave the padding item out.
-        sampled_items: how many are drawn per step.
+        mask_pad: whether to leave the padding item out.
+        sampled_items: number of items drawn per step.
         target_counts: [N] how often each item is a target in an epoch.
     """
 
@@ -66,7 +65,7 @@ class SampledSoftmaxObjective(nn.Module):
         self.register_buffer("target_counts", target_counts, persistent=False)
 
     def forward(self, model, batch) -> Tensor:
-        """Return the loss of a packed batch or of RecBole's padded rows."""
+        """Return the loss of a ``PackedBatch`` or of RecBole's padded rows."""
         items, targets_M = model.inputs_and_targets(batch)
         candidates_C, inclusion_C = self.draw_candidates(targets_M)
         ids, rows = torch.cat([items.flatten(), candidates_C]).unique(return_inverse=True)
@@ -81,19 +80,19 @@ class SampledSoftmaxObjective(nn.Module):
         )
 
     def draw_candidates(self, targets_M: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the batch's targets, uniform ones, PAD unless it is masked [C]; and their inclusion probabilities."""
-        others = len(self.target_counts) - 1
-        drawn = 1 + torch.randperm(others, device=targets_M.device)[: self.sampled_items]
+        """Return the candidates [C], namely targets, drawn items and PAD unless masked, and their probabilities [C]."""
+        real_items = len(self.target_counts) - 1
+        drawn = 1 + torch.randperm(real_items, device=targets_M.device)[: self.sampled_items]
         pad = targets_M.new_zeros(0 if self.mask_pad else 1)
         ids_C = torch.cat([pad, targets_M, drawn]).unique()
         counts_C = self.target_counts.index_select(0, ids_C)
         batch_share = len(targets_M) / self.train_targets
-        inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / others)
+        inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / real_items)
         return ids_C, torch.where(ids_C == 0, 1.0, inclusion_C)
 
 
 def make_objective(config, dataset) -> nn.Module:
-    """Return the objective that ``loss`` names, for a run's training part."""
+    """Return the objective that the setting ``loss`` names, for the training part of a dataset."""
     item_field = config["ITEM_ID_FIELD"]
     item_num = dataset.num(item_field)
     if config["loss"] == "sampled":
@@ -102,7 +101,7 @@ def make_objective(config, dataset) -> nn.Module:
     if config["loss"] == "full" and item_num * config["train_batch_size"] > MANY_LOGITS:
         logger.warning(
             "loss=full holds %d x %d logits at once; loss=chunked gives the same loss in less memory, "
-            "loss=sampled an estimate in less time",
+            "loss=sampled gives an estimate in less time",
             config["train_batch_size"],
             item_num,
         )

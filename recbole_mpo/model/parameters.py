@@ -1,11 +1,11 @@
-"""Which parameters are trained: freezing by group, and optimizer groups."""
+"""Groups of parameters: their names, freezing, and counts."""
 
 from torch import nn
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.mpo.linear import MPOLinear
 
-# The first prefix that fits names a parameter's group.
+# The first matching prefix gives a parameter's group.
 GROUP_PREFIXES = {
     "moe_adaptor.": "adaptor",
     "text_projection.": "adaptor",
@@ -24,15 +24,19 @@ GROUP_PREFIXES = {
 
 
 def group_of(name: str) -> str:
-    """Return the group of a parameter by its name; ``other`` for models of other families."""
+    """Return the group of a parameter by its name; ``other`` if no prefix matches."""
     return next((group for prefix, group in GROUP_PREFIXES.items() if name.startswith(prefix)), "other")
 
 
 def freeze(model: nn.Module, groups):
-    """Stop training every parameter of the named groups.
+    """Freeze all parameters of the named groups.
+
+    Args:
+        model: the model, changed in place.
+        groups: name or list of names; None for no group.
 
     Raises:
-        ConfigError: an unknown group, or one that this model has no parameter of.
+        ConfigError: a group is unknown, or the model has no parameter in it.
     """
     groups = [groups] if isinstance(groups, str) else list(groups or ())
     present = {group_of(name) for name, _ in model.named_parameters()}
@@ -45,7 +49,7 @@ def freeze(model: nn.Module, groups):
 
 
 def core_names(model: nn.Module) -> set[str]:
-    """Return the names of the parameters that are cores, inserted ones included (biases are not)."""
+    """Return the names of the parameters that are MPO cores, inserted ones included."""
     return {
         f"{module_name}.{name}" if module_name else name
         for module_name, module in model.named_modules()
@@ -56,9 +60,9 @@ def core_names(model: nn.Module) -> set[str]:
 
 
 def count_parameters(model: nn.Module) -> dict:
-    """Return the totals and counts by group.
+    """Return the number of parameters, in total and by group.
 
-    The frozen text table counts into the total, PAD row included (as the paper's Table 6 does).
+    The total includes the frozen table of text features with its PAD row, as in the paper's Table 6.
 
     Returns:
         ``{"total", "trainable", "by_group": {group: {"total", "trainable"}}}``.
@@ -84,7 +88,7 @@ def count_parameters(model: nn.Module) -> dict:
 
 
 def parameter_table(counts: dict) -> str:
-    """Return the counts as aligned text, one group a line."""
+    """Return the counts as aligned text, one group per line."""
     rows = [("group", "total", "trainable")]
     rows += [(g, f"{c['total']:,}", f"{c['trainable']:,}") for g, c in counts["by_group"].items()]
     rows.append(("all", f"{counts['total']:,}", f"{counts['trainable']:,}"))

@@ -1,4 +1,4 @@
-"""How a state of a history scores items.
+"""How the state of a history scores items.
 
 Shapes: B states, N items, D hidden.
 """
@@ -14,27 +14,27 @@ class InnerProductScoring:
     """Scores are inner products of states and item vectors."""
 
     modules: ClassVar[dict[str, nn.Module]] = {}
-    """What the model registers, by name."""
+    """Modules that the model registers, by name."""
 
     def queries(self, states_BD: Tensor) -> Tensor:
-        """Return states [B, D] as scores take them."""
+        """Return states [B, D] in the form used for scores."""
         return states_BD
 
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
-        """Return item vectors [N, D] as scores take them."""
+        """Return item vectors [N, D] in the form used for scores."""
         return item_vectors_ND
 
     def rows(self, rows: slice | Tensor, vectors_MD: Tensor) -> Tensor:
-        """Return the rows of :meth:`~ItemVectorRecommender.encode_items` for items with these vectors."""
+        """Return the rows of ``encode_items`` for items with vectors [M, D]; ``rows`` says which items they are."""
         return vectors_MD
 
     def rows_of_text(self, vectors_MD: Tensor) -> Tensor:
-        """Return the same for items that have text alone."""
+        """Return the same for items that have text but no id."""
         return vectors_MD
 
 
 class CosineScoring(InnerProductScoring):
-    """Scores are cosines over a temperature (UniSRec, eq. 9)."""
+    """Scores are cosines divided by a temperature (UniSRec, eq. 9)."""
 
     def __init__(self, temperature: float):
         self.temperature = temperature
@@ -44,5 +44,5 @@ class CosineScoring(InnerProductScoring):
         return unit(states_BD) / self.temperature
 
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
-        """Return item vectors of length one, zero where they are zero."""
+        """Return item vectors of length one; a zero vector stays zero."""
         return unit(item_vectors_ND)

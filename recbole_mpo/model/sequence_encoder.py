@@ -1,6 +1,6 @@
 """States of histories: a causal Transformer over item vectors with learned positions.
 
-Shapes: B sequences, R rows, L length of a row, D hidden, W wanted places out of R * L.
+Shapes: B sequences, R rows, L length of a row, D hidden, W places to compute out of R * L.
 """
 
 import torch
@@ -12,10 +12,11 @@ from recbole_mpo.layers.transformer import CausalTransformerEncoder
 
 
 class TransformerSequenceEncoder:
-    """UniSRec's sequence encoder (SASRec's), computed by modules that the model registers under its names.
+    """UniSRec's sequence encoder, which is SASRec's, with modules that the model registers under UniSRec's names.
 
     Attributes:
-        modules: what the model registers, by name, in this order; it puts there what replaces one.
+        modules: the modules that the model registers, by name and in this order; the model replaces entries here when
+            it replaces a module.
     """
 
     def __init__(self, config):
@@ -42,21 +43,23 @@ class TransformerSequenceEncoder:
         items_RL: Tensor,
         positions_RL: Tensor,
         starts_RL: Tensor | None = None,
-        wanted_W: Tensor | None = None,
+        places_W: Tensor | None = None,
     ) -> Tensor:
-        """Return the states [W, D] of the wanted places, or [R, L, D] of all.
+        """Return the states [W, D] of the given places, or [R, L, D] of all.
 
         Args:
-            item_vectors: [N, D], of which ``items_RL`` are rows.
-            positions_RL: of each item within its history.
-            starts_RL: column at which each place's history starts, in packed rows; without it a row is one history.
-            wanted_W: indices into the R * L places.
+            item_vectors: vectors of items [N, D].
+            items_RL: row numbers of ``item_vectors``.
+            positions_RL: position of each item within its history.
+            starts_RL: for packed rows, the column at which each place's history starts; without it each row is one
+                history.
+            places_W: indices into the R * L places; all when left out.
         """
         inputs_RLD = self._inputs(F.embedding(items_RL, item_vectors), positions_RL)
-        return self.modules["trm_encoder"](inputs_RLD, starts_RL, wanted_W)
+        return self.modules["trm_encoder"](inputs_RLD, starts_RL, places_W)
 
     def states_from_both_sides(self, vectors_BLD: Tensor, is_padding_BL: Tensor) -> Tensor:
-        """Return the states [B, L, D] of left-aligned histories whose items see each other, later ones too."""
+        """Return the states [B, L, D] of left-aligned histories, where each item sees all others, later ones too."""
         states = self._inputs(vectors_BLD, torch.arange(vectors_BLD.shape[1], device=vectors_BLD.device))
         bias = torch.zeros_like(is_padding_BL, dtype=states.dtype).masked_fill_(is_padding_BL, -torch.inf)
         bias = bias[:, None, None, :].expand(-1, -1, vectors_BLD.shape[1], -1)

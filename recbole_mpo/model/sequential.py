@@ -1,4 +1,4 @@
-"""The text model: an item encoder, a sequence encoder, a way of scoring, an objective and a memory, put together.
+"""The text model, composed of an item encoder, a sequence encoder, a scoring, an objective and a memory.
 
 Shapes: N items (row 0 is PAD), F feature, D hidden, B sequences, L length, R rows of a packed batch, M targets.
 """
@@ -20,23 +20,23 @@ from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import CosineScoring
 from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
 
-# Attributes of the model that compute with modules which it registers.
+# Attributes of the model whose modules it registers under its own names.
 PARTS = ("items", "sequence", "scoring")
 
 
 class TextSequentialRecommender(ItemVectorRecommender):
-    """A causal model of histories over item vectors that come from text, from an id table, or from both.
+    """A causal model of histories, over item vectors that come from text, from an id table, or from both.
 
-    Everything is written on :meth:`encode_items`, :meth:`encode_sequences` and :meth:`score`. The parts compute with
-    modules that the model registers, so that parameter names are UniSRec's whatever the parts are.
+    The model registers the modules of its parts, so that parameter names are UniSRec's whatever the parts are.
 
     Args:
-        config, dataset: of the run; the dataset is its training part.
-        items: vectors of items (:class:`~recbole_mpo.model.item_encoder.ItemEncoder`).
-        sequence: states of histories (:class:`~recbole_mpo.model.sequence_encoder.TransformerSequenceEncoder`).
-        scoring: how states score items (:class:`~recbole_mpo.model.scoring.CosineScoring`).
-        objective: what is trained, a module called with the model and a batch (:mod:`recbole_mpo.model.objective`).
-        memory: counts beside the model, if any (:class:`~recbole_mpo.model.covisit_memory.CovisitMemory`).
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+        items: computes item vectors, such as an ``ItemEncoder``.
+        sequence: computes states of histories, such as a ``TransformerSequenceEncoder``.
+        scoring: how states score items, such as ``CosineScoring``.
+        objective: the loss, a module called with the model and a batch, such as a ``SoftmaxObjective``.
+        memory: counts whose scores are added to those of the model.
     """
 
     is_built_from_items = True
@@ -62,7 +62,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
         self.apply(partial(normal_weights, std=config["initializer_range"]))
 
     def __setattr__(self, name: str, value):
-        """Set an attribute; what replaces a registered module replaces it in the part that computes with it."""
+        """Set an attribute; a module that replaces a registered one also replaces it in its part."""
         super().__setattr__(name, value)
         for part in (self.__dict__.get(kind) for kind in PARTS):
             if part is not None and name in part.modules:
@@ -75,14 +75,17 @@ class TextSequentialRecommender(ItemVectorRecommender):
 
     @property
     def scores_text_alone(self) -> bool:
-        """Whether an item that has text and no id can be recommended."""
+        """Whether an item that has text but no id can be recommended."""
         return self.item_input == "text"
 
     def encode_items(self, ids: Tensor | None = None, recomputes: bool = False) -> Tensor:
-        """Return the vectors [N, D] of all items, or [len(ids), D] of the given ones.
+        """Return the vectors [N, D] of all items, or [len(ids), D] of those with the given ids.
 
-        Where activations of all of them would be too large, ``item_chunk`` items are encoded at a time: without
-        gradient, and with ``recomputes``, which encodes a chunk again, with the same noise, in the backward pass.
+        To save memory, ``item_chunk`` items are encoded at a time if gradients are off or ``recomputes`` is set.
+
+        Args:
+            ids: ids of items.
+            recomputes: whether to encode each chunk again, with the same noise, in the backward pass.
         """
         count = self.n_items if ids is None else len(ids)
         merged = self.items.merge()
@@ -90,7 +93,8 @@ class TextSequentialRecommender(ItemVectorRecommender):
         size = self.item_chunk if recomputes or not torch.is_grad_enabled() else count
         if count <= size:
             return self._encode_rows(slice(0, count) if ids is None else ids, merged)
-        # Chunks of equal size: a product of very few rows rounds otherwise, and equal texts would no longer tie.
+        # Chunks have about the same size: products of very few rows round differently, so that items with equal texts
+        # would get different scores.
         size = -(-count // -(-count // size))
         chunks = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
         encode = partial(checkpoint, self._encode_rows, use_reentrant=False) if recomputes else self._encode_rows
@@ -100,19 +104,19 @@ class TextSequentialRecommender(ItemVectorRecommender):
         return self.scoring.rows(rows, self.items.vectors(rows, merged))
 
     def encode_features(self, features_NF: Tensor) -> Tensor:
-        """Return the vectors [N, D] of text features alone, for items that may have no id."""
+        """Return the vectors [N, D] of text features [N, F], for items that may have no id."""
         return self.scoring.rows_of_text(self.items.vectors_of_text(features_NF))
 
     def encode_sequences(
         self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor, every_position: bool = False
     ) -> Tensor:
-        """Return the states of histories, left-aligned and padded with 0 on the right.
+        """Return the last states [B, D] of histories, or the states [B, L, D] of every position.
 
         Args:
-            item_vectors: V [N, D] from :meth:`encode_items`.
-            item_seq: ids [B, L].
-            lengths: [B], each at least 1.
-            every_position: return [B, L, D] instead of the last state [B, D].
+            item_vectors: vectors of all items [N, D], the result of ``encode_items``.
+            item_seq: ids [B, L], left-aligned and padded with 0 on the right.
+            lengths: number of items of each history [B], at least 1.
+            every_position: whether to return the states of every position.
         """
         rows, length = item_seq.shape
         positions = torch.arange(length, device=item_seq.device).expand(rows, length)
@@ -120,7 +124,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
         return self.sequence.states(item_vectors, item_seq, positions, None, None if every_position else last)
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
-        """Return the last states [B, D] of RecBole's padded rows; in evaluations on a CPU without their padding."""
+        """Return the last states [B, D] of RecBole's padded rows; evaluation on a CPU leaves the padding out."""
         item_seq, lengths = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         if self.training or item_seq.device.type != "cpu":
             return self.encode_sequences(item_vectors, item_seq, lengths)
@@ -130,7 +134,10 @@ class TextSequentialRecommender(ItemVectorRecommender):
     def predicting_states(self, item_vectors: Tensor, items: Tensor, batch) -> Tensor:
         """Return the states [M, D] that predict a batch's targets.
 
-        ``items`` are rows of ``item_vectors``, in the shape of the batch's own items.
+        Args:
+            item_vectors: vectors of items.
+            items: row numbers of ``item_vectors``, in the shape of the batch's items.
+            batch: a ``PackedBatch`` or RecBole's padded rows.
         """
         if not isinstance(batch, PackedBatch):
             return self.encode_sequences(item_vectors, items, batch[self.ITEM_SEQ_LEN])
@@ -138,49 +145,59 @@ class TextSequentialRecommender(ItemVectorRecommender):
         return self.sequence.states(item_vectors, items, batch.positions, starts, batch.predicting)
 
     def inputs_and_targets(self, batch) -> tuple[Tensor, Tensor]:
-        """Return the items that a packed batch or RecBole's padded rows show [R, L] and those to predict [M]."""
+        """Return the input items [R, L] and the targets [M] of a ``PackedBatch`` or of RecBole's padded rows."""
         if isinstance(batch, PackedBatch):
             return batch.items, batch.targets
         return batch[self.ITEM_SEQ], batch[self.POS_ITEM_ID]
 
     def queries(self, states: Tensor) -> Tensor:
-        """Return states [B, D] as scores take them."""
+        """Return states [B, D] in the form used for scores."""
         return self.scoring.queries(states)
 
     def candidates(self, item_vectors: Tensor) -> Tensor:
-        """Return item vectors [N, D] as scores take them."""
+        """Return item vectors [N, D] in the form used for scores."""
         return self.scoring.candidates(item_vectors)
 
     def calculate_loss(self, interaction) -> Tensor:
-        """Return the objective's loss of a :class:`PackedBatch` or of RecBole's padded rows."""
+        """Return the objective's loss for a ``PackedBatch`` or RecBole's padded rows."""
         return self.objective(self, interaction)
 
     def remembered(self, batch, targets: Tensor) -> SparseLogits | None:
-        """Return what the memory adds to the logits of a packed training batch; None without a memory."""
+        """Return the entries that the memory adds to the logits of a packed training batch; None without a memory."""
         if self.memory is None:
             return None
         return self.memory(*batch.newest_items(len(self.memory.recent_weights)), targets)
 
     def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores of histories with what the memory adds, in place; as they are without a memory.
+        """Return the scores [B, N] plus those of the memory, if there is one; the scores are changed in place.
 
-        Items beyond the catalogue, which only have text, are unknown to it.
+        The memory knows only items with an id, and ignores others in the histories.
+
+        Args:
+            scores_BN: scores of the histories.
+            item_seq: ids [B, L], left-aligned and padded with 0 on the right.
+            lengths: number of items of each history [B].
         """
         if self.memory is None:
             return scores_BN
-        recent_BK, is_there_BK = newest_items(item_seq, lengths, len(self.memory.recent_weights))
-        return self.memory(recent_BK, is_there_BK & (recent_BK < self.n_items)).add_to(scores_BN)
+        recent_BK, exists_BK = newest_items(item_seq, lengths, len(self.memory.recent_weights))
+        return self.memory(recent_BK, exists_BK & (recent_BK < self.n_items)).add_to(scores_BN)
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """Name a run as a table does: with its memory."""
+        """Return the name of a run in tables, which says whether there is a memory."""
         return f"{name} + memory" if config["memory"] == "covisit" else name
 
 
 class UniSRec(TextSequentialRecommender):
-    """UniSRec, fine-tuning form (Hou et al., KDD 2022), with the published code's parameter names.
+    """UniSRec as it is fine-tuned (Hou et al., KDD 2022), with the parameter names of the published code.
 
-    Text features, mixture-of-experts adaptor, causal Transformer, cosine softmax: all weights dense.
+    It has text features, a mixture-of-experts adaptor, a causal Transformer and a softmax of cosines; all weights are
+    dense.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     def __init__(self, config, dataset):

@@ -9,17 +9,18 @@ from recbole_mpo.quick_start.registry import ModelSpec, find_model
 def make_config(
     model: str, dataset: str, config_files=(), overrides=None, stored=None
 ) -> tuple[ModelSpec, MPOConfig]:
-    """Return the model's classes and the checked settings of one run; looks at no data.
+    """Return the model's classes and the checked settings of one run, without reading data.
 
     Args:
-        model: name in any capitalisation.
-        dataset: its name.
-        config_files: YAML files, later ones win.
-        overrides: settings that win over the files.
-        stored: the settings that a checkpoint keeps, below both; what the model does not use of them is dropped.
+        model: name of the model in any capitalisation.
+        dataset: name of the dataset.
+        config_files: YAML files; later files override earlier ones.
+        overrides: settings that override the files.
+        stored: settings of a checkpoint, which files and overrides override; those that the model does not use are
+            ignored.
 
     Raises:
-        ConfigError: an unknown model, or settings that are wrong or do not fit together.
+        ConfigError: the model is unknown, or settings are wrong or do not fit together.
     """
     spec = find_model(model)
     config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides, stored)
@@ -30,7 +31,7 @@ def make_config(
 
 
 def fit_to_layout(config: MPOConfig):
-    """Set the keys by which RecBole reads the dataset's files, where the settings leave them out.
+    """Set the keys by which RecBole reads the dataset's files, unless the settings have them.
 
     Raises:
         DataError: the dataset is missing.
@@ -42,7 +43,7 @@ def fit_to_layout(config: MPOConfig):
 
 
 def _check_model_takes(spec: ModelSpec, config: MPOConfig):
-    """Refuse values that other models take and this one does not."""
+    """Refuse values that other models accept but this one does not."""
     item_inputs = spec.model_class.item_inputs
     if item_inputs and config["item_input"] not in item_inputs:
         raise ConfigError(f"{spec.name} takes item_input={' or '.join(item_inputs)}, not {config['item_input']!r}")

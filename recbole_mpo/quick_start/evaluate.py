@@ -10,7 +10,7 @@ from recbole_mpo.trainer.ranking import metrics_from_ranks
 
 
 def evaluate_split(trainer, loader, show_progress: bool = False) -> tuple[dict[str, float], dict | None]:
-    """Return the metrics of one split and, where they follow from ranks, the ranks; nothing of an empty split."""
+    """Return the metrics of one split, and the ranks if the metrics follow from them; ``{}`` if the split is empty."""
     if len(loader._dataset) == 0:
         return {}, None
     if trainer.uses_ranks():
@@ -21,7 +21,13 @@ def evaluate_split(trainer, loader, show_progress: bool = False) -> tuple[dict[s
 
 
 def keep_ranks(ranks: dict[str, dict | None], train, path: Path):
-    """Write the ranks of each split, and how popular the targets are in the training part ``train``."""
+    """Write the ranks of each split, and the popularity of the targets in the training part.
+
+    Args:
+        ranks: result of ``target_ranks`` by split; None for a split without ranks.
+        train: training part of the dataset.
+        path: the file to write.
+    """
     present = {name: dict(columns) for name, columns in ranks.items() if columns is not None}
     if present:
         popularity = training_popularity(train)
@@ -30,18 +36,20 @@ def keep_ranks(ranks: dict[str, dict | None], train, path: Path):
         write_ranks(present, path)
 
 
-def evaluate_checkpoint(path: str | Path, overrides=None) -> dict[str, dict[str, float]]:
-    """Return the valid and test metrics of a checkpoint, ranked anew.
+def evaluate_checkpoint(path: str | Path, overrides: dict | None = None) -> dict[str, dict[str, float]]:
+    """Rank the valid and test splits with the model of a checkpoint and return the metrics.
 
     Args:
-        path: of the checkpoint.
-        overrides: settings that win over its own.
+        path: file of the checkpoint.
+        overrides: settings that override those of the checkpoint.
 
     Returns:
-        ``{"valid": {"hit@10": …}, "test": …}``.
+        ``{"valid": {"hit@10": …, …}, "test": {…}}``.
 
     Raises:
-        CheckpointError: it is damaged, or of other data than those at hand.
+        CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
+        ConfigError: the settings do not fit together.
+        DataError: the dataset cannot be read.
     """
     experiment, model, _ = Experiment.from_checkpoint(path, overrides)
     trainer = experiment.trainer(model, Path(path).parent)

@@ -1,5 +1,6 @@
 """The parts of one run: settings, data and loaders, model, trainer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.common.process import settle_memory
+from recbole_mpo.common.recbole_globals import without_future_warnings
 from recbole_mpo.data.atomic_files import SPLITS, find_layout
 from recbole_mpo.data.loader import HistoryLoader, PackedLoader
 from recbole_mpo.data.sequences import training_windows
@@ -25,12 +27,12 @@ from recbole_mpo.trainer import checkpoint
 
 @dataclass(frozen=True)
 class RunData:
-    """A dataset as one run uses it.
+    """The data of one run.
 
     Attributes:
-        dataset: the whole.
+        dataset: the whole dataset.
         splits: train, valid and test datasets.
-        loaders: theirs; RecBole's but for packed training.
+        loaders: loaders of the splits; all are RecBole's, except that of packed training.
     """
 
     dataset: object
@@ -39,7 +41,13 @@ class RunData:
 
 
 class Restored(NamedTuple):
-    """What a checkpoint brings back."""
+    """What can be restored from a checkpoint.
+
+    Attributes:
+        experiment: the experiment that wrote it.
+        model: the model with the checkpoint's weights.
+        state: the content of the checkpoint.
+    """
 
     experiment: "Experiment"
     model: object
@@ -48,52 +56,85 @@ class Restored(NamedTuple):
 
 @dataclass
 class Experiment:
-    """One run's settings, and what is made of them.
+    """The settings of one run, and the data, model and trainer that are built from them.
 
     Attributes:
-        spec, config: the model's classes and the settings.
+        spec: name and classes of the model.
+        config: settings of the run.
     """
 
     spec: ModelSpec
     config: MPOConfig
 
     @classmethod
-    def of(cls, model: str, dataset: str, config_files=(), overrides=None) -> "Experiment":
-        """Make it from names and settings."""
+    def of(
+        cls, model: str, dataset: str, config_files: Iterable[str | Path] = (), overrides: dict | None = None
+    ) -> "Experiment":
+        """Return an experiment with a model and a dataset of these names.
+
+        Args:
+            model: name of the model in any capitalisation.
+            dataset: name of the dataset, whose files must exist.
+            config_files: YAML files; later files override earlier ones.
+            overrides: settings that override the files.
+
+        Raises:
+            ConfigError: the model is unknown, or settings are wrong or do not fit together.
+            DataError: the dataset is missing.
+        """
         return cls.with_config(*make_config(model, dataset, config_files, overrides))
 
     @classmethod
     def with_config(cls, spec: ModelSpec, config: MPOConfig) -> "Experiment":
-        """Make it from checked settings, for a dataset that is there."""
+        """Return an experiment with checked settings.
+
+        Args:
+            spec: name and classes of the model.
+            config: checked settings.
+
+        Raises:
+            DataError: the dataset is missing.
+        """
         fit_to_layout(config)
         return cls(spec, config)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides=None) -> Restored:
-        """Return the experiment that wrote a checkpoint, its model with the weights, and the checkpoint itself.
+    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> Restored:
+        """Return the experiment that wrote a checkpoint, its model with the weights, and the checkpoint's content.
+
+        Args:
+            path: file of the checkpoint.
+            overrides: settings that override those of the checkpoint.
 
         Raises:
-            CheckpointError: it holds no settings, or the data at hand are not those it was trained on.
+            CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
+            ConfigError: the settings do not fit together.
+            DataError: the dataset cannot be read.
         """
         state = checkpoint.load_checkpoint(path)
         experiment = cls.with_config(*make_config(**settings_of(state, path, overrides)))
         return Restored(experiment, experiment.restore_model(state, path), state)
 
     def seed(self):
-        """Seed the global generators."""
+        """Seed the global random generators with the setting ``seed``."""
         init_seed(self.config["seed"], self.config["reproducibility"])
 
     @cached_property
     def data(self) -> RunData:
-        """The data, loaders included: making these completes RecBole's datasets and some settings.
+        """The dataset, its splits and loaders; building the loaders completes RecBole's datasets and some settings.
 
         Raises:
-            DataError, ConfigError: the files cannot be read, or not split as asked.
+            DataError: the files cannot be read.
+            ConfigError: the dataset cannot be split with ``eval_args``.
         """
+        with without_future_warnings():
+            return self._build_data()
+
+    def _build_data(self) -> RunData:
         config = self.config
         dataset = self.spec.dataset_class(config)
         splits = _split(dataset, config)
-        # Nothing is sampled in packed training and full ranking, and samplers list every user's items.
+        # Packed training and full ranking need no samplers, which would list the items of every user.
         is_packed = config["train_mode"] == "packed"
         samplers = [None] * len(SPLITS) if is_packed else create_samplers(config, dataset, splits)
         evaluation = [
@@ -120,10 +161,12 @@ class Experiment:
         )
 
     def build_model(self):
-        """Return a new model on its device, with ``pretrained`` and ``freeze`` applied.
+        """Return a new model on its device, with the settings ``pretrained`` and ``freeze`` applied.
 
         Raises:
-            ConfigError, CheckpointError: the settings do not fit the model, or the weights to start from.
+            ConfigError: the settings do not fit the model.
+            CheckpointError: the model cannot start from ``pretrained``.
+            DataError: the dataset cannot be read.
         """
         model = self._initialised_model()
         start(model, self.config)
@@ -132,8 +175,12 @@ class Experiment:
     def restore_model(self, state: dict, path: str | Path):
         """Return a model on its device with the weights of a checkpoint of the same data.
 
+        Args:
+            state: content of the checkpoint.
+            path: file of the checkpoint, for messages.
+
         Raises:
-            CheckpointError: of other data or another architecture.
+            CheckpointError: the checkpoint has other data or another architecture.
         """
         model = self._initialised_model()
         checkpoint.restore_model(model, state, path)
@@ -149,14 +196,18 @@ class Experiment:
         return model.to(self.config["device"])
 
     def trainer(self, model, run_dir: str | Path):
-        """Return a trainer of the model that keeps its files in ``run_dir``."""
+        """Return a trainer of the model that writes its files into ``run_dir``.
+
+        Raises:
+            ConfigError: the training settings do not fit together.
+        """
         try:
             return self.spec.trainer_class(self.config, model, run_dir)
         except (TypeError, ValueError) as problem:
             raise ConfigError(f"the training settings do not fit together: {problem}") from problem
 
     def statistics(self) -> dict:
-        """Return the sizes of the dataset and of its splits, and the hashes of its files."""
+        """Return the sizes of the dataset and its splits, and the hashes of its files, for the record."""
         dataset, splits = self.data.dataset, self.data.splits
         return {
             "files": self.file_hashes(),
@@ -167,13 +218,13 @@ class Experiment:
         }
 
     def file_hashes(self) -> dict[str, str]:
-        """Return the sha256 of each of the dataset's files, by name."""
+        """Return the sha256 of each file of the dataset by file name."""
         text = text_path(self.config)
         files = find_layout(self.config.data_root, self.config["dataset"]).files
         return {path.name: file_hash(path) for path in ((*files, text) if text.is_file() else files)}
 
     def feature_summary(self, model) -> dict | None:
-        """Return source, size, hash and coverage of the text features; None where the model takes none."""
+        """Return source, size, hash and coverage of the text features; None if the model does not use text."""
         if model.feature_hash is None:
             return None
         features = self.data.dataset.features

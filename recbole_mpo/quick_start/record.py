@@ -1,4 +1,4 @@
-"""The run record: one JSON file per run, from which every report is computed."""
+"""The run record: one JSON file per run, from which all tables are computed."""
 
 import json
 from importlib import metadata
@@ -17,10 +17,10 @@ PACKAGES = ("recbole-mpo", "recbole", "torch", "numpy", "pandas", "scipy", "safe
 
 
 def write_record(record: dict, path: str | Path):
-    """Write the record atomically, creating the folder.
+    """Write a record atomically, creating the folder.
 
     Raises:
-        RecordError: the file system refuses.
+        RecordError: the file cannot be written.
     """
     path = Path(path)
     text = json.dumps({"format_version": FORMAT_VERSION, **record}, indent=2, allow_nan=False) + "\n"
@@ -32,10 +32,13 @@ def write_record(record: dict, path: str | Path):
 
 
 def read_record(path: str | Path) -> dict:
-    """Return a record, checked for the keys every report needs; ``path`` may be its run's folder.
+    """Return a run's record after checking that it has the necessary keys.
+
+    Args:
+        path: the record's file or the run's folder.
 
     Raises:
-        RecordError: missing, no JSON, or keys absent (named).
+        RecordError: the file is missing, is not JSON, or lacks keys, which the message names.
     """
     path = Path(path)
     path = path / "record.json" if path.is_dir() else path
@@ -52,14 +55,14 @@ def read_record(path: str | Path) -> dict:
 
 
 def write_ranks(ranks: dict[str, dict[str, np.ndarray]], path: str | Path):
-    """Per-user ranks of each split as a compressed ``.npz``: ``test_rank``, ``test_user``, … as int32 [R]."""
+    """Write the ranks of each split to a compressed ``.npz`` file, as int32 [R]: ``test_rank``, ``test_user``, …"""
     arrays = {f"{split}_{name}": column for split, columns in ranks.items() for name, column in columns.items()}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that decide a result."""
+    """Return the installed versions of the packages that influence results."""
     versions = {}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Which classes a model's name stands for: this package's models first, RecBole's next."""
+"""The classes that belong to a model's name: this package's models first, then RecBole's."""
 
 import inspect
 from collections.abc import Callable
@@ -33,7 +33,14 @@ from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's canonical name and the classes that make up its run."""
+    """A model's name and the classes of its run.
+
+    Attributes:
+        name: name of the model in its usual spelling.
+        model_class: class of the model.
+        trainer_class: class of its trainer.
+        dataset_class: class of its dataset.
+    """
 
     name: str
     model_class: type
@@ -41,10 +48,10 @@ class ModelSpec:
     dataset_class: type
 
     def build(self, config, dataset):
-        """Return a new model for a run's training part.
+        """Return a new model for the training part of a dataset.
 
         Raises:
-            ConfigError: the settings do not fit it.
+            ConfigError: the settings do not fit the model.
         """
         try:
             return self.model_class(config, dataset)
@@ -56,7 +63,7 @@ def _own(name: str, model_class: type, trainer_class: Callable = ItemVectorTrain
     return ModelSpec(name, model_class, trainer_class, TextSequenceDataset)
 
 
-# UniSRec_F differs from UniSRec by its property file alone (freeze: [encoder, positions]).
+# UniSRec_F differs from UniSRec only in its property file (freeze: [encoder, positions]).
 OWN_MODELS = {
     spec.name: spec
     for spec in (
@@ -83,7 +90,7 @@ def _key(name: str) -> str:
 
 
 def recbole_model_names() -> list[str]:
-    """RecBole's sequential models."""
+    """Return the names of RecBole's sequential models."""
     return sorted(
         name
         for name, entry in vars(sequential_models()).items()
@@ -95,7 +102,7 @@ def find_model(name: str) -> ModelSpec:
     """Return the model of this name; capitals, hyphens and underscores do not matter.
 
     Raises:
-        ConfigError: no such model; suggests the nearest.
+        ConfigError: there is no such model; the message suggests a similar name.
     """
     for other, spec in OWN_MODELS.items():
         if _key(other) == _key(name):
@@ -111,7 +118,7 @@ def find_model(name: str) -> ModelSpec:
 
 
 def _recbole_spec(name: str) -> ModelSpec:
-    """RecBole finds a model's own dataset by name; so does this. Contract and reader are mixed in."""
+    """Return the spec of a RecBole model, with contract and reader mixed in; its dataset is found by name."""
     recbole_class = getattr(sequential_models(), name)
     contract = S3RecContract if name == "S3Rec" else ModelContract
     facts = {"trims_batches": name in TRIMMED_MODELS, "predicts_masked_items": name == "BERT4Rec"}

@@ -1,4 +1,4 @@
-"""Which run goes on, and whether it may."""
+"""Find the run to resume, and check that it can be resumed."""
 
 import json
 from pathlib import Path
@@ -9,20 +9,20 @@ from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.run_folder import is_running
 from recbole_mpo.trainer import checkpoint
 
-# Settings that may differ between a run and its continuation: they do not touch the numbers.
+# Settings that may be changed when a run is resumed, since they do not affect its figures.
 FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state"}
 
 
 def find_resume(experiment: Experiment, resume: str) -> Path | None:
-    """Return the ``last.pth`` to go on from, its settings and data those at hand; None where ``auto`` finds none.
+    """Return the ``last.pth`` to resume from, with the same settings and data; None if ``auto`` finds none.
 
     Args:
-        experiment: the run that is asked for.
-        resume: a run's folder or ``last.pth``, or ``auto`` for the newest unfinished run of these settings.
+        experiment: the experiment to continue.
+        resume: a run's folder or its ``last.pth``, or ``auto`` for the newest unfinished run with these settings.
 
     Raises:
-        CheckpointError: missing, damaged, weights alone, or of other data.
-        ConfigError: of other settings, or of a run that is still training.
+        CheckpointError: the file is missing or damaged, has only weights, or was trained on other data.
+        ConfigError: the run has other settings, or is still training.
     """
     path = _newest_unfinished(experiment) if resume == "auto" else Path(resume)
     if path is None:
@@ -31,7 +31,7 @@ def find_resume(experiment: Experiment, resume: str) -> Path | None:
     path = path / "last.pth" if path.is_dir() else path
     state = checkpoint.load_checkpoint(path)
     if state.get("optimizer") is None:
-        raise CheckpointError(f"checkpoint {path} holds weights alone; start a new run from them with --pretrained")
+        raise CheckpointError(f"checkpoint {path} holds only weights; start a new run from them with --pretrained")
     changed = _changed_settings(state["config"], experiment)
     if changed:
         raise ConfigError(f"{path} was trained with other settings, so it cannot be resumed: {', '.join(changed)}")
@@ -70,7 +70,7 @@ def _newest_unfinished(experiment: Experiment) -> Path | None:
 
 
 def _changed_settings(stored: dict, experiment: Experiment) -> list[str]:
-    """Return what differs between a run's settings and those at hand, of the settings that its model uses."""
+    """Return the differences between a run's settings and the experiment's, of the settings that the model uses."""
     before, now = for_model(stored, experiment.spec.name), experiment.config.plain()
     keys = sorted((before.keys() | now.keys()) - FREE_ON_RESUME)
     return [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)]

@@ -1,4 +1,4 @@
-"""A run's folder, and which process a run belongs to."""
+"""The folder and the process of a run."""
 
 import os
 import platform
@@ -12,7 +12,13 @@ from recbole_mpo.common.errors import RecboleMPOError
 
 
 def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
-    """Return a new folder ``<model>-<dataset>-<time>-<random>``; runs started in the same second do not meet."""
+    """Create a folder ``<model>-<dataset>-<time>-<random>`` and return its path.
+
+    The random part separates runs that start in the same second.
+
+    Raises:
+        RecboleMPOError: the folder cannot be created.
+    """
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     path = Path(checkpoint_dir) / f"{model}-{dataset}-{stamp}-{secrets.token_hex(3)}"
     try:
@@ -23,16 +29,16 @@ def make_run_dir(checkpoint_dir: str | Path, model: str, dataset: str) -> Path:
 
 
 def this_process() -> dict:
-    """Return which process a run belongs to while its record says ``running``."""
+    """Return the identity of this process, for the record of a run with the status ``running``."""
     return {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
 
 
 def is_running(process: dict | None) -> bool:
-    """Return whether that process is alive on this machine; an unknown or another machine's one counts as gone."""
+    """Return whether a process is running on this machine; False for an unknown one or one of another machine."""
     if process is None or process["host"] != platform.node() or process["pid"] == os.getpid():
         return False
     try:
-        # A number is used again after a restart, so the process must have started when the record says.
+        # Process numbers are reused, so the process must also have started at the recorded time.
         return abs(psutil.Process(process["pid"]).create_time() - process["started"]) < 1.0
     except psutil.NoSuchProcess:
         return False

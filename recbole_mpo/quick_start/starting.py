@@ -1,4 +1,4 @@
-"""Where a model's weights come from: its initialisation, or another run's checkpoint."""
+"""The weights that a new model starts from: newly initialised, or from another run's checkpoint."""
 
 import logging
 from pathlib import Path
@@ -11,30 +11,36 @@ logger = logging.getLogger(__name__)
 
 
 def settings_of(state: dict, path: str | Path, overrides: dict | None) -> dict:
-    """Return what :func:`~recbole_mpo.quick_start.configure.make_config` takes for the run that wrote a checkpoint.
+    """Return the arguments of ``make_config`` for the run that wrote a checkpoint.
+
+    Args:
+        state: content of the checkpoint.
+        path: file of the checkpoint, for messages.
+        overrides: settings that override those of the checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint holds weights alone.
+        CheckpointError: the checkpoint has only weights.
     """
     if "config" not in state or "model" not in state:
-        raise CheckpointError(f"checkpoint {path} holds weights but no settings; a run can start from it (pretrained)")
+        raise CheckpointError(f"checkpoint {path} holds weights but no settings; start a run from it with --pretrained")
     return {
         "model": state["model"],
         "dataset": state["config"]["dataset"],
-        # The checkpoint holds every weight; where its run once started from is no longer needed.
+        # The checkpoint has every weight, so the file that its run started from is no longer needed.
         "stored": {**state["config"], "pretrained": None},
         "overrides": overrides,
     }
 
 
 def start(model, config):
-    """Give a new model the weights of ``pretrained``, or let it refuse to start from its own.
+    """Load the weights of ``pretrained`` into a new model; without it, check that the model may start without them.
 
-    What belongs to one dataset or stage stays as initialised (``fresh_weights``); what goes over otherwise than by
-    name is the model's to say (``carry_over``).
+    Weights are copied by name, except those of one dataset or stage (``fresh_weights``) and those that the model itself
+    converts (``carry_over``).
 
     Raises:
-        CheckpointError, ConfigError: the checkpoint is missing, damaged, or not one that the model can start from.
+        CheckpointError: the checkpoint is missing or damaged, or the model cannot start from it.
+        ConfigError: the settings need pre-trained weights, or do not allow them.
     """
     if not config["pretrained"]:
         model.check_fresh_start()

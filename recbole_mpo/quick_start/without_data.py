@@ -1,4 +1,4 @@
-"""A checkpoint's model without its dataset, for what needs weights alone: counting and merging."""
+"""The model of a checkpoint without its dataset, for uses that need only the weights, such as merging."""
 
 import logging
 from pathlib import Path
@@ -14,21 +14,27 @@ from recbole_mpo.trainer import checkpoint
 logger = logging.getLogger(__name__)
 
 
-def model_of_checkpoint(path: str | Path, overrides=None) -> tuple:
-    """Return the model of a checkpoint, with its weights, and the checkpoint itself.
+def model_of_checkpoint(path: str | Path, overrides: dict | None = None) -> tuple:
+    """Return the model of a checkpoint with its weights, and the checkpoint's content.
 
-    A checkpoint lists its items, and most models are built from these and the settings. Where that is not so (older
-    versions, graphs, attributes, RecBole's own models) the dataset is read, and the log says so.
+    A checkpoint lists its items, and most models can be built from these and the settings. For others (those of older
+    versions, with graphs or attributes, and RecBole's own) the dataset is read, and the log says so.
+
+    Args:
+        path: file of the checkpoint.
+        overrides: settings that override those of the checkpoint.
 
     Raises:
-        CheckpointError: missing, damaged or without settings; or, where the dataset is read, of other data.
+        CheckpointError: the checkpoint is missing, damaged or without settings; or the dataset is read and differs.
+        ConfigError: the settings do not fit together.
+        DataError: the dataset has to be read and cannot be.
     """
     state = checkpoint.load_checkpoint(path)
     settings = settings_of(state, path, overrides)
     tokens = checkpoint.item_tokens(state)
     if tokens is None or not find_model(settings["model"]).model_class.is_built_from_items:
-        reason = "of an older version, which lists no items" if tokens is None else f"of {settings['model']}"
-        logger.warning("checkpoint %s is %s: its dataset is read to build the model", path, reason)
+        reason = "of an older version, which does not list items" if tokens is None else f"of {settings['model']}"
+        logger.warning("checkpoint %s is %s: reading its dataset to build the model", path, reason)
         return Experiment.from_checkpoint(path, overrides)[1:]
     spec, config = make_config(**settings)
     fields = {"iid_field": config["ITEM_ID_FIELD"], "uid_field": config["USER_ID_FIELD"]}

@@ -1,7 +1,7 @@
-"""One model out: what is done with a run's checkpoint.
+"""Use of a trained model: what can be done with a run's checkpoint.
 
-In comes a checkpoint; out go recommendations for raw histories and merged dense weights. May import every room up to
-quick_start, and never study.
+A checkpoint comes in. Recommendations for histories of item tokens, and merged dense weights, go out. May import every
+room up to quick_start, but not study.
 """
 
 from recbole_mpo.release.merge import merge_checkpoint

@@ -1,4 +1,4 @@
-"""An MPO checkpoint as a dense one."""
+"""Convert an MPO checkpoint to a dense one."""
 
 from pathlib import Path
 
@@ -7,22 +7,23 @@ from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.trainer import checkpoint
 
-# What a merged model is.
+# The model of a merged checkpoint.
 DENSE_MODEL = "UniSRec"
 
 
-def merge_checkpoint(path: str | Path, output: str | Path, overrides=None):
-    """Write an MPO checkpoint's merged weights as a checkpoint of UniSRec, fit for evaluation or ``pretrained``.
+def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | None = None):
+    """Write the merged weights of an MPO checkpoint as a UniSRec checkpoint, for evaluation or ``pretrained``.
 
-    Reads no dataset, unless the checkpoint is of an older version.
+    The dataset is not read, unless an older version wrote the checkpoint.
 
     Args:
-        path: of the MPO checkpoint.
-        output: the file to write; its folder is made.
-        overrides: settings that win over the checkpoint's own.
+        path: file of the MPO checkpoint.
+        output: the file to write; its folder is created.
+        overrides: settings that override those of the checkpoint.
 
     Raises:
-        CheckpointError: it has no MPO layers, or cannot be read or written.
+        CheckpointError: the checkpoint has no MPO layers, or a file cannot be read or written.
+        ConfigError: the settings do not fit together.
     """
     if Path(output).is_dir():
         raise CheckpointError(f"output {output} is a folder; name the file to write")

@@ -1,10 +1,11 @@
-"""Top items for raw histories, from a checkpoint: tokens in; tokens, scores and titles out.
+"""Recommend items for histories of item tokens, from a checkpoint.
 
-Items that only have text are candidates too, and may stand in a history, where the model needs text alone.
+If the model needs only text, items that have text but no interactions can be recommended and be part of a history.
 
-Shapes: C candidates (row 0 is PAD), F feature, B histories.
+Shapes: N items with interactions (row 0 is PAD), C candidates, F feature, B histories.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,13 @@ from recbole_mpo.trainer.ranking import rows_per_batch
 
 @dataclass(frozen=True)
 class Recommended:
-    """One recommended item; the score is the model's logit."""
+    """One recommended item.
+
+    Attributes:
+        token: token of the item, as in the data.
+        score: logit of the model.
+        title: text of the item; empty if unknown.
+    """
 
     token: str
     score: float
@@ -32,37 +39,48 @@ class Recommended:
 
 
 def read_histories(path: str | Path) -> list[list[str]]:
-    """One history per line, item tokens separated by blanks, tabs or commas, oldest first.
+    """Return the histories of a file as lists of item tokens, oldest first.
+
+    The file has one history per line, with tokens separated by blanks, tabs or commas.
+
+    Args:
+        path: the file to read.
 
     Raises:
-        DataError: the file is missing, empty, no UTF-8 text, or has an empty line.
+        DataError: the file is missing, is empty, is not valid UTF-8, or has an empty line.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as problem:
         raise DataError(f"histories file {path} cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
-        raise DataError(f"histories file {path} is not valid UTF-8 text: {problem}") from problem
+        raise DataError(f"histories file {path} is not valid UTF-8: {problem}") from problem
     histories = [line.replace(",", " ").split() for line in lines]
     for number, history in enumerate(histories, start=1):
         if not history:
             raise DataError(f"{path}, line {number}: a history needs at least one item")
     if not histories:
-        raise DataError(f"histories file {path} holds no history; write one per line, oldest item first")
+        raise DataError(f"histories file {path} is empty; write one history per line, oldest item first")
     return histories
 
 
 class Recommender:
-    """Scores candidates for histories of raw item tokens.
+    """Recommends items for histories of item tokens.
 
     Args:
-        model: a trained text model, in evaluation mode.
-        tokens: [C] item tokens, ``tokens[0]`` standing for PAD.
-        titles: token to text.
-        extra_features: features [C - N, F] of the items that only have text.
+        model: a trained model with item vectors; it is set to evaluation mode.
+        tokens: tokens of the candidates [C]; ``tokens[0]`` is PAD.
+        titles: texts by token.
+        extra_features: features [C - N, F] of the items that have only text.
     """
 
-    def __init__(self, model, tokens, titles: dict[str, str], extra_features: torch.Tensor | None = None):
+    def __init__(
+        self,
+        model: ItemVectorRecommender,
+        tokens: Iterable[str],
+        titles: dict[str, str],
+        extra_features: torch.Tensor | None = None,
+    ):
         self.model = model.eval()
         self.tokens = [str(token) for token in tokens]
         self.titles = titles
@@ -76,23 +94,36 @@ class Recommender:
         self.item_vectors = vectors
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides=None) -> "Recommender":
-        """Load model, item tokens and texts as the checkpoint's settings say."""
+    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> "Recommender":
+        """Return a recommender with the model, item tokens and texts of a checkpoint.
+
+        Args:
+            path: file of the checkpoint.
+            overrides: settings that override those of the checkpoint.
+
+        Raises:
+            CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
+            DataError: the dataset cannot be read, or the model has no item vectors (RecBole's, those that count).
+        """
         experiment, model, _ = Experiment.from_checkpoint(path, {"show_progress": False, **(overrides or {})})
         return cls.of(experiment, model)
 
     @classmethod
-    def of(cls, experiment: Experiment, model) -> "Recommender":
-        """Make it for a model of an experiment.
+    def of(cls, experiment: Experiment, model: ItemVectorRecommender) -> "Recommender":
+        """Return a recommender for a model of an experiment.
+
+        Args:
+            experiment: the experiment.
+            model: its trained model.
 
         Raises:
-            DataError: the model has no item vectors to share (RecBole's own, those that count).
+            DataError: the model has no item vectors (RecBole's, those that count).
         """
         if not isinstance(model, ItemVectorRecommender):
-            raise DataError(f"recommend serves this package's text models, this is a {experiment.spec.name}")
+            raise DataError(f"recommend works with this package's text models, but this is a {experiment.spec.name}")
         dataset = experiment.data.dataset
         tokens, extra = list(model.item_tokens), None
-        # Items of which nothing usable is known (features all zero) are left out.
+        # Items without usable text, whose features are all zero, are left out.
         if model.uses_text and model.scores_text_alone:
             features = dataset.features
             extra = torch.from_numpy(features.text_only_features).to(experiment.config["device"])
@@ -101,10 +132,14 @@ class Recommender:
 
     @torch.no_grad()
     def recommend(self, histories: list[list[str]], topk: int = 10) -> list[list[Recommended]]:
-        """Return the best ``topk`` candidates of each history, best first; items already in it are left out.
+        """Return the best candidates for each history, best first, without the items of the history.
+
+        Args:
+            histories: item tokens of B histories, oldest first.
+            topk: number of items to recommend per history.
 
         Raises:
-            DataError: an unknown token (named), or an empty history.
+            DataError: a history is empty or has an unknown token, which the message names.
         """
         rows = [self._rows(history) for history in histories]
         step = rows_per_batch(len(rows), len(self.tokens))
@@ -119,8 +154,8 @@ class Recommender:
         unknown = [token for token in history if token not in self.row_of]
         if unknown:
             raise DataError(
-                f"unknown item {', '.join(map(repr, unknown))}{suggestion(unknown[0], self.row_of)}: neither in the "
-                "interactions nor, where the model needs text alone, in the item text"
+                f"unknown item {', '.join(map(repr, unknown))}{suggestion(unknown[0], self.row_of)}: it must be in the "
+                "interactions or, if the model needs only text, in the item text"
             )
         return np.array([self.row_of[token] for token in history])
 
@@ -147,12 +182,24 @@ class Recommender:
         return Recommended(token, score, self.titles.get(token, ""))
 
     def as_text(self, history: list[str], recommended: list[Recommended], width: int = 70) -> str:
-        """Return a history and its recommendations, one item a line."""
+        """Return a history and its recommendations as text, one item per line.
+
+        Args:
+            history: item tokens, oldest first; the last five are shown.
+            recommended: the recommendations.
+            width: largest number of characters of a title.
+        """
+        last = history[-5:]
+        longest = max((len(token) for token in [*last, *(item.token for item in recommended)]), default=0)
         lines = [f"after {len(history)} items, the last ones:"]
-        lines += [f"        {token:>10}  {self.titles.get(token, '')[:width]}" for token in history[-5:]]
+        lines += [f"  {'':6}  {token:>{longest}}  {_cut(self.titles.get(token, ''), width)}" for token in last]
         lines.append("recommended:")
-        lines += [f"  {item.score:6.2f}{item.token:>10}  {item.title[:width]}" for item in recommended]
+        lines += [f"  {item.score:6.2f}  {item.token:>{longest}}  {_cut(item.title, width)}" for item in recommended]
         return "\n".join(lines)
+
+
+def _cut(title: str, width: int) -> str:
+    return title if len(title) <= width else f"{title[: width - 1]}…"
 
 
 def _titles(config) -> dict[str, str]:

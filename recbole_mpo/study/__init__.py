@@ -1,7 +1,7 @@
-"""Many runs to a report: tables of runs side by side.
+"""Comparison of runs: tables with one row per run.
 
-In come run records and nothing else; out go tables. May import common and quick_start, whose records it reads; it
-knows no model.
+Run records come in, and tables go out. May import common and quick_start, whose records it reads; it does not use
+models or datasets.
 """
 
 from recbole_mpo.study.table import make_table

@@ -1,7 +1,9 @@
-"""Runs side by side, computed from their records."""
+"""A table of runs, computed from their records."""
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.common.properties import find_property
@@ -9,21 +11,29 @@ from recbole_mpo.common.values import check_choice, read_yaml
 from recbole_mpo.quick_start.record import read_record
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
-FORMATS = ("markdown", "csv")
+FORMATS = ("markdown", "text", "csv")
 
 
-def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, published: bool = False) -> str:
-    """One row per record, in the order given.
+def make_table(
+    paths: Sequence[str | Path],
+    form: str = "markdown",
+    metrics: Iterable[str] | None = None,
+    mix: bool = False,
+    published: bool = False,
+) -> str:
+    """Return a table of runs, one row per record in the given order.
 
     Args:
         paths: record files or run folders.
-        form: ``markdown`` or ``csv`` (unrounded).
-        metrics: metric names; HIT and NDCG at 10 and 50 by default.
-        mix: allow records that are not comparable.
-        published: add the MPORec paper's test figures of the same model and dataset.
+        form: ``markdown``, ``text`` (columns for a terminal) or ``csv`` (unrounded).
+        metrics: names of metrics such as ``hit@10``; HIT and NDCG at 10 and 50 by default.
+        mix: whether to allow records that cannot be compared.
+        published: whether to add the test figures of the MPORec paper for the same model and dataset.
 
     Raises:
-        RecordError: no record, or records of different datasets, candidate sets, targets or item inputs.
+        RecordError: there is no record, a record cannot be read, or the records cannot be compared, since they differ
+            in dataset, candidates, targets, item input or evaluation.
+        ConfigError: ``form`` is unknown.
     """
     check_choice("format", form, FORMATS)
     if not paths:
@@ -37,11 +47,11 @@ def make_table(paths, form: str = "markdown", metrics=None, mix: bool = False, p
         published_figures = read_yaml(find_property("published"))
         columns = [_published(record, metrics, published_figures) for record in records]
         rows = [{**row, **more} for row, more in zip(rows, columns, strict=True)]
-    return _csv(rows) if form == "csv" else _markdown(rows)
+    return {"markdown": _markdown, "text": _text, "csv": _csv}[form](rows)
 
 
 def _check_comparable(records: list[dict], paths):
-    # A run that failed before its data were read has no figures, and is shown as failed.
+    # A run that failed before its data were read has no figures; it is shown as failed.
     readable = [(path, record) for path, record in zip(paths, records, strict=True) if record["data"]]
     for label, value_of in _PROTOCOL.items():
         values = [(path, value_of(record)) for path, record in readable]
@@ -49,8 +59,8 @@ def _check_comparable(records: list[dict], paths):
             first_path, first = values[0]
             if value != first:
                 raise RecordError(
-                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; such figures "
-                    "are not comparable. Leave the record out, or ask for the table with --mix"
+                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; their figures "
+                    "cannot be compared. Leave one of them out, or use --mix"
                 )
 
 
@@ -95,7 +105,7 @@ def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
 
 
 def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
-    """Return the columns of the paper's figures; empty for what the paper does not have, such as a memory."""
+    """Return the columns with the paper's figures; empty if the paper has none, such as for a memory."""
     name = figures_of["stands_for"].get(record["model"], record["model"])
     is_papers = record["config"].get("memory", "none") == "none"
     figures = figures_of["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
@@ -116,3 +126,14 @@ def _markdown(rows: list[dict]) -> str:
     lines = [names, ["---" if name == "model" else "---:" for name in names]]
     lines += [[row[name].replace("|", "\\|") for name in names] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _text(rows: list[dict]) -> str:
+    """Return aligned columns under headings of two lines, the first column to the left."""
+    columns = []
+    for name in rows[0]:
+        first, _, second = name.rpartition(" ")
+        cells = [first, second, *(row[name] for row in rows)]
+        width = max(map(len, cells))
+        columns.append([cell.ljust(width) if name == "model" else cell.rjust(width) for cell in cells])
+    return "".join(f"{'  '.join(line).rstrip()}\n" for line in zip(*columns, strict=True))

@@ -1,11 +1,10 @@
-"""Item text to features.
+"""From item text to features.
 
-In come ``<Name>.text`` and the settings of an encoder, or a matrix made elsewhere. Out goes the feature table [N, F] in
-the order of internal item ids, and what the texts themselves say: sentences, attributes, names. The room may import
-``common`` alone.
+``<Name>.text`` and the settings of an encoder come in, or a matrix made elsewhere. The feature table [N, F] in the
+order of internal item ids goes out, and attributes and names read from the texts. The room may import only ``common``.
 
-Its door is ``item_features``. That module, ``encoding`` and ``encoders`` bring scikit-learn, which
-takes a second to load; so they are imported by their own names, and here stand the texts alone.
+The entry point is ``item_features``. That module, ``encoding`` and ``encoders`` load scikit-learn, which takes a
+second. So they are imported from their own modules, and only item texts are exported here.
 """
 
 from recbole_mpo.text.item_text import ItemText, is_missing, read_dataset_text, read_item_text, text_file, texts_of

@@ -12,21 +12,21 @@ import pandas as pd
 from recbole_mpo.common.errors import FeatureError
 from recbole_mpo.text.item_text import is_missing
 
-# Rows centred, scaled and gathered at a time: a copy of the whole table may not fit beside it.
+# Rows that are centred, scaled or gathered at a time: memory may not hold a second copy of the table.
 ROWS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """How items and features met; every number counts items, PAD excluded.
+    """Numbers of items with and without features; PAD is not counted.
 
     Attributes:
-        items: of the dataset (candidates).
-        with_text: have a feature row that is not all zero.
-        missing_text: are listed in the text file, and their row is all zero: their text holds no letter or digit.
-        absent_from_text_file: are not listed there.
-        text_only: of the text file, never occur in the dataset.
-        duplicate_texts: have a text that another item has too (they score equal); None where no texts were given.
+        items: items of the dataset (the candidates).
+        with_text: items whose feature row is not all zero.
+        missing_text: items in the text file whose row is all zero, because their text has no letter or digit.
+        absent_from_text_file: items that are not in the text file.
+        text_only: items of the text file that are not in the dataset.
+        duplicate_texts: items that share their text with another item, so that both score equal; None without texts.
     """
 
     items: int
@@ -43,23 +43,23 @@ def align_features(
     item_tokens: Sequence[str],
     texts: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, AlignmentReport]:
-    """Gather feature rows by token into internal order.
+    """Put feature rows into the order of internal item ids.
 
     Args:
-        features: [T, F], row r of the token ``feature_tokens[r]``.
-        feature_tokens: [T].
-        item_tokens: [N], RecBole's ``dataset.field2id_token[iid]``: internal ids follow the order of appearance in the
+        features: [T, F] row r belongs to the token ``feature_tokens[r]``.
+        feature_tokens: [T] tokens.
+        item_tokens: [N] RecBole's ``dataset.field2id_token[iid]``: internal ids follow the order of appearance in the
             interactions, and index 0 is PAD.
-        texts: [T], to count duplicates.
+        texts: [T] texts, to count duplicates.
 
     Returns:
-        The table, float32 [N, F], whose row is zero for PAD and for items without features; and how the two met.
+        The table, float32 [N, F], with zero rows for PAD and for items without features; and a report.
 
     Raises:
         FeatureError: features and tokens differ in number, or a token occurs twice.
     """
     if len(features) != len(feature_tokens):
-        raise FeatureError(f"{len(features)} feature rows for {len(feature_tokens)} tokens; each needs one")
+        raise FeatureError(f"{len(features)} feature rows for {len(feature_tokens)} tokens; each token needs one row")
     index = pd.Index(_as_objects(feature_tokens))
     if not index.is_unique:
         raise FeatureError(f"item {index[index.duplicated()][0]!r} occurs twice among the feature rows")
@@ -82,14 +82,14 @@ def align_features(
 
 
 def present_rows(table: np.ndarray) -> np.ndarray:
-    """Return which rows [N] hold a feature vector; PAD and items without text are all zero."""
+    """Return which rows [N] have features; the rows of PAD and of items without text are all zero."""
     return table.any(axis=1)
 
 
 def center_features(table: np.ndarray, present_mask: np.ndarray) -> None:
-    """Subtract the mean of the present rows [N] of the table [N, F] from them, in place.
+    """Subtract from the present rows [N] of the table [N, F] their mean, in place.
 
-    Language-model features share one dominant direction; other rows (PAD, missing text) are left as they are.
+    Features of language models share one dominant direction. Other rows (PAD, missing text) do not change.
     """
     if present_mask.any():
         mean = sum(vectors.sum(axis=0, dtype=np.float64) for _, vectors in _present_blocks(table, present_mask))
@@ -101,8 +101,8 @@ def center_features(table: np.ndarray, present_mask: np.ndarray) -> None:
 def scale_features(table: np.ndarray, present_mask: np.ndarray) -> None:
     """Divide the table [N, F] by one number, in place, so that the present rows' mean square is one.
 
-    Encoders differ by a factor of ten (MiniLM's entries are about 0.05, BERT's 0.5), and with Adam the adaptor
-    learns as much faster as its input is larger, while its whitening biases move at one and the same speed.
+    Encoders differ by a factor of ten: MiniLM's entries are about 0.05, BERT's about 0.5. With Adam, the adaptor learns
+    faster in proportion to its input, while its whitening biases always change at the same speed.
     """
     squares = sum(np.square(vectors, dtype=np.float64).sum() for _, vectors in _present_blocks(table, present_mask))
     if squares > 0:
@@ -110,7 +110,7 @@ def scale_features(table: np.ndarray, present_mask: np.ndarray) -> None:
 
 
 def _present_blocks(table: np.ndarray, present_mask: np.ndarray):
-    """Yield the numbers of some present rows and a copy of them, until all were there."""
+    """Yield the numbers of the present rows and a copy of these rows, block by block."""
     present = np.flatnonzero(present_mask)
     for begin in range(0, len(present), ROWS_AT_A_TIME):
         rows = present[begin : begin + ROWS_AT_A_TIME]

@@ -1,4 +1,4 @@
-"""The feature cache: finished matrices with their manifest, and the rows of an encoding under way.
+"""The feature cache: finished matrices with their manifests, and the rows of unfinished encodings.
 
 Shapes: N items, U distinct texts, F feature.
 """
@@ -25,15 +25,15 @@ _HEADER_BYTES = 256
 
 
 class PartialStore:
-    """Vectors of an encoding under way, in a file that survives a kill: a header, then float32 rows.
+    """Vectors of an unfinished encoding, in a file that survives if the process is killed: a header, then float32 rows.
 
-    The file's name and header carry a hash of all that decides the rows, so another text or encoder never
-    picks them up. Chunks go to fixed offsets and the file is never shortened once it has rows: two processes
-    that encode the same texts at once write the same bytes to the same places.
+    The file's name and header contain a hash of all that decides the rows, so another text or encoder never uses them.
+    Chunks go to fixed offsets, and the file is never shortened once it has rows: two processes that encode the same
+    texts at the same time write the same bytes to the same places.
     """
 
     def __init__(self, folder: Path, name: str, identity: dict[str, Any]):
-        # The chunk size belongs to it, because rounding depends on which texts share a batch.
+        # The chunk size is part of the key, because rounding depends on which texts share a batch.
         key = json.dumps([identity, CHUNK_SIZE], sort_keys=True)
         self.key = hashlib.sha256(key.encode()).hexdigest()
         self.path = folder / f"{name}.{self.key[:16]}.partial"
@@ -46,7 +46,7 @@ class PartialStore:
         self.file.close()
 
     def read(self, n_texts: int) -> list[np.ndarray]:
-        """Return the rows of finished chunks, as one array [at most U, F] in a list, or an empty list."""
+        """Return the rows of finished chunks as a list of one array [at most U, F], or an empty list."""
         header = self.file.read(_HEADER_BYTES)
         dimension = self._dimension(header)
         if dimension is None:
@@ -55,14 +55,14 @@ class PartialStore:
             return []
         body = self.file.read()
         rows = min(len(body) // (4 * dimension), n_texts)
-        if rows < n_texts:  # the last chunk may have been cut short by the kill
+        if rows < n_texts:  # the last chunk may be incomplete
             rows -= rows % CHUNK_SIZE
         if rows == 0:
             return []
         return [np.frombuffer(body, dtype=np.float32, count=rows * dimension).reshape(rows, dimension)]
 
     def write(self, start: int, vectors: np.ndarray) -> None:
-        """Put the rows of texts ``start``, ``start + 1``, … and wait until the disk has them."""
+        """Write the rows of texts ``start``, ``start + 1``, … and wait until they are on disk."""
         if start == 0:
             header = json.dumps({"key": self.key, "dimension": vectors.shape[1]}).encode()
             self.file.seek(0)
@@ -82,7 +82,7 @@ class PartialStore:
 
 
 def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray | None:
-    """Return the stored features [N, F], or None where they are absent, damaged, or made from something else."""
+    """Return the stored features [N, F], or None if they are absent, damaged or made from other text or settings."""
     manifest_path, matrix_path = folder / f"{name}.json", folder / f"{name}.safetensors"
     if not manifest_path.exists() and not matrix_path.exists():
         return None
@@ -90,21 +90,21 @@ def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         changed = [key for key, value in identity.items() if manifest[key] != value]
         if changed:
-            logger.info("%s was made from another %s; encoding anew", matrix_path, " and ".join(changed))
+            logger.info("%s was made from another %s; encoding again", matrix_path, " and ".join(changed))
             return None
         features = read_safetensors(matrix_path)
         if feature_hash(features) != manifest["features_sha256"]:
-            raise FeatureError("the numbers are not those of the manifest")
+            raise FeatureError("the hash of the numbers is not the one in the manifest")
         return features
     except (OSError, ValueError, KeyError, TypeError, FeatureError) as error:
         logger.warning(
-            "the cached features %s are damaged (%s: %s); encoding anew", matrix_path, type(error).__name__, error
+            "the cached features %s are damaged (%s: %s); encoding again", matrix_path, type(error).__name__, error
         )
         return None
 
 
 def save_cached(folder: Path, name: str, identity: dict[str, Any], features: np.ndarray) -> None:
-    """Write features [N, F] and their manifest, then drop what interrupted encodings of this encoder left behind."""
+    """Write features [N, F] and their manifest, then delete the files of this encoder's interrupted encodings."""
     features = np.ascontiguousarray(features)
     manifest = {
         **identity,

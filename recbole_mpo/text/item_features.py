@@ -1,6 +1,6 @@
-"""From a dataset's item text to the feature table a model takes.
+"""From a dataset's item text to the feature table that a model uses.
 
-Shapes: N items in RecBole's internal order (row 0 is PAD), T lines of the text file, K of them of items without
+Shapes: N items in RecBole's internal order (row 0 is PAD), T lines of the text file, K lines of items without
 interactions, F feature.
 """
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """Features of a dataset's items, and of those that only have text.
+    """Features of a dataset's items, and of items that have text but no interactions.
 
     Attributes:
-        table: [N, F] by internal id, PAD row zero.
-        hash: of the table.
+        table: [N, F] features by internal id; the PAD row is zero.
+        hash: hash of the table.
         report: how many items have text.
-        source: encoder or file the features come from.
+        source: name of the encoder or file.
         item_text: tokens and texts of the text file [T].
-        text_only: the lines of ``item_text`` [K] of the items that have text and no interactions.
-        text_only_features: the features of these [K, F], centred and scaled as the table is.
+        text_only: [K] the lines of ``item_text`` with items that have no interactions.
+        text_only_features: [K, F] the features of these items, centred and scaled like the table.
     """
 
     table: np.ndarray
@@ -44,15 +44,15 @@ class ItemFeatures:
 
 
 def text_path(config) -> Path:
-    """Return the path of the item text of a run's dataset."""
+    """Return the path of the text file of a run's dataset."""
     return Path(config["data_path"]) / f"{config['dataset']}.text"
 
 
 def load_item_features(config, item_tokens) -> ItemFeatures:
-    """Encode or read the features that ``config`` asks for and align them with ``item_tokens`` [N].
+    """Encode or read the features that the settings name, and align them with ``item_tokens`` [N].
 
     Raises:
-        FeatureError: the matrix does not fit, or not one of the items has a row.
+        FeatureError: the matrix does not match the items, or no item has a row.
     """
     item_text, source, features = _raw_features(config, len(item_tokens) - 1)
     present = center_and_scale(features, config)
@@ -67,7 +67,7 @@ def load_item_features(config, item_tokens) -> ItemFeatures:
 
 
 def center_and_scale(features_TF: np.ndarray, config) -> np.ndarray:
-    """Centre and scale features in place as the settings say; return which rows [T] have any."""
+    """Centre and scale features in place, if the settings say so; return which rows [T] have features."""
     present = present_rows(features_TF)
     if config["feature_center"]:
         center_features(features_TF, present)
@@ -82,11 +82,11 @@ def encoder_of(config) -> TextEncoder:
 
 
 def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
-    """Return the item text, what the features come from, and the features [T, F] of its lines."""
+    """Return the item text, the name of the features' source, and the features [T, F] of its lines."""
     path = text_path(config)
     if config["feature_file"]:
         file = _feature_file(config)
-        # Without a text file row r belongs to the item whose token is r.
+        # Without a text file, row r belongs to the item whose token is r.
         numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
         item_text = read_dataset_text(path) if path.is_file() else numbered
         return item_text, file.name, read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
@@ -97,21 +97,21 @@ def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
 
 
 def _feature_file(config) -> Path:
-    """Return the path as given, or below the dataset's folder."""
+    """Return the path of ``feature_file``, as given or relative to the dataset's folder."""
     given = Path(str(config["feature_file"]))
     beside_data = Path(config["data_path"]) / given
     if not given.is_file() and not beside_data.is_file():
-        raise FeatureError(f"feature_file {given} does not exist, neither as given nor as {beside_data}")
+        raise FeatureError(f"feature_file {given} does not exist; neither does {beside_data}")
     return given if given.is_file() else beside_data
 
 
 def _refuse_strangers(report: AlignmentReport, item_text: ItemText, item_tokens):
-    """Refuse another dataset's text, and rows without names: every vector would be zero."""
+    """Refuse features none of which belongs to an item, because all vectors would be zero."""
     if report.absent_from_text_file == report.items:
         raise FeatureError(
-            f"none of the {report.items} items is listed in {item_text.source}: the interactions call the first "
-            f"one {str(item_tokens[1])!r}, that file {item_text.tokens[0]!r}. Row r belongs to line r of .text, "
-            "or where there is none to the item whose token is r"
+            f"none of the {report.items} items is listed in {item_text.source}: the first item is "
+            f"{str(item_tokens[1])!r} in the interactions and {item_text.tokens[0]!r} in that file. Row r belongs to "
+            "line r of the .text file, or without such a file to the item whose token is r"
         )
 
 
@@ -119,7 +119,7 @@ def _warn(report: AlignmentReport, source: Path):
     without = report.missing_text + report.absent_from_text_file
     if without:
         logger.warning(
-            "%d of %d items have no usable text (%d not in %s, %d with nothing to read): their text vector is "
+            "%d of %d items have no usable text (%d not in %s, %d without letters or digits): their text vector is "
             "zero; give them text or use item_input=text+id",
             without,
             report.items,

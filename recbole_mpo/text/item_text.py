@@ -1,4 +1,4 @@
-"""Item texts: ``<Name>.text``, one item per line, its token and its text."""
+"""Reads item texts: ``<Name>.text``, with the token and the text of one item per line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class ItemText:
-    """Items in file order: ``texts[r]`` belongs to ``tokens[r]``, and to row r of a feature matrix."""
+    """Items in file order: ``texts[r]`` belongs to ``tokens[r]`` and to row r of a feature matrix."""
 
     tokens: list[str]
     texts: list[str]
@@ -27,7 +27,7 @@ class ItemText:
 
 
 def is_missing(text: str) -> bool:
-    """Say whether a text says nothing: it holds no letter and no digit, of any script (``.``, ``--``, blank)."""
+    """Return whether a text has no letter and no digit of any script (``.``, ``--``, blank)."""
     return not any(character.isalnum() for character in text)
 
 
@@ -39,12 +39,12 @@ def text_file(data_path: str | Path, name: str) -> Path:
 def read_item_text(path: str | Path) -> ItemText:
     """Read a ``.text`` file: the header ``item_id:token<TAB>text:token_seq``, then one line per item.
 
-    Only the first tab of a line separates, and quotes are plain characters (RecBole's own reader aborts on an
-    unbalanced one). Lines end at a line feed alone, so other Unicode line separators stay inside a text.
+    Only the first tab of a line separates. Quotes are plain characters; RecBole's own reader fails on an unbalanced
+    one. Only a line feed ends a line, so other Unicode line separators stay inside a text.
 
     Raises:
-        DataError: a missing file, another header, bytes that are not UTF-8, a line without a tab or token, a token that
-            occurs twice, a file without items; names file and line.
+        DataError: the file is missing or has no items, the header is wrong, bytes are not valid UTF-8, a line has no
+            tab or no token, or a token occurs twice; the message names file and line.
     """
     path = Path(path)
     lines = _read_lines(path)
@@ -56,16 +56,16 @@ def read_item_text(path: str | Path) -> ItemText:
     for number, line in enumerate(lines[1:], start=2):
         token, tab, text = line.partition("\t")
         if not tab:
-            raise DataError(f"{path}, line {number}: no tab between item and text in {line[:60]!r}")
+            raise DataError(f"{path}, line {number}: no tab between item token and text in {line[:60]!r}")
         if not token:
             raise DataError(f"{path}, line {number}: the item token before the tab is empty")
         earlier = line_of_token.setdefault(token, number)
         if earlier != number:
-            raise DataError(f"{path}, line {number}: item {token!r} already has a text in line {earlier}; keep one")
+            raise DataError(f"{path}, line {number}: item {token!r} already has a text in line {earlier}; delete one")
         tokens.append(token)
         texts.append(text)
     if not tokens:
-        raise DataError(f"{path}: no items after the header")
+        raise DataError(f"{path} has no items after the header")
     return ItemText(tokens, texts, path)
 
 
@@ -81,9 +81,9 @@ def _read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         number = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
+            f"{path}, line {number}: not valid UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
         ) from error
-    # Not str.splitlines: it also breaks a text at U+2028, U+0085 and the like, and shifts every later row.
+    # Not str.splitlines: it also breaks a text at U+2028, U+0085 and others, which shifts all later rows.
     lines = [line.removesuffix("\r") for line in content.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -91,13 +91,13 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def read_dataset_text(path: Path) -> ItemText:
-    """Read a ``.text`` file in the order and under the names of the interactions.
+    """Read a ``.text`` file, with items in the order and under the names that the interactions use.
 
-    UniSRec's release names items by raw ids there and by the numbers of ``.item2index`` in the interactions; its
-    feature files are in the order of these numbers, and so is what this returns: one entry for each number.
+    UniSRec's release has raw ids in ``.text``, and numbers from ``.item2index`` in the interactions. Its feature files
+    are in the order of these numbers, and so is the result: one entry per number.
 
     Raises:
-        DataError: as :func:`read_item_text`, or an index that does not count from 0.
+        DataError: the text file is unusable (see :func:`read_item_text`), or the index does not count from 0.
     """
     item_text = read_item_text(path)
     index_file = path.with_suffix(".item2index")
@@ -105,17 +105,17 @@ def read_dataset_text(path: Path) -> ItemText:
         return item_text
     number_of = read_index(index_file)
     if not set(item_text.tokens) <= number_of.keys():
-        return item_text  # already under the numbers
+        return item_text  # its tokens are numbers already
     text_of = item_text.by_token()
     names = sorted(number_of, key=lambda name: int(number_of[name]))
     return ItemText([number_of[name] for name in names], [text_of.get(name, "") for name in names], path)
 
 
 def texts_of(path: Path, item_tokens) -> list[str]:
-    """Return the texts [N] in the order of the tokens, "" for PAD (the first) and for items without one.
+    """Return the texts [N] in the order of the tokens, "" for PAD (the first) and for items without text.
 
     Raises:
-        DataError: as :func:`read_dataset_text`.
+        DataError: the text file or its index is unusable (see :func:`read_dataset_text`).
     """
     text_of = read_dataset_text(path).by_token()
     return ["", *(text_of.get(token, "") for token in item_tokens[1:])]

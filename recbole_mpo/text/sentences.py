@@ -1,6 +1,6 @@
-"""Item text as sentences, ``title. category path. brand.``: written from an item's fields, read again as attributes.
+"""Writes item text as sentences, ``title. category path. brand.``, from an item's fields, and reads attributes from it.
 
-Source of the form: UniSRec's preparation.
+The form is that of UniSRec's preparation.
 
 Shapes: N items, F attributes.
 """
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-# A name of fewer items says little; an attribute of more than this share of them says nothing.
+# Names of fewer items, and attributes of more than this share of all items, tell little and are left out.
 LEAST_ITEMS, LARGEST_ATTRIBUTE_SHARE = 5, 0.5
-# A "title" of so many characters is the page's source.
+# A "title" of this many characters is the source of a web page.
 TOO_LONG = 2000
-# The fields' own line ends vanish as in UniSRec; what else would end a line or a cell of a file becomes a blank.
+# Line ends in fields are removed, as in UniSRec; other characters that would end a line or a cell become spaces.
 _REMOVED = re.compile(r'["\n\r]+')
 _SEPARATOR = re.compile(r"[\t\v\f\x00]")
 _SENTENCE_END = re.compile(r"\.\s+")
@@ -25,10 +25,10 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def clean_field(value) -> str:
-    """Return one field as a sentence that ends in one full stop: a lone one for an empty field, nothing for none.
+    """Return one field as a sentence with one full stop at its end: "." for an empty field, "" for None.
 
-    Lists are joined by blanks, HTML entities resolved, double quotes and line ends removed; a field of ``TOO_LONG`` or
-    more characters is left out.
+    Lists are joined by spaces, HTML entities are resolved, double quotes and line ends are removed. A field of
+    ``TOO_LONG`` or more characters gives "".
     """
     if value is None:
         return ""
@@ -38,24 +38,24 @@ def clean_field(value) -> str:
 
 
 def item_sentence(record: dict, fields) -> str:
-    """Return the ``fields`` that a record has, cleaned and joined by blanks, in the order of ``fields``."""
+    """Return those of ``fields`` that a record has, cleaned and joined by spaces, in this order."""
     sentences = (clean_field(record.get(field)) for field in fields)
     return " ".join(filter(None, sentences))
 
 
 def telling_names(names_of_items: list[set[str]], least: int, largest_share: float) -> set[str]:
-    """Return the names of at least ``least`` items and of at most this share of all (never fewer than ``least``)."""
+    """Return the names of at least ``least`` items and at most ``largest_share`` of all (or ``least``, if larger)."""
     counts = Counter(name for names in names_of_items for name in names)
     most = max(least, largest_share * len(names_of_items))
     return {name for name, count in counts.items() if least <= count <= most}
 
 
 def item_attributes(texts: list[str], least: int = LEAST_ITEMS) -> tuple[list[str], sparse.csr_matrix]:
-    """Return the names of the attributes, in alphabetical order, and which item has which, bool [N, F].
+    """Return the names of the attributes in alphabetical order, and which item has which, bool [N, F].
 
-    All sentences but the first are attributes as wholes, and so are the words of all but the first and the last; of a
-    text of one sentence its words are. Attributes of fewer than ``least`` items or of more than half of them are left
-    out.
+    All sentences except the first are attributes, and so are the words of those between the first and the last. If a
+    text has only one sentence, its words are attributes. Attributes of fewer than ``least`` items or of more than half
+    of all items are left out.
     """
     names_of_items = [_attribute_names(text) for text in texts]
     attributes = sorted(telling_names(names_of_items, least, LARGEST_ATTRIBUTE_SHARE))
@@ -77,10 +77,11 @@ def _attribute_names(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the texts of a dataset say of each item, lower-cased, "" where they say nothing.
+    """Names read from each item's text, in lower case; "" if there is none.
 
     Attributes:
-        brands, categories: [N]; a category is the whole path.
+        brands: [N] brands.
+        categories: [N] whole category paths.
         title_words: [N] sets of words.
     """
 
@@ -92,7 +93,7 @@ class Metadata:
 def item_metadata(texts: list[str]) -> Metadata:
     """Read ``title. category path. brand.`` from the end of each text.
 
-    A title may hold full stops itself; so a dataset's texts count as titles alone unless most of them have three
+    A title may contain full stops. So the texts of a dataset are taken as titles only, unless most of them have three
     sentences.
     """
     split = [_split_sentences(html.unescape(text).strip().lower()) for text in texts]
@@ -100,7 +101,7 @@ def item_metadata(texts: list[str]) -> Metadata:
     if 2 * sum(len(sentences) >= 3 for sentences in has_text) <= len(has_text):
         nothing = [""] * len(texts)
         return Metadata(nothing, nothing, [_words(sentences) for sentences in split])
-    # Of a shorter text only the title is known for certain.
+    # A shorter text is taken as a title only.
     whole = [sentences if len(sentences) >= 3 else [*sentences, "", ""] for sentences in split]
     return Metadata(
         [sentences[-1] for sentences in whole],

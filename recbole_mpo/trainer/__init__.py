@@ -1,10 +1,10 @@
-"""Training: from batches to a checkpoint, and a checkpoint's exact continuation and evaluation.
+"""Training: from batches to a checkpoint, the exact continuation of a run, and evaluation.
 
-In come a model, its loaders and settings; out go ``best.pth``, ``last.pth``, metrics and each target's rank. May
+A model, its loaders and settings come in. ``best.pth``, ``last.pth``, metrics and the rank of each target go out. May
 import common, layers, data and model.
 """
 
-import recbole_mpo.common.recbole_globals  # noqa: F401  it says how RecBole is installed where it is absent
+import recbole_mpo.common.recbole_globals  # noqa: F401  says how to install RecBole if it is absent
 from recbole_mpo.trainer.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mpo.trainer.ranking import metrics_from_ranks
 from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, RunTrainer

@@ -1,7 +1,7 @@
 """Checkpoints: plain data only, written atomically, read without unpickling code.
 
-RecBole pickles its Config object into checkpoints, which ``torch.load`` refuses since torch 2.6, rightly: a
-pickle runs code. Here a checkpoint is a dict of tensors, numbers, strings and lists.
+RecBole pickles its ``Config`` object into checkpoints. ``torch.load`` rightly refuses these since torch 2.6, because
+reading a pickle can run code. Here a checkpoint is a dict of tensors, numbers, strings and lists.
 """
 
 import pickle
@@ -16,11 +16,15 @@ from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import replacing
 
 FORMAT_VERSION = 1
-OTHERS = "use another one, such as last.pth or best.pth of the same run"
+OTHERS = "use another file, such as last.pth or best.pth of the same run"
 
 
 def save_checkpoint(state: dict, path: str | Path):
-    """Write ``state`` with the format version; a crash leaves the former file untouched.
+    """Write a checkpoint atomically: after a crash the old file is still there.
+
+    Args:
+        state: plain data; the format version is added.
+        path: the file to write.
 
     Raises:
         CheckpointError: the file cannot be written.
@@ -33,10 +37,16 @@ def save_checkpoint(state: dict, path: str | Path):
 
 
 def load_checkpoint(path: str | Path) -> dict:
-    """Read a checkpoint to the CPU with ``weights_only=True``.
+    """Return the content of a checkpoint, on the CPU, read with ``weights_only=True``.
+
+    Args:
+        path: the file to read.
+
+    Returns:
+        The data that ``save_checkpoint`` was given, and ``format_version``.
 
     Raises:
-        CheckpointError: missing, truncated, not of this package, or of a newer format.
+        CheckpointError: the file is missing or damaged, was not written by this package, or has a newer format.
     """
     path = Path(path)
     if path.is_dir():
@@ -44,13 +54,13 @@ def load_checkpoint(path: str | Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"checkpoint {path} is damaged or truncated, or no checkpoint at all; {OTHERS}")
+        raise CheckpointError(f"checkpoint {path} is damaged or truncated, or not a checkpoint; {OTHERS}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise CheckpointError(
-            f"checkpoint {path} holds pickled objects and was not loaded, for they can run code; "
-            "save its weights alone, torch.save({'state_dict': ...}), with the program that made it"
+            f"checkpoint {path} holds pickled objects, which can run code, so it was not loaded; "
+            "save only its weights, torch.save({'state_dict': ...}), with the program that wrote it"
         ) from problem
     except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, OSError) as problem:
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
@@ -59,16 +69,22 @@ def load_checkpoint(path: str | Path) -> dict:
         raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
     if state.get("format_version", 0) > FORMAT_VERSION:
         raise CheckpointError(
-            f"checkpoint {path} has format {state['format_version']}, this version reads up to {FORMAT_VERSION}"
+            f"checkpoint {path} has format {state['format_version']}, but this version of recbole_mpo reads formats up "
+            f"to {FORMAT_VERSION}: update recbole_mpo"
         )
     return state
 
 
 def load_weights(model, state_dict: dict, path: str | Path):
-    """Load weights by name.
+    """Load weights into a model by name.
+
+    Args:
+        model: the model, changed in place.
+        state_dict: weights by name.
+        path: file of the weights, for messages.
 
     Raises:
-        CheckpointError: names or shapes differ; lists them.
+        CheckpointError: names or shapes differ; the message lists them.
     """
     try:
         missing, unexpected = model.load_state_dict(state_dict, strict=False)
@@ -78,7 +94,7 @@ def load_weights(model, state_dict: dict, path: str | Path):
         raise CheckpointError(
             f"checkpoint {path} is of another architecture: "
             f"{_names('it lacks', missing)}{'; ' if missing and unexpected else ''}"
-            f"{_names('it has besides', unexpected)}"
+            f"{_names('it also has', unexpected)}"
         )
 
 
@@ -94,12 +110,12 @@ def _shape_lines(problem: RuntimeError) -> str:
     return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
-# What :func:`identity` gives.
+# Keys of the dict that ``identity`` returns.
 IDENTITY_KEYS = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
 
 
 def identity(model) -> dict:
-    """Return what a checkpoint says of its model's data: the items by token, the text features' size, and hashes."""
+    """Return the part of a checkpoint that identifies the model's data: item tokens, feature size and hashes."""
     return {
         "item_num": model.n_items,
         "item_tokens": _as_bytes(model.item_tokens),
@@ -111,21 +127,26 @@ def identity(model) -> dict:
 
 
 def _as_bytes(tokens: Iterable[str]) -> Tensor:
-    # One tensor: reading a list of a million strings without unpickling code takes seconds.
+    # As one tensor, since reading a list of a million strings without unpickling code takes seconds.
     return torch.frombuffer(bytearray("\n".join(map(str, tokens)).encode()), dtype=torch.uint8)
 
 
 def item_tokens(state: dict) -> list[str] | None:
-    """Return the item tokens [N] of a checkpoint by internal id; None of one that older versions wrote."""
+    """Return the item tokens [N] of a checkpoint by internal id; None if an older version wrote it."""
     tokens = state.get("item_tokens")
     return None if tokens is None else bytes(tokens.numpy()).decode().split("\n")
 
 
 def restore_model(model, state: dict, path: str | Path):
-    """Give a model the weights of a checkpoint of the same data.
+    """Load the weights of a checkpoint into a model of the same data.
+
+    Args:
+        model: the model, changed in place.
+        state: content of the checkpoint.
+        path: file of the checkpoint, for messages.
 
     Raises:
-        CheckpointError: of other data, or of another architecture.
+        CheckpointError: the checkpoint has other data or another architecture.
     """
     check_identity(state, model, path)
     load_weights(model, state["state_dict"], path)
@@ -133,21 +154,22 @@ def restore_model(model, state: dict, path: str | Path):
 
 
 def check_identity(state: dict, model, path: str | Path):
-    """Refuse a checkpoint of other items, another numbering of them, other text features, or other counts.
+    """Check that a checkpoint has the items, their numbering, the text features and the counts of a model.
 
-    ``model`` carries ``item_hash`` and, where it takes text, ``feature_hash``; where it counts, ``counts_hash``.
+    Raises:
+        CheckpointError: one of them differs.
     """
     model.check_items(state.get("item_hash"), path)
     if state.get("feature_hash") != model.feature_hash:
         raise CheckpointError(
-            f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, the model has "
-            f"{_short(model.feature_hash)}: restore the item text, encoder or feature_file it was trained with "
-            "(encoding on another device may differ in rounding: copy cache_dir), or start a new run with --pretrained"
+            f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, but the model has "
+            f"{_short(model.feature_hash)}: restore the item text, encoder or feature_file of that run (encoding on "
+            "another device may round differently: copy cache_dir), or start a new run with --pretrained"
         )
     if state.get("counts_hash") != model.counts_hash:
         raise CheckpointError(
-            f"checkpoint {path} belongs to other counts of training interactions than these data give: restore its "
-            "interaction files and settings, or start a new run"
+            f"checkpoint {path} was written with other counts of training interactions than these data give: restore "
+            "its interaction files and settings, or start a new run"
         )
 
 

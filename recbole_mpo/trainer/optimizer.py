@@ -1,4 +1,4 @@
-"""What the optimizer updates, and at which learning rate."""
+"""Which parameters the optimizer updates, and with which learning rate."""
 
 from torch import nn
 
@@ -9,7 +9,17 @@ from recbole_mpo.model.parameters import core_names, group_of
 def optimizer_groups(
     model: nn.Module, learning_rate: float, mpo_lr_multiplier: float = 1.0, memory_lr_multiplier: float = 1.0
 ) -> list[dict]:
-    """Trainable parameters only: cores and the memory's weight with their own learning rates, then the rest."""
+    """Return the optimizer's groups of trainable parameters: MPO cores, the memory's weight, and the rest.
+
+    Args:
+        model: the model.
+        learning_rate: learning rate of the rest.
+        mpo_lr_multiplier: multiplies the learning rate of the cores.
+        memory_lr_multiplier: multiplies the learning rate of the memory's weight.
+
+    Raises:
+        ConfigError: all parameters are frozen.
+    """
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trainable:
         raise ConfigError("nothing is left to train: freeze names every group of the model")

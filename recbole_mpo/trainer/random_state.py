@@ -1,4 +1,4 @@
-"""The random generators of a process as plain data."""
+"""The state of a process's random generators as plain data."""
 
 import logging
 import random
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 def rng_state(device: torch.device) -> dict:
-    """Return the global random generators, and that of ``device``, as plain data."""
+    """Return the state of the global random generators, and of that of ``device``, as plain data."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -28,7 +28,7 @@ def rng_state(device: torch.device) -> dict:
 
 
 def restore_rng_state(state: dict, device: torch.device):
-    """Put the global random generators back; warns where the thread count, and so rounding, differs."""
+    """Restore the state of the random generators; warn if the number of threads differs, as this affects rounding."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     saved = state["numpy"]
@@ -39,7 +39,7 @@ def restore_rng_state(state: dict, device: torch.device):
         torch.cuda.set_rng_state(state["cuda"], device)
     if state["threads"] != torch.get_num_threads():
         logger.warning(
-            "the checkpoint was written with %d threads, this run has %d: it resumes, but rounding may differ",
+            "the checkpoint was written with %d threads, but this run has %d: it resumes, but rounding may differ",
             state["threads"],
             torch.get_num_threads(),
         )

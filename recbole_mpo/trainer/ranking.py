@@ -1,22 +1,22 @@
-"""Full-ranking evaluation by each target's rank.
+"""Evaluation by the rank of each target among all items.
 
-With one target per row every metric here follows from the rank r alone: HIT@k = [r <= k],
+With one target per row every metric here follows from its rank r: HIT@k = [r <= k],
 NDCG@k = [r <= k] / log2(r + 1), MRR@k = [r <= k] / r.
 
 Shapes: B rows of a batch, N items (column 0 is PAD), R rows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.layers.mpo.convert import merged
 
-# Largest score matrix held at once, in entries.
+# Largest number of scores held at once.
 MAX_SCORES = 1 << 25
 
 GAINS = {
@@ -29,15 +29,15 @@ GAINS = {
 
 
 def can_rank(metrics) -> bool:
-    """Return whether all these metrics follow from ranks."""
+    """Return whether all of the metrics can be computed from ranks."""
     return all(metric.lower() in GAINS or metric.lower() == "precision" for metric in metrics)
 
 
 def ranks_of_targets(scores_BN: Tensor, targets_B: Tensor) -> Tensor:
-    """Return the rank of each row's target: 1 + items scored higher + other items scored the same (pessimistic).
+    """Return the rank of each row's target: 1 + items with a higher score + other items with the same score.
 
-    PAD is no candidate. A target scored NaN ranks last. The scores are overwritten: by 0 and 1, whose sum needs no
-    second array.
+    PAD is not a candidate. A target whose score is NaN ranks last. The scores are overwritten with 0 and 1, so that
+    their sum does not need a second array.
     """
     scores_BN[:, 0] = -torch.inf
     target_B1 = scores_BN.gather(1, targets_B.unsqueeze(1))
@@ -47,8 +47,17 @@ def ranks_of_targets(scores_BN: Tensor, targets_B: Tensor) -> Tensor:
     return torch.where(target_B1.squeeze(1).isnan(), scores_BN.shape[1] - 1, at_least)
 
 
-def metrics_from_ranks(ranks: np.ndarray, metrics, topk) -> dict[str, float]:
-    """Return ``{"hit@10": …}`` over all rows, unrounded."""
+def metrics_from_ranks(ranks: np.ndarray, metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:
+    """Return the mean of metrics over all rows, unrounded.
+
+    Args:
+        ranks: rank of each row's target [R], from 1.
+        metrics: names of metrics: ``hit``, ``recall``, ``precision``, ``ndcg``, ``mrr`` or ``map``.
+        topk: cut-offs k.
+
+    Returns:
+        ``{"hit@10": …, …}``, for every metric at every k.
+    """
     ranks = ranks.astype(np.float64)
     results = {}
     for metric in (name.lower() for name in metrics):
@@ -60,16 +69,16 @@ def metrics_from_ranks(ranks: np.ndarray, metrics, topk) -> dict[str, float]:
 
 
 def rows_per_batch(batch_size: int, item_num: int) -> int:
-    """Return how many rows may be scored at once without holding more than ``MAX_SCORES`` scores."""
+    """Return how many rows to score at once, so that at most ``MAX_SCORES`` scores are held."""
     return max(1, min(batch_size, MAX_SCORES // item_num))
 
 
-# From a batch of RecBole's evaluation rows and their targets [B] to the targets' ranks [B].
+# A function from a batch of RecBole's evaluation rows and their targets [B] to the ranks of the targets [B].
 Rank = Callable[[object, Tensor], Tensor]
 
 
 def rank_by_scores(score: Callable, item_num: int) -> Rank:
-    """Return a ranking by ``score``, which gives a batch's scores of all items."""
+    """Return a function that ranks by ``score``, a function from a batch to the scores of all items."""
 
     def rank(interaction, targets_B: Tensor) -> Tensor:
         size = rows_per_batch(len(targets_B), item_num)
@@ -83,7 +92,7 @@ def rank_by_scores(score: Callable, item_num: int) -> Rank:
 
 @contextmanager
 def rank_by_item_vectors(model, batch_size: int) -> Iterator[Rank]:
-    """Rank by a model's item vectors, computed once with every MPO weight merged, for the time of one evaluation."""
+    """Yield a function that ranks by a model's item vectors, which are computed once, with MPO weights merged."""
     with merged(model):
         item_vectors = model.encode_items()
         candidates = model.candidates(item_vectors)
@@ -104,13 +113,13 @@ def rank_by_item_vectors(model, batch_size: int) -> Iterator[Rank]:
 
 
 def rank_rows(rank: Rank, eval_data, config, device: torch.device, show_progress=False) -> dict[str, np.ndarray]:
-    """Rank all rows of a loader.
+    """Return the ranks of all rows of a loader.
 
     Returns:
         ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows.
     """
     columns: dict[str, list] = {"user": [], "rank": [], "history_length": [], "target": []}
-    batches = tqdm(eval_data, desc="Evaluate", ncols=100, disable=not show_progress, leave=False)
+    batches = progress_bar(eval_data, shown=show_progress, description="Evaluating", unit="batch")
     for interaction, _, _, targets_B in batches:
         columns["rank"].append(rank(interaction.to(device), targets_B.to(device)).cpu())
         columns["user"].append(interaction[config["USER_ID_FIELD"]].cpu())

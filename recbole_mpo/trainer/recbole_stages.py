@@ -1,4 +1,4 @@
-"""RecBole's S3Rec: its two runs as one."""
+"""The trainer of RecBole's S3Rec: its two runs in one."""
 
 from recbole.utils import init_seed
 
@@ -8,7 +8,7 @@ from recbole_mpo.trainer.trainer import RunTrainer
 
 
 class S3RecTrainer(PretrainingMixin, RunTrainer):
-    """For RecBole's S3Rec: its two runs as one, with the numbers that two runs of one seed have."""
+    """Trainer of RecBole's S3Rec: its two runs in one, with the same figures as two runs with the same seed."""
 
     def __init__(self, config, model, run_dir):
         def make_loader(train_data):
@@ -17,7 +17,7 @@ class S3RecTrainer(PretrainingMixin, RunTrainer):
 
         def begin_fine_tuning(starts: bool):
             if starts:
-                # RecBole's second run begins from the seed.
+                # In RecBole the second run seeds the generators again.
                 init_seed(config["seed"], config["reproducibility"])
             model.begin_fine_tuning(config["loss_type"])
 

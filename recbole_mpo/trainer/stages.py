@@ -1,4 +1,4 @@
-"""Models that are pre-trained on other objectives before the run proper, in one run."""
+"""Trainers that first pre-train a model on other objectives, in the same run."""
 
 import logging
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.epoch_lines import epoch_line
 from recbole_mpo.trainer.trainer import ItemVectorTrainer
 
 logger = logging.getLogger(__name__)
@@ -16,13 +17,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What comes before a run's own training.
+    """How a model is pre-trained.
 
     Attributes:
-        epochs: of it.
-        make_loader: from the run's training loader to that of pre-training.
-        loss: from a batch to its loss.
-        begin_fine_tuning: prepares the model for the run proper; called with whether that starts now, else it goes on.
+        epochs: number of epochs.
+        make_loader: function from the loader of fine-tuning to that of pre-training.
+        loss: function from a batch to its loss.
+        begin_fine_tuning: function that prepares the model for fine-tuning; its argument is whether fine-tuning starts
+            now, rather than being resumed.
     """
 
     epochs: int
@@ -32,14 +34,14 @@ class Pretraining:
 
 
 class PretrainingMixin:
-    """Pre-trains a model first and keeps the result in ``pretrained.pth``; mixed in before a trainer of runs."""
+    """Mixin for a trainer that first pre-trains the model and saves the result in ``pretrained.pth``."""
 
     def __init__(self, config, model, run_dir, plan: Pretraining):
         super().__init__(config, model, run_dir)
         self.plan = plan
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Pre-train, then train as every run does; a run that is resumed has all or part of the first behind it."""
+        """Train in two stages, pre-training and fine-tuning; a resumed run continues with what is left of them."""
         if self.start_epoch == 0 and not self.pretraining and self.plan.epochs:
             self._pretrain(self._continued(self.plan.make_loader(train_data), train_data), saved, show_progress)
             self.train_loader = train_data
@@ -48,9 +50,9 @@ class PretrainingMixin:
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def _continued(self, loader, train_data):
-        """Return the loader, drawing on where a run that is resumed within its pre-training stopped.
+        """Return the loader; if a run is resumed in pre-training, its generator continues where the run stopped.
 
-        A resumed run hands what was drawn last to the loader of the run proper, which has drawn nothing yet.
+        Resuming sets the generator of the loader of fine-tuning, which has not been used yet and is reset here.
         """
         if self.history and not isinstance(loader, PackedLoader):
             loader.generator.set_state(train_data.generator.get_state())
@@ -62,7 +64,7 @@ class PretrainingMixin:
         logger.info("pre-training: %d epochs of %d steps", self.plan.epochs, len(loader))
         for epoch in range(len(self.history), self.plan.epochs):
             self._train_epoch(loader, epoch, self.plan.loss, show_progress)
-            logger.info("pre-training %d [loss: %.4f]", epoch, self.history[-1]["train_loss"])
+            logger.info("pre-training %s", epoch_line(self.history, self.plan.epochs, None))
             if saved:
                 self._save_before_fine_tuning()
             if saved and self.config["save_step"] and (epoch + 1) % self.config["save_step"] == 0:
@@ -70,14 +72,14 @@ class PretrainingMixin:
 
     def _end_pretraining(self, saved: bool):
         self.pretraining, self.history = self.history, []
-        # What Adam remembers of the other loss is of no use to this one.
+        # Adam's averages of the other loss are of no use for this one.
         self.optimizer = self._build_optimizer()
         if saved:
             self._save_pretrained("pretrained.pth")
             self._save_before_fine_tuning()
 
     def _save_before_fine_tuning(self):
-        """So that an interruption before the first evaluation costs an epoch at most."""
+        """Write ``last.pth``, so that an interruption before the first evaluation costs at most one epoch."""
         self._save_checkpoint(-1, verbose=False, saved_model_file=self.last_file)
 
     def _save_pretrained(self, name: str):
@@ -90,7 +92,7 @@ class PretrainingMixin:
 
 
 class PretrainingTrainer(PretrainingMixin, ItemVectorTrainer):
-    """For this package's models, which tell the epochs, the batch and the loss of their pre-training."""
+    """Trainer of this package's models that define the epochs, batches and loss of their pre-training."""
 
     def __init__(self, config, model, run_dir):
         def make_loader(train_data):

@@ -12,10 +12,13 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 
 from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.common.progress import progress_bar
+from recbole_mpo.common.recbole_globals import without_future_warnings
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.trainer import checkpoint, random_state, ranking
+from recbole_mpo.trainer.epoch_lines import epoch_line
 from recbole_mpo.trainer.optimizer import optimizer_groups
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
 
@@ -43,20 +46,32 @@ class RunTrainerMixin:
         self.pretraining: list[dict] = []
         self.train_loader = None
         self.is_finished = False
+        self.says_epochs = self.validates = False
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Train until the epochs are done or validation stops improving; returns RecBole's pair."""
+        """Train until the epochs are done or validation stops improving; return RecBole's pair."""
         self.train_loader = train_data
         if self.is_finished:
             return self.best_valid_score, self.best_valid_result
+        self.says_epochs = verbose
+        self.validates = bool(valid_data) and self.eval_step > 0
 
         def after_evaluation(epoch, score):
             if saved:
                 self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
+            if verbose:
+                self._say_evaluated(epoch)
             if callback_fn:
                 callback_fn(epoch, score)
 
-        return super().fit(train_data, valid_data, verbose, saved, show_progress, after_evaluation)
+        # RecBole's own four lines per epoch are left out; this class says the same in one.
+        return super().fit(train_data, valid_data, False, saved, show_progress, after_evaluation)
+
+    def _say_evaluated(self, epoch: int):
+        logger.info(epoch_line(self.history, self.epochs, self.valid_metric, is_best=self.cur_step == 0))
+        if self.cur_step > self.stopping_step:
+            best = epoch - self.cur_step * self.eval_step
+            logger.info("stopped: no better %s after epoch %d", self.valid_metric.lower(), best)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         if isinstance(train_data, PackedLoader):
@@ -64,12 +79,16 @@ class RunTrainerMixin:
         if loss_func is None and self._trims_batches():
             loss_func = partial(trimmed_loss, self.model)
         begin = time.perf_counter()
-        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        shown = progress_bar(train_data, shown=show_progress, description=f"Epoch {epoch_idx}", unit="step")
+        with without_future_warnings():
+            loss = super()._train_epoch(shown, epoch_idx, loss_func, show_progress=False)
         seconds = time.perf_counter() - begin
         total = sum(loss) if isinstance(loss, tuple) else loss
         self.history.append(
             {"epoch": epoch_idx, "train_loss": total / max(len(train_data), 1), "train_seconds": seconds}
         )
+        if self.says_epochs and not (self.validates and (epoch_idx + 1) % self.eval_step == 0):
+            logger.info(epoch_line(self.history, self.epochs, None))
         return loss
 
     def _trims_batches(self) -> bool:
@@ -81,14 +100,10 @@ class RunTrainerMixin:
         score, result = super()._valid_epoch(valid_data, show_progress)
         self.history[-1]["valid_seconds"] = time.perf_counter() - begin
         self.history[-1]["valid"] = {name: float(value) for name, value in result.items()}
-        # RecBole logs this dict as it is; the history and the record keep the unrounded figures.
-        return score, {name: round(float(value), 4) for name, value in result.items()}
+        return score, result
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
-        checkpoint.save_checkpoint(self._state(epoch), path)
-        if verbose:
-            logger.info("Saving current: %s", path)
+        checkpoint.save_checkpoint(self._state(epoch), Path(kwargs.pop("saved_model_file", self.saved_model_file)))
 
     def _state(self, epoch: int) -> dict:
         best = self.best_valid_result
@@ -138,7 +153,7 @@ class RunTrainerMixin:
         if state["loader_rng"] is not None:
             train_data.generator.set_state(state["loader_rng"])
         random_state.restore_rng_state(state["rng"], self.device)
-        logger.info("Resuming %s at epoch %d", path, self.start_epoch)
+        logger.info("resuming %s at epoch %d", path, self.start_epoch)
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
@@ -197,7 +212,7 @@ class CountingTrainer(RunTrainer):
         return None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Evaluates; returns RecBole's pair."""
+        """Evaluate once; return RecBole's pair."""
         self.train_loader = train_data
         self.history = [{"epoch": 0, "train_loss": 0.0, "train_seconds": 0.0}]
         if len(valid_data._dataset):

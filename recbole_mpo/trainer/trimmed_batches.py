@@ -1,10 +1,10 @@
 """RecBole's own models without most of their padding.
 
-RecBole pads every history to MAX_ITEM_LIST_LENGTH, though most are a few items long. Here a batch keeps its rows
-and stays one step; its computation is divided into groups of rows of similar length, each cut to its longest
-history. Without dropout the result differs by rounding alone; with dropout the masks drawn are others.
+RecBole pads every history to MAX_ITEM_LIST_LENGTH, though most have only a few items. Here a batch keeps its rows and
+is still one step, but it is computed in groups of rows of similar length, each cut to its longest history. Without
+dropout the result differs only by rounding; with dropout other masks are drawn.
 
-This is exact for a model whose result for a row does not depend on the padding behind its history: SASRec attends
+This is exact for a model whose result for a row does not depend on the padding after its history: SASRec attends
 backwards only, GRU4Rec is read at the last item, and BERT4Rec's attention to padding underflows to zero.
 
 Shapes: B rows of a batch, N items.
@@ -19,16 +19,16 @@ from torch import Tensor
 
 from recbole_mpo.data.packing import similar_rows
 
-# RecBole's models of which this is known.
+# RecBole's models for which this was checked.
 TRIMMED_MODELS = ("SASRec", "GRU4Rec", "BERT4Rec")
 
 
 def trimmed_loss(model, interaction: Interaction) -> Tensor:
-    """``model.calculate_loss(interaction)``, computed on trimmed groups of its rows.
+    """Return ``model.calculate_loss(interaction)``, computed on trimmed groups of rows.
 
-    RecBole's losses are means over predictions: one a row or, in BERT4Rec, one a masked item. The loss of a batch
-    is therefore the mean of its groups' losses, weighted by their predictions. A row with no masked item adds
-    nothing to the loss and is left out.
+    RecBole's losses are means over predictions: one per row or, in BERT4Rec, one per masked item. So the loss of a
+    batch is the mean of the losses of its groups, weighted by their numbers of predictions. A row without masked items
+    does not contribute to the loss and is left out.
     """
     predictions = _predictions(model, interaction)
     if not predictions.any():
@@ -43,9 +43,12 @@ def trimmed_loss(model, interaction: Interaction) -> Tensor:
 
 
 def trimmed_scores(model, interaction: Interaction, score: Callable[[Interaction], Tensor] | None = None) -> Tensor:
-    """``model.full_sort_predict(interaction)`` [B, N], computed on trimmed groups of its rows.
+    """Return ``model.full_sort_predict(interaction)`` [B, N], computed on trimmed groups of rows.
 
-    ``score`` replaces ``full_sort_predict``: ``model.predict``, for one score per row [B].
+    Args:
+        model: the model.
+        interaction: a batch of RecBole's rows.
+        score: replaces ``full_sort_predict``, such as ``model.predict`` for one score per row [B].
     """
     score = score or model.full_sort_predict
     lengths = _lengths(model, interaction)
@@ -59,7 +62,7 @@ def trimmed_scores(model, interaction: Interaction, score: Callable[[Interaction
 
 
 def some_rows(interaction: Interaction, rows: np.ndarray, columns: dict[str, slice]) -> Interaction:
-    """``rows`` of a batch, and of the named fields these ``columns`` alone."""
+    """Return rows of a batch; of the fields named in ``columns`` only these columns."""
     fields = {}
     for name, values in interaction.interaction.items():
         values = values[:, columns[name]] if name in columns else values
@@ -72,15 +75,15 @@ def _lengths(model, interaction) -> np.ndarray:
 
 
 def _predictions(model, interaction) -> np.ndarray:
-    """Return how many terms each row has in the loss [B]."""
+    """Return the number of terms of each row in the loss [B]."""
     if not model.predicts_masked_items:
         return np.ones(len(interaction), dtype=np.int64)
-    # 0 pads these positions, so that a masked first item is no prediction to RecBole.
+    # These positions are padded with 0, so RecBole does not count a masked first item as a prediction.
     return (interaction[model.MASK_INDEX] > 0).sum(dim=1).cpu().numpy()
 
 
 def _columns_of_loss(model, length: int, predictions: int) -> dict[str, slice]:
-    """Return what is not padding in the fields that ``calculate_loss`` reads; masked items are padded on the left."""
+    """Return the columns to keep of the fields that ``calculate_loss`` reads; masked items are padded on the left."""
     if not model.predicts_masked_items:
         return {model.ITEM_SEQ: slice(length)}
     masked = dict.fromkeys((model.MASK_INDEX, model.POS_ITEMS, model.NEG_ITEMS), slice(-predictions, None))

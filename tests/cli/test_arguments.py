@@ -134,7 +134,7 @@ class TestHelp:
             "\n"
             "every command:\n"
             "  --version   Show the version and exit.\n"
-            "  --debug     Show the whole trace of an error.\n"
+            "  --debug     Show the traceback of an error.\n"
             "  -h, --help  Show this message and exit.\n"
         )
 

@@ -136,15 +136,15 @@ class TestHelp:
         headings = re.findall(r"^([a-z ]+):$", out, flags=re.M)
         assert headings == [
             "options",
-            "interactions that stay",
+            "interactions to keep",
             "form of the files",
             "raw data",
-            "tables of your own",
+            "your own tables",
             "several domains",
             "features",
             "every command",
         ]
-        assert set(rows_of("\noptions:\n" + out.partition("\ntables of your own:\n")[2].partition("\n\n")[0])) == {
+        assert set(rows_of("\noptions:\n" + out.partition("\nyour own tables:\n")[2].partition("\n\n")[0])) == {
             *("--interactions=FILE", "--items=FILE", "--user=COLUMN", "--item=COLUMN", "--time=COLUMN"),
             *("--item_column=COLUMN", "--text=COLUMN,COLUMN", "--time_format=FORMAT"),
             *("--separator=TEXT", "--encoding=NAME"),

@@ -52,21 +52,27 @@ TEXTS = ["--items=products.jsonl", "--text=title,brand,category"]
 
 
 class TestOwnTables:
-    def test_a_users_tables_go_to_a_trained_model_in_the_readmes_two_commands(self, tmp_path, monkeypatch):
-        """The README's commands, run as written but for a shorter training."""
+    def test_a_users_tables_go_to_recommendations_in_the_readmes_commands(self, tmp_path, monkeypatch, capsys):
+        """The README's commands, run as written but for a shorter training and the names in it."""
         write_shop(tmp_path)
-        section = README.split("## Your own data")[1].split("\n## ")[0]
+        section = README.split("## Your own shop")[1].split("\n## ")[0]
         block = re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)[0]
-        commands = [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
-        assert len(commands) == 2 and commands[0].startswith("recbole-mpo prepare")
-        assert cli.main(commands[0].split()[1:]) == 0
-        program, script, *arguments = commands[1].split()
+        activate, prepare, train, recommend = [line for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+        assert activate == ". .venv/bin/activate" and prepare.startswith("recbole-mpo prepare shop ")
+        assert cli.main(prepare.split()[1:]) == 0
+        program, script, *arguments = train.split()
         assert (program, script) == ("python", "run_recbole_mpo.py")
         monkeypatch.setattr(sys, "argv", [script, *arguments, *QUICK, "--record=record.json"])
         with pytest.raises(SystemExit, match="0"):
             runpy.run_path(str(REPOSITORY / script), run_name="__main__")
         record = read_record(tmp_path / "record.json")
         assert record["status"] == "completed" and record["model"] == "MPORec"
+        capsys.readouterr()
+        for placeholder, name in {"RUN": record["run_id"], "SKU1": "0001", "SKU2": "0002"}.items():
+            assert placeholder in recommend
+            recommend = recommend.replace(placeholder, name)
+        assert cli.main(recommend.split()[1:]) == 0
+        assert capsys.readouterr().out.split("recommended:")[1].count(" thing ") == 5
 
     def test_what_was_dropped_and_the_statistics_are_printed(self, tmp_path, capsys):
         write_shop(tmp_path)
@@ -77,7 +83,7 @@ class TestOwnTables:
         assert re.search(r"241  rows with user, item and time \(1 dropped\)", out)
         assert re.search(r"240  3-core: .* \(1 dropped\)", out)
         assert "shop: 30 users, 25 items, 240 interactions, 8.00 interactions per user" in out
-        assert "2 more items have text and no interactions" in out
+        assert "2 more items have text but no interactions" in out
         text = (tmp_path / "dataset/shop/shop.text").read_text()
         assert re.search(r"^0003\t\w+ thing 3\. \w+\. home \w+\.$", text, flags=re.M)
 
@@ -118,29 +124,29 @@ class TestOwnTables:
     @pytest.mark.parametrize(
         "arguments, message",
         [
-            ([], "prepare takes one dataset's name, found none"),
-            (["a", "b"], "prepare takes one dataset's name, found a b"),
+            ([], "prepare takes the name of one dataset, found none"),
+            (["a", "b"], "prepare takes the name of one dataset, found a b"),
             (["shop", "--intercations=a.csv"], r"no --intercations \(did you mean 'interactions'\?\)"),
-            (["shop", "--user=a"], "--user describes a table of your own; give --interactions=FILE too"),
+            (["shop", "--user=a"], "--user describes your own table; give --interactions=FILE too"),
             (["shop", "--interactions=a.csv"], "needs --user=COLUMN"),
             (["shop", *OWN[:-1], "--time=wehn"], r"orders.csv has no column 'wehn' \(did you mean 'when'\?\)"),
             (["shop", *OWN, TEXTS[0]], "needs --text=COLUMN,COLUMN"),
             (["shop", *OWN, "--items=none.csv", "--text=title"], "none.csv does not exist"),
             (["shop", *OWN, TEXTS[0], "--text=titel"], r"no column 'titel' \(did you mean 'title'\?\)"),
             (["shop", *OWN, "--k_core=many"], "k_core must be a whole number"),
-            (["shop", *OWN, "--k_core=500"], "none is left by k_core=500"),
-            (["shop", *OWN, "--split_ratio=0.8,0.2"], "three positive parts"),
+            (["shop", *OWN, "--k_core=500"], "none of the 240 interactions is left with k_core=500"),
+            (["shop", *OWN, "--split_ratio=0.8,0.2"], "three positive numbers that sum to 1"),
             (["shop", *OWN, "--overwrite=perhaps"], "overwrite must be true or false"),
             (["Pantry", "--raw=nowhere"], "--raw=nowhere does not exist"),
             (["Pantri"], r"'Pantri' is not a known dataset \(did you mean 'Pantry'\?\).*--interactions=FILE"),
             (["Pantry", "--release=2023"], "'Pantry-2023' is not a known dataset"),
-            (["Scientific-2023", "--release=2018"], "is of the release of 2023"),
+            (["Scientific-2023", "--release=2018"], "is from the 2023 release"),
             (["Pantry", "--source_url=here/there"], "--source_url=here/there is not an address"),
             (["shop", *OWN, "--text_encoder=nonsense/none"], "nonsense/none"),
-            (["Pantry", "--release=2020"], "release '2020' is not one of 2018, 2023"),
-            (["ml-100k", "--k_core=5"], "--k_core has no meaning for ml-100k"),
-            (["both", "--domains=a,b", "--split=temporal"], "--split has no meaning for --domains"),
-            (["shop", *OWN, "--release=2023"], "--release has no meaning for --interactions"),
+            (["Pantry", "--release=2020"], "release is '2020'; choose one of 2018, 2023"),
+            (["ml-100k", "--k_core=5"], "--k_core is not used with ml-100k"),
+            (["both", "--domains=a,b", "--split=temporal"], "--split is not used with --domains"),
+            (["shop", *OWN, "--release=2023"], "--release is not used with --interactions"),
             (["ml-1m"], "ratings.dat and movies.dat: download https://files.grouplens.org"),
             (["both", "--domains=one"], "two or more different datasets"),
         ],
@@ -154,7 +160,7 @@ class TestOwnTables:
         write_shop(tmp_path)
         (tmp_path / "other.csv").write_text("sku,title\nx1,Lamp\n")
         message = failing("prepare", "shop", *OWN, "--items=other.csv", "--text=title")
-        assert "not one of the 25 items" in message and "'x1' here; give the right --item_column" in message
+        assert "none of the 25 items" in message and "'x1' in the other; give the right --item_column" in message
 
 
 def serve_pantry(server):
@@ -184,7 +190,7 @@ class TestKnownNames:
         assert cli.main(self.RUN) == 0
         assert read_record("record.json")["status"] == "completed"
         out = capsys.readouterr().out
-        assert "Pantry is not in dataset/ and is prepared from its raw data first" in out
+        assert "Pantry is not in dataset/; preparing it from its raw data first" in out
         note = json.loads(Path("dataset/.raw/Pantry/Prime_Pantry.csv.json").read_text())
         assert note["bytes"] == len(raw_server.files["categoryFilesSmall/Prime_Pantry.csv"])
         requests = len(raw_server.requests)
@@ -192,7 +198,7 @@ class TestKnownNames:
 
     def test_looking_before_training_downloads_nothing(self, raw_server, failing):
         serve_pantry(raw_server)
-        assert "or make it: recbole-mpo prepare Pantry" in failing(*self.RUN, "--dry_run")
+        assert "or make the dataset: recbole-mpo prepare Pantry" in failing(*self.RUN, "--dry_run")
         assert not raw_server.requests
 
     def test_without_a_network_the_message_names_files_addresses_and_place(self, failing, monkeypatch):
@@ -201,7 +207,7 @@ class TestKnownNames:
         message = failing(*self.RUN)
         reviews, metadata = "categoryFilesSmall/Prime_Pantry.csv", "metaFiles2/meta_Prime_Pantry.json.gz"
         assert f"get http://127.0.0.1:9/{reviews} and http://127.0.0.1:9/{metadata} on another machine" in message
-        assert "put them into dataset/.raw/Pantry/" in message
+        assert "put the files into dataset/.raw/Pantry/" in message
         assert not Path("dataset/Pantry").exists()
 
     def test_local_files_and_another_address_replace_the_known_ones(self, raw_server, tmp_path):
@@ -217,7 +223,7 @@ class TestKnownNames:
     def test_counts_other_than_the_published_ones_are_warned_about(self, raw_server, caplog):
         serve_pantry(raw_server)
         assert cli.main(["prepare", "pantry"]) == 0
-        assert "published are 13,101 / 4,898 / 126,962" in caplog.text
+        assert "the published numbers are 13,101 / 4,898 / 126,962" in caplog.text
 
     def test_the_newer_release_has_a_name_of_its_own(self, raw_server):
         reviews = [
@@ -259,7 +265,7 @@ class TestInspect:
         out = capsys.readouterr().out
         found = read_dataset_histories(tiny_path, "tiny")
         assert re.search(rf"interactions +{len(found.items)}\n", out) and re.search(r"users +40\n", out)
-        assert re.search(r"items with text and no interactions +1\n", out)
+        assert re.search(r"items in the text file without interactions +1\n", out)
         assert out.count(", the newest items") == 2 and "number" in out
         page = (tmp_path / "out/p.html").read_text()
         assert page.count("<h3>User") == 2 and "plotly" in page.lower()

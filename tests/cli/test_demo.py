@@ -34,7 +34,7 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(demo, "run", run)
     monkeypatch.setattr(demo, "prepare_ml100k", lambda data_path: data_path / "ml-100k")
-    monkeypatch.setattr(demo, "make_table", lambda paths: f"table of {paths[0]}")
+    monkeypatch.setattr(demo, "make_table", lambda paths, form, metrics: f"{form} table of {paths[0]}")
     monkeypatch.setattr(demo, "_show_user", lambda checkpoint: print(f"user of {checkpoint}"))
     return trained
 
@@ -44,7 +44,7 @@ def test_mporec_is_trained_on_ml100k_and_shown(trained, capsys):
     assert trained == [("MPORec", "ml-100k", (), SETTINGS)]
     out = capsys.readouterr().out
     checkpoint = Path("saved/demo/run1/best.pth")
-    for part in ("data: dataset/ml-100k", "table of saved/demo/record.json", f"user of {checkpoint}"):
+    for part in ("1. Prepare: dataset/ml-100k", "text table of saved/demo/record.json", f"user of {checkpoint}"):
         assert part in out
     assert f"recbole-mpo recommend --checkpoint={checkpoint}" in out
 
@@ -57,7 +57,7 @@ def test_settings_replace_and_join_the_demos_own(trained):
 def test_a_finished_run_of_the_same_settings_is_used_again(trained, capsys):
     assert cli.main(["demo"]) == 0 and cli.main(["demo"]) == 0
     assert len(trained) == 1
-    assert "training: reusing the finished run run1" in capsys.readouterr().out
+    assert "reusing the finished run run1" in capsys.readouterr().out
     assert cli.main(["demo", "--epochs=2"]) == 0
     assert len(trained) == 2
 

@@ -14,7 +14,7 @@ class TestErrors:
         assert failing(*tiny_arguments(**{missing: None})) == f"run needs --{missing}=VALUE"
 
     def test_blank_instead_of_equals(self, failing, tiny_arguments):
-        assert "write --epochs=VALUE, with '=' and no blank" in failing(*tiny_arguments(), "--epochs", "3")
+        assert "write --epochs=VALUE, with '=' and no space" in failing(*tiny_arguments(), "--epochs", "3")
 
     @pytest.mark.parametrize(
         ("changes", "part"),

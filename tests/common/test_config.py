@@ -112,7 +112,7 @@ class TestKeysAndTypes:
         "key", ["MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "valid_metric_bigger", "device", "local_rank"]
     )
     def test_derived_keys_cannot_be_set(self, refused, key):
-        assert refused(**{key: 1}).startswith(f"{key} is worked out from other settings")
+        assert refused(**{key: 1}).startswith(f"{key} is computed from other settings")
 
     @pytest.mark.parametrize(
         ("settings", "part"),
@@ -149,14 +149,14 @@ class TestKeysAndTypes:
             ("learning_rate", -1.0, "learning_rate must be at least 0, not -1.0"),
             ("temperature", 0, "temperature must be above 0, not 0"),
             ("clip_grad_norm", 5, "clip_grad_norm must be a mapping such as {max_norm: 5}, not 5"),
-            ("dataset", "other", "dataset is 'other' among the settings, but this run is of 'tiny'"),
+            ("dataset", "other", "dataset is 'other' in the settings, but this run uses 'tiny'"),
         ],
     )
     def test_values_out_of_range_are_named(self, refused, key, value, message):
         assert message in refused(**{key: value})
 
     def test_another_model_among_the_settings_is_refused(self, tiny_path):
-        with pytest.raises(ConfigError, match="model is 'SASRec' among the settings, but this run is of 'MPORec'"):
+        with pytest.raises(ConfigError, match="model is 'SASRec' in the settings, but this run uses 'MPORec'"):
             make_config("MPORec", "tiny", (), {"data_path": str(tiny_path), "model": "SASRec"})
 
     def test_sampled_evaluation_needs_padded_rows(self, refused, configure):
@@ -218,7 +218,7 @@ class TestUse:
         ("text", "message"),
         [
             ("temperature: 0.5", "SASRecCE does not use temperature; leave it out"),
-            ("n_layers: 0", "n_layers must be a whole number from 1 on, not 0"),
+            ("n_layers: 0", "n_layers must be a whole number from 1 up, not 0"),
         ],
     )
     def test_a_file_of_the_models_own_name_is_checked_and_named(self, refused, text, message):
@@ -254,9 +254,9 @@ class TestStored:
             make_config("SASRecCE", "tiny", (), {"temperature": 0.1}, configure("SASRecCE").plain())
 
     def test_of_another_model_or_dataset_are_refused(self, configure):
-        with pytest.raises(ConfigError, match="model is 'UniSRec' among the settings, but this run is of 'MPORec'"):
+        with pytest.raises(ConfigError, match="model is 'UniSRec' in the settings, but this run uses 'MPORec'"):
             make_config("MPORec", "tiny", stored=configure("UniSRec").plain())
-        with pytest.raises(ConfigError, match="dataset is 'tiny' among the settings, but this run is of 'other'"):
+        with pytest.raises(ConfigError, match="dataset is 'tiny' in the settings, but this run uses 'other'"):
             make_config("MPORec", "other", stored=configure("MPORec").plain())
 
     def test_stay_as_they_were(self, configure):

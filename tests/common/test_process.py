@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import warnings
 
 import pytest
 
@@ -19,8 +18,7 @@ def calls(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     for name in [name for name in os.environ if name.startswith("MALLOC_")]:
         monkeypatch.delenv(name)
-    with warnings.catch_warnings():
-        yield calls
+    yield calls
     os.environ.pop("OMP_WAIT_POLICY", None)
 
 
@@ -51,14 +49,6 @@ def test_large_catalogues_give_memory_back(calls, item_num, count):
     for settings in calls:
         assert (process.M_MMAP_MAX, process.MMAP_ARRAYS) in settings
         assert (process.M_TRIM_THRESHOLD, process.TRIM_BYTES) in settings
-
-
-def test_recboles_warnings_of_pandas_are_quiet(calls):
-    process.prepare_process()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.warn_explicit("about pandas 3", FutureWarning, "interaction.py", 1, module="recbole.data.interaction")
-        warnings.warn_explicit("about torch", FutureWarning, "other.py", 1, module="other")
-    assert [str(warning.message) for warning in caught] == ["about torch"]
 
 
 def test_a_c_library_without_the_function_is_left_alone(monkeypatch):

@@ -1,13 +1,21 @@
-"""RecBole's grip on the process: autograd's anomaly detection and the root logger."""
+"""RecBole's grip on the process: autograd's anomaly detection, the root logger, numpy's names and warnings."""
 
 import logging
 import subprocess
 import sys
+import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
-from recbole_mpo.common.recbole_globals import NUMPY_NAMES, logging_to, restore_numpy_names, sequential_models
+from recbole_mpo.common.recbole_globals import (
+    NUMPY_NAMES,
+    logging_to,
+    restore_numpy_names,
+    sequential_models,
+    without_future_warnings,
+)
 
 
 @pytest.mark.parametrize("is_enabled", [True, False])
@@ -50,6 +58,25 @@ def test_two_runs_log_into_a_file_each(root, tmp_path, capsys):
     assert (root.handlers, root.level) == (handlers, level)
 
 
+def test_talkative_libraries_are_heard_from_warnings_on(root, tmp_path, capsys):
+    with logging_to(tmp_path / "a.log"):
+        for name in ("recbole_mpo.data", "a_users_own", "sentence_transformers.models"):
+            logging.getLogger(name).info("%s informs", name)
+            logging.getLogger(name).warning("%s warns", name)
+        logging.info("RecBole logs like this")
+    lines = (tmp_path / "a.log").read_text(encoding="utf-8").splitlines()
+    expected = [
+        "recbole_mpo.data informs",
+        "recbole_mpo.data warns",
+        "a_users_own informs",
+        "a_users_own warns",
+        "sentence_transformers.models warns",
+        "RecBole logs like this",
+    ]
+    assert capsys.readouterr().out.splitlines() == expected
+    assert len(lines) == len(expected) and all(map(str.endswith, lines, expected))
+
+
 def test_an_error_puts_back_what_was_set(root, tmp_path):
     handlers = root.handlers[:]
     with pytest.raises(RuntimeError), logging_to(tmp_path / "a.log"):
@@ -69,6 +96,16 @@ def test_colours_stay_out_of_the_file(root, tmp_path):
     with logging_to(tmp_path / "a.log"):
         logging.getLogger("a").info("\x1b[1;35mvalid\x1b[0m")
     assert "\x1b" not in (tmp_path / "a.log").read_text(encoding="utf-8")
+
+
+def test_its_warnings_about_later_versions_are_left_out_and_others_kept():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for at_work in (without_future_warnings(), nullcontext()):
+            with at_work:
+                warnings.warn_explicit("about pandas 3", FutureWarning, "a.py", 1, module="recbole.data.interaction")
+                warnings.warn_explicit("about torch", FutureWarning, "b.py", 1, module="other")
+    assert [str(warning.message) for warning in caught] == ["about torch", "about pandas 3", "about torch"]
 
 
 def test_numpys_former_names_are_there_again_and_those_it_has_stay(monkeypatch):

@@ -49,7 +49,7 @@ class TestRows:
             ({}, "key is of kind None"),
             ({"kind": "int", "models": "fewer"}, "'fewer' is neither a group nor a model \\(did you mean 'few'\\?\\)"),
             ({"kind": "int", "instead": {"Ours": "gone"}}, "key names 'gone', which is not a setting"),
-            ({"kind": "int", "at_least": 1, "default": 0}, "key must be a whole number from 1 on, not 0"),
+            ({"kind": "int", "at_least": 1, "default": 0}, "key must be a whole number from 1 up, not 0"),
             ({"kind": "int", "tune": [1, "two"]}, "key must be a whole number, not 'two'"),
             ({"kind": "list", "each": {"kinds": "int"}}, "key has the unknown field 'kinds'"),
         ],

@@ -59,8 +59,8 @@ def test_bounds(bounds, inside, outside, message):
 def test_a_number_that_may_be_left_out_is_described_with_its_bounds():
     setting = Setting("key", "int", at_least=0)
     setting.check(None, may_be_left_out=True)
-    assert refusal(setting, -1, True) == "key must be a whole number from 0 on, not -1"
-    assert refusal(setting, "few", True) == "key must be a whole number from 0 on, not 'few'"
+    assert refusal(setting, -1, True) == "key must be a whole number from 0 up, not -1"
+    assert refusal(setting, "few", True) == "key must be a whole number from 0 up, not 'few'"
     assert refusal(setting, None) == "key must be a whole number, not empty"
 
 
@@ -75,14 +75,14 @@ def test_choices_and_their_capitals():
 def test_lists_of_numbers(value):
     NUMBERS.check([1, 0.5])
     assert refusal(NUMBERS, value) in (
-        f"weights must be a list of numbers from 0 on, not {value!r}",
-        "weights must be a list of numbers from 0 on, not 1",
+        f"weights must be a list of numbers from 0 up, not {value!r}",
+        "weights must be a list of numbers from 0 up, not 1",
     )
 
 
 def test_what_an_entry_of_a_list_is_can_be_said():
-    setting = Setting("sizes", "list", each=Setting("sizes", "int", at_least=1, says="one a block"))
-    assert refusal(setting, [1, 0]) == "sizes must be a list of whole numbers from 1 on, one a block, not [1, 0]"
+    setting = Setting("sizes", "list", each=Setting("sizes", "int", at_least=1, says="one per block"))
+    assert refusal(setting, [1, 0]) == "sizes must be a list of whole numbers from 1 up, one per block, not [1, 0]"
     setting.check([])
 
 

@@ -68,7 +68,7 @@ def test_a_field_that_no_file_gave_is_refused(open_dataset):
 
 def test_texts_that_share_nothing_are_refused(tiny_path, open_dataset):
     write_text(tiny_path, {f"i{item}": f"{chr(97 + item % 26) * 3}{'x' * item}" for item in range(30)})
-    with pytest.raises(DataError, match=r"tiny\.text gives no attribute, which S3Rec needs"):
+    with pytest.raises(DataError, match=r"tiny\.text gives no attributes, which S3Rec needs"):
         open_dataset()
 
 

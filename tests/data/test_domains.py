@@ -150,7 +150,7 @@ def test_features_that_cannot_be_compared_are_refused(open_domain, tiny_path, ma
     three, four = (str(tiny_path / f"f{width}.npy") for width in (3, 4))
     both = features_of_both(open_domain("few", feature_file=three, ccdr_source_feature_file=three))
     assert [table.shape for table in both.tables] == [(31, 3), (31, 3)]
-    with pytest.raises(ConfigError, match="give both feature_file and ccdr_source_feature_file, or none"):
+    with pytest.raises(ConfigError, match="give both feature_file and ccdr_source_feature_file, or neither"):
         features_of_both(open_domain("few", feature_file=three))
-    with pytest.raises(ConfigError, match="these have 3 and 4 columns"):
+    with pytest.raises(ConfigError, match="but feature_file and ccdr_source_feature_file have 3 and 4 columns"):
         features_of_both(open_domain("few", feature_file=three, ccdr_source_feature_file=four))

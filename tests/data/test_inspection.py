@@ -31,12 +31,13 @@ def test_figures_are_those_of_the_histories_and_texts(tmp_path):
     assert rows["files"] == "shop.inter"
     assert (rows["users"], rows["items"], rows["interactions"]) == ("3", "5", "8")
     assert rows["interactions per user"] == "2.67" and rows["items without text"] == "2"
-    assert rows["length: least, quartiles, most"] == "1 / 2 / 2 / 4 / 5"
-    assert rows["interactions per item: least, quartiles, most"] == "1 / 1 / 1 / 1 / 4"
+    assert rows["history length: minimum, quartiles, maximum"] == "1 / 2 / 2 / 4 / 5"
+    assert rows["interactions per item: minimum, quartiles, maximum"] == "1 / 1 / 1 / 1 / 4"
     assert rows["interactions with the most popular 1 % of items"] == "50.0%"
-    assert rows["interactions with an item the user had before"] == "12.5%"
-    assert rows["items listed in the text file"] == "4" and rows["items whose text another one has too"] == "2"
-    assert rows["items with text and no interactions"] == "1"
+    assert rows["interactions that repeat an item of the user"] == "12.5%"
+    assert rows["items in the text file"] == "4"
+    assert rows["items that share their text with another item"] == "2"
+    assert rows["items in the text file without interactions"] == "1"
 
 
 def test_without_a_text_file_nothing_is_said_of_texts(tmp_path):
@@ -114,5 +115,5 @@ def test_absent_columns_are_told_with_those_there_are_and_the_settings_that_name
 def test_a_file_without_rows_is_an_error(tmp_path):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "shop.inter").write_text(HEADER + "\n")
-    with pytest.raises(DataError, match="the dataset holds no interactions"):
+    with pytest.raises(DataError, match="the dataset has no interactions"):
         describe(tmp_path, "shop")

@@ -217,7 +217,7 @@ def test_a_presplit_file_without_rows_is_an_error(tmp_path, empty, data):
 
 def test_an_interaction_file_without_rows_is_an_error(tmp_path, data):
     data.write_single(tmp_path, [])
-    with pytest.raises(DataError, match=r"shop\.inter holds no rows"):
+    with pytest.raises(DataError, match=r"shop\.inter has no rows"):
         data.open_dataset(tmp_path).splits  # noqa: B018
 
 
@@ -237,7 +237,7 @@ def test_a_missing_column_is_named(tmp_path, data):
 @pytest.mark.parametrize("model", ["MPORec", "SASRec"])
 def test_interactions_without_times_are_refused(tmp_path, model, data):
     data.write_single(tmp_path, data.random_interactions())
-    with pytest.raises(DataError, match=r"shop.*no times.*TIME_FIELD 'timestamp'.*load_col"):
+    with pytest.raises(DataError, match=r"shop.*without times.*TIME_FIELD 'timestamp'.*load_col"):
         data.open_dataset(tmp_path, model=model, load_col={"inter": ["user_id", "item_id"]}).splits  # noqa: B018
 
 

@@ -27,5 +27,5 @@ def test_large_counts_have_commas_and_without_texts_there_is_no_word_of_them():
 
 
 def test_no_interactions_are_an_error():
-    with pytest.raises(DataError, match="the dataset holds no interactions"):
+    with pytest.raises(DataError, match="the dataset has no interactions"):
         Statistics.of(0, 0, 0, [])

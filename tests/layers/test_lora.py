@@ -71,7 +71,7 @@ def test_the_default_rank_is_counted_without_a_decomposition_and_equals_a_counte
 
 
 def test_the_default_rank_needs_a_central_core():
-    with pytest.raises(ValueError, match="4 cores have no central one to freeze: num_cores must be odd"):
+    with pytest.raises(ValueError, match="4 cores have no central core: num_cores must be odd"):
         convert_to_lora(nn.Sequential(nn.Linear(12, 8)), ["0"], num_cores=4)
 
 

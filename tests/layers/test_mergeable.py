@@ -33,5 +33,5 @@ def test_a_declaration_without_a_weight_is_named():
     class Unfinished(MergeableLinear, nn.Module):
         pass
 
-    with pytest.raises(NotImplementedError, match="Unfinished does not say what its merged weight is"):
+    with pytest.raises(NotImplementedError, match=r"Unfinished does not define merged_weight\(\)"):
         Unfinished().merged_weight()

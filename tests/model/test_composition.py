@@ -43,14 +43,14 @@ class MeanOfItems:
 
     modules = {}
 
-    def states(self, item_vectors, items_RL, positions_RL, starts_RL=None, wanted_W=None):
+    def states(self, item_vectors, items_RL, positions_RL, starts_RL=None, places_W=None):
         rows, length = items_RL.shape
         columns = torch.arange(length)
         starts_RL = columns - positions_RL if starts_RL is None else starts_RL
         seen_RLL = (columns >= starts_RL.unsqueeze(2)) & (columns <= columns.unsqueeze(1))
         weights_RLL = seen_RLL / seen_RLL.sum(dim=2, keepdim=True)
         states_RLD = weights_RLL.to(item_vectors.dtype) @ F.embedding(items_RL, item_vectors)
-        return states_RLD if wanted_W is None else states_RLD.flatten(0, 1)[wanted_W]
+        return states_RLD if places_W is None else states_RLD.flatten(0, 1)[places_W]
 
 
 @pytest.fixture(params=["text", "text+id", "id"])

@@ -137,7 +137,7 @@ def test_two_runs_in_one_process_have_folders_and_logs_of_their_own(tiny_setting
         }  # fmt: skip
         log = (folder / f"{own['run_id']}.log").read_text(encoding="utf-8")
         assert own["run_id"] in log and "parameters:" in log and "best test:" in log
-        assert log.count("epoch 0 training") == 1
+        assert log.count("epoch 0   loss") == 1
         assert other["run_id"] not in log and f"{other['model']} on tiny" not in log
         assert "\x1b[" not in log
 
@@ -201,7 +201,7 @@ def test_a_model_that_cannot_be_built_leaves_a_failed_record(tiny_settings, tmp_
     """Also where what is wrong is among the settings that its label is made of."""
     keys = "data_path checkpoint_dir show_progress use_gpu seed hidden_size".split()
     settings = {**{key: tiny_settings[key] for key in keys}, "item_input": "id", "patch_reduction": 100}
-    with pytest.raises(ConfigError, match="patch_reduction 100 leaves nothing"):
+    with pytest.raises(ConfigError, match="patch_reduction 100 is larger than hidden_size"):
         run("PeterRec", "tiny", (), settings, record_path=tmp_path / "copy.json")
     record = json.loads((tmp_path / "copy.json").read_text(encoding="utf-8"))
     assert record["status"] == "failed" and "patch_reduction 100" in record["error"]

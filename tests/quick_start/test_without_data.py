@@ -70,7 +70,7 @@ def test_models_of_graphs_attributes_and_counts_read_it(finished, tiny_path, cap
     record, path = finished(name, changes)
     caplog.clear()
     model, state = model_of_checkpoint(path)
-    assert warnings_of(caplog) == [f"checkpoint {path} is of {name}: its dataset is read to build the model"]
+    assert warnings_of(caplog) == [f"checkpoint {path} is of {name}: reading its dataset to build the model"]
     assert count_parameters(model) == record["params"] and state["model"] == name
     shutil.rmtree(tiny_path)
     with pytest.raises(DataError, match="dataset 'tiny' not found") as caught:
@@ -104,7 +104,8 @@ class TestOlderVersions:
         assert count_parameters(model) == record["params"]
         (warning,) = warnings_of(caplog)
         assert warning == (
-            f"checkpoint {path} is of an older version, which lists no items: its dataset is read to build the model"
+            f"checkpoint {path} is of an older version, which does not list items: reading its dataset to build the "
+            "model"
         )
 
     def test_without_the_dataset_are_one_clear_error(self, older, tiny_path):

@@ -104,7 +104,7 @@ class TestOlderCheckpoints:
         caplog.clear()
         merge_checkpoint(folder / "best.pth", tmp_path / "old.pth")
         (warning,) = warnings_of(caplog)
-        assert "best.pth is of an older version, which lists no items: its dataset is read" in warning
+        assert "best.pth is of an older version, which does not list items: reading its dataset" in warning
         assert "\n" not in warning
         assert same_weights(weights(tmp_path / "old.pth"), weights(tmp_path / "new.pth"))
 

@@ -8,7 +8,7 @@ from support import RestoredRun, built_run
 from recbole_mpo.cli.main import main
 from recbole_mpo.common.errors import CheckpointError, DataError
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.release.recommend import Recommender, read_histories
+from recbole_mpo.release.recommend import Recommended, Recommender, read_histories
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 
@@ -104,6 +104,17 @@ def test_titles_are_the_items_text(untrained, tiny_path):
     assert all(item.token in text and item.title in text for item in found) and titles["i3"] in text
 
 
+@pytest.mark.parametrize("token", ["7", "B000123456", "a token of many characters"])
+def test_columns_of_the_text_stand_apart_however_long_a_token_is(untrained, token):
+    recommender = recommender_of(untrained())
+    shown = recommender.as_text([token], [Recommended(token, 5.4701, "A title"), Recommended("x", -12.5, "y" * 99)])
+    history, first, second = [line for line in shown.splitlines() if line.startswith("  ")]
+    assert history.split() == token.split()
+    assert first.strip() == f"5.47  {token}  A title"
+    assert second.strip().startswith("-12.50  ") and second.endswith("  " + "y" * 69 + "…")
+    assert first.index("A title") == second.index("yyy")
+
+
 class TestTextOnlyItems:
     def test_are_candidates_and_history_where_text_is_all(self, untrained, with_text_only):
         recommender = recommender_of(untrained(item_input="text"))
@@ -156,8 +167,8 @@ class TestInput:
         ("content", "part"),
         [
             (b"a b\n\nc\n", "h.txt, line 2: a history needs at least one item"),
-            (b"", "h.txt holds no history"),
-            (b"caf\xe9\n", "h.txt is not valid UTF-8 text"),
+            (b"", "h.txt is empty; write one history per line"),
+            (b"caf\xe9\n", "h.txt is not valid UTF-8:"),
         ],
     )
     def test_histories_that_cannot_be_read(self, tmp_path, content, part):

@@ -74,6 +74,17 @@ def test_markdown_shows_one_rounded_row_per_record_in_order(write):
     assert (second["model"], second["seed"]) == ("UniSRec", "8")
 
 
+def test_text_is_aligned_under_headings_of_two_lines(write):
+    table = make_table([write(), write(label="UniSRec, wide", seed=18)], form="text", metrics=["ndcg@10"])
+    lines = table.splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["valid", "test", "best", "peak"],
+        ["model", "seed", "total", "trainable", "ndcg@10", "ndcg@10", "epoch", "s/epoch", "MB"],
+    ]
+    assert lines[2].startswith("MPORec            7  6,525,864") and lines[3].startswith("UniSRec, wide    18  ")
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
 def test_csv_is_unrounded_and_can_be_read_back(write):
     rows = list(csv.DictReader(io.StringIO(make_table([write(), write(seed=8)], form="csv"))))
     assert [row["seed"] for row in rows] == ["7", "8"]
@@ -146,7 +157,7 @@ class TestComparability:
 
 class TestErrors:
     def test_unknown_format(self, write):
-        with pytest.raises(ConfigError, match="format is 'html'; choose one of markdown, csv"):
+        with pytest.raises(ConfigError, match="format is 'html'; choose one of markdown, text, csv"):
             make_table([write()], form="html")
 
     def test_no_record(self):

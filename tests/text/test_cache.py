@@ -62,7 +62,8 @@ def test_features_that_are_not_those_of_the_manifest_are_damaged(tmp_path, caplo
     save_cached(tmp_path, "hash", IDENTITY, VECTORS + 1)
     (tmp_path / "hash.json").write_text(manifest)
     assert load_cached(tmp_path, "hash", IDENTITY) is None
-    assert "hash.safetensors are damaged (FeatureError: the numbers are not those of the manifest)" in caplog.text
+    problem = "FeatureError: the hash of the numbers is not the one in the manifest"
+    assert f"hash.safetensors are damaged ({problem})" in caplog.text
 
 
 def test_storing_drops_the_rows_under_way_of_this_encoder_alone(tmp_path):

@@ -17,14 +17,14 @@ needs_sentence_transformers = pytest.mark.skipif(
 
 @needs_sentence_transformers
 def test_folder_without_checkpoint(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds no checkpoint \(neither modules.json nor config.json\)"):
+    with pytest.raises(ConfigError, match=r"has no checkpoint \(neither modules.json nor config.json\)"):
         build_encoder(str(tmp_path))
 
 
 @needs_sentence_transformers
 def test_mistyped_folder_asks_no_network(monkeypatch):
     monkeypatch.setattr(encoder_folders, "_snapshot", lambda *_: pytest.fail("asked for a download"))
-    with pytest.raises(ConfigError, match="there is no folder './models/bert', and it cannot be the name"):
+    with pytest.raises(ConfigError, match="the folder './models/bert' does not exist, and it cannot be a model's name"):
         build_encoder("./models/bert")
 
 
@@ -40,7 +40,7 @@ def test_name_that_cannot_be_fetched_says_what_to_do(monkeypatch):
     with pytest.raises(ConfigError) as caught:
         build_encoder("minlm")
     message = str(caught.value)
-    assert "text_encoder 'minlm' is neither minilm nor tfidf-svd" in message
+    assert "text_encoder 'minlm' is not minilm, tfidf-svd or a folder" in message
     assert "(ConnectionError: no route to host). Offline, give the folder of a checkpoint" in message
     assert asked == [
         ("sentence-transformers/minlm", True),

@@ -117,7 +117,7 @@ def test_anything_that_changes_the_rows_encodes_anew(tmp_path, change, caplog):
     np.testing.assert_array_equal(matrix, [encoder.vector(text) for text in items.texts])
     assert len(encoder.encoded) == 5
     changed = "encoder" if change == "fingerprint" else "text_sha256"
-    assert f"hash.safetensors was made from another {changed}; encoding anew" in caplog.text
+    assert f"hash.safetensors was made from another {changed}; encoding again" in caplog.text
     assert not damage_warnings(caplog)
 
 
@@ -152,7 +152,7 @@ def test_damaged_cache_warns_and_encodes_anew(tmp_path, caplog, damage):
     np.testing.assert_array_equal(encode(items, encoder, tmp_path), expected)
     assert len(encoder.encoded) == 5
     (warning,) = damage_warnings(caplog)
-    assert "hash.safetensors are damaged (" in warning and warning.endswith("; encoding anew")
+    assert "hash.safetensors are damaged (" in warning and warning.endswith("; encoding again")
     repaired = HashEncoder()
     np.testing.assert_array_equal(encode(items, repaired, tmp_path), expected)
     assert repaired.encoded == []
@@ -165,7 +165,7 @@ def test_no_item_with_text(tmp_path):
 
 def test_unwritable_cache_names_the_setting(tmp_path):
     (tmp_path / "cache").write_text("a file in the way")
-    with pytest.raises(DataError, match=r"cannot keep item features there .* set another cache_dir"):
+    with pytest.raises(DataError, match=r"cannot store item features there .* set another cache_dir"):
         encode(make_items(2), HashEncoder(), tmp_path)
 
 

@@ -74,19 +74,19 @@ MISTAKES = {
     "truncated npy": (write_bytes("m.npy", b"\x93NUMPY\x01\x00"), r"m\.npy: not a plain \.npy matrix"),
     "integers": (
         write_npy(MATRIX.astype(np.int64)),
-        "holds int64; a feature matrix is float16, float32 or float64",
+        "holds int64; a feature matrix must be float16, float32 or float64",
     ),
-    "one axis": (write_npy(MATRIX[0]), r"shape \(3,\); a feature matrix has two axes"),
+    "one axis": (write_npy(MATRIX[0]), r"shape \(3,\); a feature matrix must have two axes"),
     "no columns": (write_npy(MATRIX[:, :0]), "dimension 0, expected at least 1"),
-    "two tensors": (write_tensors(a=MATRIX, b=MATRIX), r"holds 2 tensors \(a, b\), none called 'features'"),
+    "two tensors": (write_tensors(a=MATRIX, b=MATRIX), r"holds 2 tensors \(a, b\), none named 'features'"),
     "integer tensor": (
         write_tensors(a=MATRIX.astype(np.int32)),
-        r"holds torch\.int32; a feature matrix is of a float",
+        r"holds torch\.int32; a feature matrix must have a float",
     ),
     "damaged tensors": (write_bytes("m.safetensors", b"\x10\0"), "not a readable safetensors file"),
     "foreign": (
         write_bytes("m.pth", MATRIX.tobytes()),
-        r"\.pth is not read; give \.npy, \.safetensors or raw",
+        r"\.pth is not supported; give \.npy, \.safetensors or raw",
     ),
 }
 
@@ -112,7 +112,7 @@ def test_wrong_dimension(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FeatureError, match=r"m\.npy: no such feature file"):
+    with pytest.raises(FeatureError, match=r"feature file .*m\.npy does not exist"):
         read_feature_file(tmp_path / "m.npy", 4)
 
 

@@ -116,7 +116,7 @@ def test_items_without_text_are_counted_warned_about_and_zero(tmp_path, features
     by_token = vectors((loaded, items))
     (warning,) = [entry.getMessage() for entry in caplog.records if "no usable text" in entry.getMessage()]
     assert "2 of 6 items" in warning
-    assert "1 not in shop.text" in warning and "1 with nothing to read" in warning and "text+id" in warning
+    assert "1 not in shop.text" in warning and "1 without letters or digits" in warning and "text+id" in warning
     assert {token for token, vector in by_token.items() if not any(vector)} == {"[PAD]", "d", "f"}
     report = loaded.report
     assert (report.items, report.with_text, report.missing_text, report.absent_from_text_file) == (6, 4, 1, 1)
@@ -184,7 +184,7 @@ def test_a_relative_feature_file_is_found_beside_the_data(tmp_path, features_of,
 
 def test_an_absent_feature_file_names_both_places(tmp_path, features_of):
     write_shop(tmp_path, TEXTS)
-    with pytest.raises(FeatureError, match=r"feature_file x\.npy does not exist.*nor as .*shop.x\.npy"):
+    with pytest.raises(FeatureError, match=r"feature_file x\.npy does not exist; neither does .*shop.x\.npy"):
         features_of(feature_file="x.npy")
 
 

@@ -48,11 +48,11 @@ def test_item_with_an_empty_text_is_kept(write):
         ("", r"Toy\.text, line 1: the header must be .* found an empty file"),
         ("item_id:token\ttitle:token_seq\n0\tx\n", r"line 1: the header must be 'item_id:token\\ttext:token_seq'"),
         (f"{TEXT_HEADER}\n", "no items after the header"),
-        (f"{TEXT_HEADER}\n0\tx\n1 no tab\n", r"Toy\.text, line 3: no tab between item and text in '1 no tab'"),
+        (f"{TEXT_HEADER}\n0\tx\n1 no tab\n", r"Toy\.text, line 3: no tab between item token and text in '1 no tab'"),
         (f"{TEXT_HEADER}\n0\tx\n\n1\ty\n", "line 3: no tab"),
         (f"{TEXT_HEADER}\n\tx\n", "line 2: the item token before the tab is empty"),
         (f"{TEXT_HEADER}\n7\tx\n8\ty\n7\tz\n", r"line 4: item '7' already has a text in line 2"),
-        (f"{TEXT_HEADER}\n0\tx\n1\t".encode() + b"caf\xe9\n", r"Toy\.text, line 3: not UTF-8 \(byte 0xe9\)"),
+        (f"{TEXT_HEADER}\n0\tx\n1\t".encode() + b"caf\xe9\n", r"Toy\.text, line 3: not valid UTF-8 \(byte 0xe9\)"),
     ],
 )
 def test_mistakes_name_file_and_line(write, content, message):

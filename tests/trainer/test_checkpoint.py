@@ -53,7 +53,7 @@ def test_truncated_file_is_named(trained, size):
 def test_pickled_objects_are_refused(tmp_path):
     path = tmp_path / "published.pth"
     torch.save({"config": Experiment, "state_dict": {}}, path)
-    with pytest.raises(CheckpointError, match="holds pickled objects .* save its weights alone"):
+    with pytest.raises(CheckpointError, match="holds pickled objects, which can run code, .* save only its weights"):
         checkpoint.load_checkpoint(path)
 
 
@@ -61,7 +61,7 @@ def test_missing_foreign_and_newer_files_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"is a folder; give a file in it, such as .*best\.pth"):
         checkpoint.load_checkpoint(tmp_path)
     (tmp_path / "notes.txt").write_text("no checkpoint")
-    with pytest.raises(CheckpointError, match=r"notes\.txt is damaged or truncated, or no checkpoint at all"):
+    with pytest.raises(CheckpointError, match=r"notes\.txt is damaged or truncated, or not a checkpoint"):
         checkpoint.load_checkpoint(tmp_path / "notes.txt")
     with pytest.raises(CheckpointError, match=r"none\.pth does not exist"):
         checkpoint.load_checkpoint(tmp_path / "none.pth")
@@ -77,7 +77,7 @@ def test_another_architecture_is_named(trained, tiny_settings):
     _, _, folder = trained
     state = checkpoint.load_checkpoint(folder / "best.pth")
     other = built_run("MPORec", "tiny", (), {**tiny_settings, "n_layers": 1}).model
-    with pytest.raises(CheckpointError, match=r"it has besides trm_encoder\.layer\.1\..* and \d+ more"):
+    with pytest.raises(CheckpointError, match=r"it also has trm_encoder\.layer\.1\..* and \d+ more"):
         checkpoint.load_weights(other, state["state_dict"], folder / "best.pth")
     wider = built_run("MPORec", "tiny", (), {**tiny_settings, "inner_size": 32}).model
     with pytest.raises(CheckpointError, match="another architecture: size mismatch for trm_encoder"):
@@ -146,8 +146,8 @@ class TestIdentity:
         ("key", "message"),
         [
             ("item_hash", "best.pth is of other items"),
-            ("feature_hash", "best.pth was trained on item features other, the model has features"),
-            ("counts_hash", "best.pth belongs to other counts of training interactions"),
+            ("feature_hash", "best.pth was trained on item features other, but the model has features"),
+            ("counts_hash", "best.pth was written with other counts of training interactions"),
         ],
     )
     @pytest.mark.parametrize("gone", [False, True])

@@ -1,13 +1,24 @@
-"""Raw sources to atomic files, one module per source.
+"""From raw sources to atomic files, one module per source.
 
-In comes a dataset's name or a user's own tables; out goes a folder ``<data_path>/<Name>`` of atomic files, item texts
-and a card. Of the reading half of the room this half may import what defines the format (``atomic_files``,
-``histories``, ``domain_ids``, ``statistics``, ``sequences``), beside ``common`` and ``text``.
+The name of a dataset or a user's own tables come in; a folder ``<data_path>/<Name>`` with atomic files, item texts and
+a card goes out. In addition to ``common`` and ``text``, this half may import those modules of the reading half that
+define the format (``atomic_files``, ``histories``, ``domain_ids``, ``statistics``, ``sequences``).
 """
 
 from recbole_mpo.data.prepare.own_tables import OwnTables
-from recbole_mpo.data.prepare.prepare import Request, prepare_if_absent
+from recbole_mpo.data.prepare.prepare import Request, prepare_dataset, prepare_if_absent
 from recbole_mpo.data.prepare.prepared import Form
+from recbole_mpo.data.prepare.raw_rows import Columns
 from recbole_mpo.data.prepare.recipe import Recipe
+from recbole_mpo.data.prepare.table_files import Table
 
-__all__ = ["Form", "OwnTables", "Recipe", "Request", "prepare_if_absent"]
+__all__ = [
+    "Columns",
+    "Form",
+    "OwnTables",
+    "Recipe",
+    "Request",
+    "Table",
+    "prepare_dataset",
+    "prepare_if_absent",
+]

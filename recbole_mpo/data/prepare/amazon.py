@@ -18,13 +18,13 @@ from recbole_mpo.data.prepare.table_files import Table, json_lines
 from recbole_mpo.text.sentences import item_sentence
 
 NOTES = (
-    "Reviews are a set of (user, item, rating, time): exact repetitions count once.",
-    "Equal times keep the order of the review file; UniSRec's own files order them at random.",
+    "Reviews that are equal in user, item, rating and time count once.",
+    "Reviews with equal times keep the order of the review file; in UniSRec's own files their order is random.",
 )
 
 
 def file_names(source: Source) -> tuple[str, str]:
-    """Return the paths of reviews and metadata, below an address."""
+    """Return the paths of reviews and metadata, relative to an address."""
     category = source.entry["categories"][source.name.removesuffix("-2023")]
     return tuple(source.entry[kind].format(category=category) for kind in ("reviews", "metadata"))
 
@@ -33,19 +33,19 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     """Return a category's reviews and the texts of its items.
 
     Raises:
-        DataError: a file is missing, damaged or of another form, or nothing is left.
+        DataError: a file is missing, damaged or in another format, or no interaction is left.
     """
     interactions, ratings = read_interactions(*_review_table(source, reviews))
-    interactions = interactions.without_duplicates(*ratings, what="a set of (user, item, rating, time)")
+    interactions = interactions.without_duplicates(*ratings, what="reviews that differ in user, item, rating or time")
     numbers = {token: number for number, token in enumerate(interactions.item_tokens)}
     texts = _item_texts(source, metadata, interactions, numbers, show_progress)
     if not texts.present.any():
         raise DataError(
-            f"{metadata} has none of the {len(interactions.item_tokens):,} items of {reviews}: the first is "
-            f"{interactions.item_tokens[0]!r}, looked for as {source.entry['item_field']!r}; are both of one category "
-            "and release?"
+            f"{metadata} has none of the {len(interactions.item_tokens):,} items of {reviews}: no "
+            f"{source.entry['item_field']} is the first item, {interactions.item_tokens[0]!r}; give two files of the "
+            "same category and release"
         )
-    interactions = interactions.where(texts.present[interactions.items], "items with metadata")
+    interactions = interactions.where(texts.present[interactions.items], "reviews of items with metadata")
     interactions = recipe.apply(interactions)
     items = (numbers[token] for token in interactions.item_tokens)
     return Prepared(source.name, interactions, list(texts.texts(items)), (reviews, metadata), source, NOTES)
@@ -54,7 +54,7 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
 def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
     """Return the file of reviews and its columns."""
     if source.kind == "amazon-2018":
-        # The ratings have no header.
+        # The file has no header.
         return Table(path, names=("item", "user", "rating", "time")), Columns("user", "item", "time", ("rating",))
     return Table(path), Columns("user_id", "parent_asin", "timestamp", ("rating",))
 
@@ -62,12 +62,12 @@ def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
 def _item_texts(
     source: Source, path: Path, interactions: Interactions, numbers: dict[str, int], show_progress: bool
 ) -> TextSpool:
-    """Return the texts of items with interactions, by their ``numbers``; the first of an item's records counts."""
-    wanted = np.bincount(interactions.items, minlength=len(numbers)) > 0
+    """Return the texts of items with interactions, by their ``numbers``; an item's first record counts."""
+    has_interactions = np.bincount(interactions.items, minlength=len(numbers)) > 0
     texts = TextSpool(len(numbers))
     records: Iterable[dict] = json_lines(path)
     for record in tqdm(records, desc=path.name, unit="item", disable=not show_progress, leave=False):
         number = numbers.get(record.get(source.entry["item_field"]))
-        if number is not None and wanted[number] and number not in texts:
+        if number is not None and has_interactions[number] and number not in texts:
             texts.add(number, item_sentence(record, source.entry["text_fields"]))
     return texts

@@ -1,7 +1,7 @@
-"""Downloads that go on where they stopped, and are not used before they are whole.
+"""Downloads that continue after an interruption, and are used only when complete.
 
-A file in the making is ``<file>.<address>.part``, with what identifies the served version beside it; a whole one has
-a ``<file>.json`` that records its address, size and sha256.
+An incomplete file is ``<file>.<address>.part``, and a ``.version`` file next to it identifies the served version. A
+complete file has a ``<file>.json`` that records its address, size and sha256.
 """
 
 import fcntl
@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash, write_json
+from recbole_mpo.common.progress import progress_bar
 
 TIMEOUT_SECONDS = 30
-# How often in a row nothing may be gained, and the pause after that, which grows.
+# How many attempts in a row may fail without receiving anything, and the pause after the first, which grows.
 ATTEMPTS, PAUSE_SECONDS = 3, 1.0
 BLOCK_BYTES = 1 << 20
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
@@ -29,11 +28,11 @@ _PASSING_CODES = (416, 429, 500, 502, 503, 504)
 
 
 class Unreachable(DataError):
-    """No address serves a file; what was received is kept."""
+    """A file cannot be downloaded from any address; the part that was received is kept."""
 
 
 class _Partial:
-    """What there is so far of what one address serves."""
+    """The part of a file that has been received from one address."""
 
     def __init__(self, path: Path, address: str):
         name = f"{path.name}.{hashlib.sha256(address.encode()).hexdigest()[:8]}"
@@ -41,37 +40,39 @@ class _Partial:
 
     @property
     def size(self) -> int:
-        """Bytes that have arrived."""
+        """Return the number of bytes received."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     @property
     def version(self) -> str | None:
-        """What identifies the served file that the bytes belong to."""
+        """Return the version of the served file that the bytes belong to, or None."""
         return self.note.read_text(encoding="utf-8") if self.note.is_file() and self.size else None
 
     def begin(self, version: str | None):
-        """Start anew with a served file of this version."""
+        """Start again, with this version of the served file."""
         self.drop()
         if version:
             self.note.write_text(version, encoding="utf-8")
 
     def drop(self):
-        """Delete what there is."""
+        """Delete the part and its version."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
 
 def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = None, show_progress=True) -> Path:
-    """Return ``folder/<last part of file>``, downloaded from the first address that serves it unless it is there.
+    """Return ``folder/<last part of file>``; if it is missing, download it from the first address that serves it.
 
     Args:
-        file: path below an address.
-        addresses: bases, tried in order.
-        sha256: what the file must hash to; a file that was downloaded before must hash to what was recorded.
+        file: path relative to an address.
+        addresses: base addresses, tried in order.
+        folder: folder for the file.
+        sha256: expected hash; by default an existing file must have the hash that was recorded when it was downloaded.
+        show_progress: whether to show a progress bar.
 
     Raises:
-        Unreachable: no address serves it.
-        DataError: it is not what it should be, or another process is downloading it.
+        Unreachable: no address serves the file.
+        DataError: the file has another hash, or another process is downloading it.
     """
     path = folder / Path(file).name
     if path.is_file():
@@ -94,19 +95,19 @@ def fetch(file: str, addresses: list[str], folder: Path, sha256: str | None = No
 
 @contextmanager
 def _alone(path: Path):
-    """Refuse a second process: two that write one file would record each other's holes as whole."""
+    """Refuse a second process: two processes that write one file could record an incomplete file as complete."""
     lock = path.with_name(path.name + ".lock")
     with open(lock, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as problem:
-            raise DataError(f"another process is downloading {path}; wait for it to end") from problem
+            raise DataError(f"another process is downloading {path}; wait for it to finish") from problem
         yield
     lock.unlink(missing_ok=True)
 
 
 def _download(address: str, path: Path, show_progress: bool):
-    """Download, and try again from where a broken connection left off, as long as that gains something."""
+    """Download a file; after a broken connection, continue from there until attempts no longer receive anything."""
     partial, failures = _Partial(path, address), 0
     while True:
         before = partial.size
@@ -135,12 +136,12 @@ def _receive(address: str, partial: _Partial, show_progress: bool):
         if problem.code != 416:
             raise
         if problem.headers.get("Content-Range") == f"bytes */{offset}":
-            return  # all of it is there
-        partial.drop()  # longer than the file: it is another one's
+            return  # the file is already complete
+        partial.drop()  # the part is longer than the file, so it belongs to another version
         raise
     with reply:
         if reply.headers.get_content_type() == "text/html":
-            raise ConnectionError("an HTML page comes instead of data: the address has moved, or a proxy answers")
+            raise ConnectionError("the reply is an HTML page, not data: the address has moved, or a proxy answered")
         if reply.status != 206:
             offset = 0
             partial.begin(reply.headers.get("ETag") or reply.headers.get("Last-Modified"))
@@ -149,9 +150,14 @@ def _receive(address: str, partial: _Partial, show_progress: bool):
 
 
 def _save(reply, path: Path, offset: int, total: int | None, show_progress: bool):
-    """Append the reply; raise ConnectionError where it ends before ``total``, DataError where the disk refuses."""
-    bar = tqdm(
-        total=total, initial=offset, unit="B", unit_scale=True, desc=path.stem, disable=not show_progress, leave=False
+    """Append the reply to a file.
+
+    Raises:
+        ConnectionError: the reply ends before ``total`` bytes.
+        DataError: the file cannot be written.
+    """
+    bar = progress_bar(
+        shown=show_progress, description=path.stem, total=total, initial=offset, unit="B", unit_scale=True
     )
     with open(path, "ab") as file, bar:
         while block := reply.read(BLOCK_BYTES):
@@ -159,7 +165,7 @@ def _save(reply, path: Path, offset: int, total: int | None, show_progress: bool
                 file.write(block)
                 file.flush()
             except OSError as problem:
-                raise DataError(f"{path} cannot be written: {problem.strerror}; what is there is kept") from problem
+                raise DataError(f"{path} cannot be written: {problem.strerror}; the part so far is kept") from problem
             bar.update(len(block))
     if total is not None and path.stat().st_size < total:
         raise ConnectionError(f"the connection ended after {path.stat().st_size:,} of {total:,} bytes")
@@ -170,30 +176,30 @@ def _reason(problem: Exception) -> str:
 
 
 def _record(path: Path, address: str, sha256: str | None):
-    """Note what was downloaded; refuse what does not hash to ``sha256``."""
+    """Record a downloaded file's address, size and hash; refuse a file whose hash is not ``sha256``."""
     actual = file_hash(path)
     if sha256 and actual != sha256:
         wrong = path.with_name(path.name + ".wrong")
         path.replace(wrong)
         raise DataError(
-            f"{address} has the sha256 {actual}, not {sha256} as properties/sources.yaml says; it was kept as {wrong}. "
-            "If the publisher has changed the file, correct the sha256 there"
+            f"{address} has the sha256 {actual}, not {sha256} as in properties/sources.yaml; the file was kept as "
+            f"{wrong}. If the publisher has changed the file, correct the sha256 in properties/sources.yaml"
         )
     when = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(note_of(path), {"address": address, "bytes": path.stat().st_size, "sha256": actual, "downloaded": when})
 
 
 def _check_recorded(path: Path, sha256: str | None):
-    """Refuse a file that no longer hashes to ``sha256`` or to what was recorded."""
+    """Refuse a file whose hash is not ``sha256``, or not the recorded one."""
     note = note_of(path)
     try:
         recorded = json.loads(note.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
-        recorded = None  # put there by hand
-    wanted = sha256 or recorded
-    if wanted and file_hash(path) != wanted:
+        recorded = None  # the file was put there by hand
+    expected = sha256 or recorded
+    if expected and file_hash(path) != expected:
         raise DataError(
-            f"{path} has changed: its sha256 is no longer {wanted}. Delete it to have it downloaded again"
+            f"{path} has changed: its sha256 is no longer {expected}. Delete it to download it again"
             + (f", or delete {note} to use it as it is" if not sha256 else "")
         )
 

@@ -1,6 +1,6 @@
-"""Several prepared datasets as one, for pre-training: ids carry the number of their domain as a prefix.
+"""Joins several prepared datasets, for pre-training: the number of its domain is the prefix of each id.
 
-Source of the form: UniSRec's release (its dataset FHCKM).
+The format is that of UniSRec's release (its dataset FHCKM).
 """
 
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from recbole_mpo.text.item_text import TEXT_HEADER, read_dataset_text, text_file
 
 
 def prepare_domains(name: str, domains: list[str], data_path: str | Path) -> tuple[Path, Statistics]:
-    """Write ``<data_path>/<name>`` from prepared datasets beside it, one domain after another.
+    """Write ``<data_path>/<name>`` from prepared datasets in ``data_path``, one domain after another.
 
-    Item 7 of the second domain becomes ``1-7``; users likewise, so users of different domains never meet.
+    Item 7 of the second domain becomes ``1-7``. The same holds for users, so domains never share a user.
 
     Returns:
-        The folder, and the statistics of the whole.
+        The folder, and the statistics of the joined dataset.
 
     Raises:
-        ConfigError: fewer than two domains, or one named twice.
+        ConfigError: there are fewer than two domains, one is given twice, or one is the new dataset.
         DataError: a domain is missing or has no item text.
     """
     if len(domains) < 2 or len(set(domains)) < len(domains) or name in domains:
-        raise ConfigError("--domains takes two or more different datasets, none of them the new one itself")
+        raise ConfigError(f"--domains takes two or more different datasets other than {name}, the new one")
     histories = [read_dataset_histories(data_path, domain) for domain in domains]
     texts = [read_dataset_text(text_file(data_path, domain)).by_token() for domain in domains]
     statistics = _statistics(histories, texts)
@@ -70,7 +70,7 @@ def _inter_lines(histories: list[Histories]) -> Iterator[str]:
 def _card(
     name: str, domains: list[str], histories: list[Histories], folder: Path, statistics: Statistics
 ) -> Iterator[str]:
-    yield from (f"# {name}", "", "Several datasets as one; ids carry the number of their domain as a prefix.", "")
+    yield from (f"# {name}", "", "Several datasets as one; the number of its domain is the prefix of each id.", "")
     yield from ("| number | domain | users | items | interactions |", "|---|---|---|---|---|")
     for number, (domain, one) in enumerate(zip(domains, histories, strict=True)):
         yield f"| {number} | {domain} | " + " | ".join(f"{count:,}" for count in _counts(one)) + " |"

@@ -1,4 +1,4 @@
-"""MovieLens 100k, from the copy inside the installed recbole package: no download."""
+"""Prepares MovieLens 100k from the copy inside the installed recbole package, without a download."""
 
 import hashlib
 import importlib.util
@@ -12,7 +12,7 @@ from recbole_mpo.data.prepare.sources import ML100K
 from recbole_mpo.text.item_text import TEXT_HEADER
 
 _ITEM_HEADER = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"
-# Every article that the file moves behind a title.
+# All articles that the file moves behind a title.
 _MOVED_ARTICLE = re.compile(r"^(.+), (The|An?|Das|Der|Det|Die|Il|L'|La|Les?|O)$")
 _TITLE = re.compile(r"^(?P<main>.+?)(?: \((?P<other>.+)\))?$")
 _CARD = """\
@@ -24,7 +24,7 @@ GroupLens allows research use with acknowledgement, and neither commercial use n
 permission.
 
 `{name}.inter` is RecBole's file, unchanged. `{name}.text` puts each film's title, year and genres into a
-sentence; films without a known title have an empty text ({missing}). The texts tell nothing of the plots.
+sentence; films without a known title have an empty text ({missing}). The texts do not tell the plots.
 
 | file | sha256 |
 |---|---|
@@ -35,11 +35,11 @@ sentence; films without a known title have an empty text ({missing}). The texts 
 def prepare_ml100k(data_path: str | Path) -> Path:
     """Write ``<data_path>/ml-100k/`` (``.inter``, ``.text`` and a card) and return that folder.
 
-    Files that are there and intact stay as they are.
+    Existing files with the right content are kept.
 
     Raises:
         DependencyError: recbole is not installed.
-        DataError: a present file has other content (nothing is overwritten), or the source cannot be read.
+        DataError: an existing file has other content (nothing is overwritten), or files cannot be read or written.
     """
     folder = Path(data_path) / ML100K
     source = _source_folder()
@@ -52,8 +52,8 @@ def prepare_ml100k(data_path: str | Path) -> Path:
         path = folder / name
         if path.exists() and _read(path) != content:
             raise DataError(
-                f"{path} differs from the file that would be written; it is left as it is. "
-                "Move it away to have it made again, or choose another data_path"
+                f"{path} differs from the file that would be written and was not changed. "
+                "Move it away and run again, or choose another data_path"
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def prepare_ml100k(data_path: str | Path) -> Path:
 
 
 def natural_title(title: str) -> str:
-    """Return the title as spoken: of ``Blue Angel, The (Blaue Engel, Der)``, ``The Blue Angel (Der Blaue Engel)``."""
+    """Return the title as spoken: ``The Blue Angel (Der Blaue Engel)`` for ``Blue Angel, The (Blaue Engel, Der)``."""
     match = _TITLE.match(title)
     if match is None:
         return title
@@ -83,7 +83,7 @@ def _article_first(title: str) -> str:
 
 
 def sentence(title: str, year: str, genres: list[str]) -> str:
-    """Put one film in words: ``title (year). Genres: a, b.``"""
+    """Return one film's sentence: ``title (year). Genres: a, b.``"""
     words = natural_title(title)
     if re.fullmatch(r"\d{4}", year):  # one film has its year in the title and a letter here
         words += f" ({year})"
@@ -92,7 +92,7 @@ def sentence(title: str, year: str, genres: list[str]) -> str:
 
 
 def _film(title: str, year: str, genres: str) -> str:
-    """Put a line of RecBole's file in words; none for the one film without a title (`unkonwn` in the file)."""
+    """Return the sentence for a line of RecBole's file, "" for the film without a title (``unkonwn`` in the file)."""
     if title in ("unknown", "unkonwn"):
         return ""
     return sentence(title, year, [genre for genre in genres.split() if genre != "unknown"])
@@ -129,7 +129,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _source_folder() -> Path:
-    # find_spec does not import recbole: that would load torch and all else.
+    # find_spec does not import recbole, which would load torch.
     spec = importlib.util.find_spec("recbole")
     if spec is None or not spec.submodule_search_locations:
         raise missing_recbole()

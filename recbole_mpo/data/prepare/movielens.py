@@ -15,15 +15,15 @@ from recbole_mpo.data.prepare.table_files import Table
 
 RATING_NAMES = ("userId", "movieId", "rating", "timestamp")
 MOVIE_NAMES = ("movieId", "title", "genres")
-NOTES = ("Every rating counts, whatever its value.", "Text: title (year). Genres. It tells nothing of the plots.")
+NOTES = ("Ratings of any value are interactions.", "Text: title (year). Genres. It does not tell the plots.")
 _YEAR_AT_END = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
 
 
 def prepare_movielens(source: Source, ratings: Path, movies: Path, recipe: Recipe) -> Prepared:
-    """Return ratings as interactions, and films in words.
+    """Return ratings as interactions, and a sentence for each film.
 
     Raises:
-        DataError: a file is missing or of another form, or nothing is left.
+        DataError: a file is missing or in another format, or no interaction is left.
     """
     interactions, _ = read_interactions(_table(ratings, RATING_NAMES), Columns("userId", "movieId", "timestamp"))
     text_of = {}
@@ -36,13 +36,13 @@ def prepare_movielens(source: Source, ratings: Path, movies: Path, recipe: Recip
 
 
 def film_sentence(title: str, genres: str) -> str:
-    """Put ``Blue Angel, The (1930)`` and ``Drama|Romance`` as ``The Blue Angel (1930). Genres: Drama, Romance.``"""
+    """Turn ``Blue Angel, The (1930)`` and ``Drama|Romance`` into ``The Blue Angel (1930). Genres: Drama, Romance.``"""
     match = _YEAR_AT_END.match(title)
     name, year = (match["title"], match["year"]) if match else (title.strip(), "")
     return sentence(name, year, [genre for genre in genres.split("|") if genre != "(no genres listed)"])
 
 
 def _table(path: Path, names: tuple[str, ...]) -> Table:
-    if path.suffix == ".dat":  # of the 1M release: no header, two colons, Latin-1
+    if path.suffix == ".dat":  # the 1M release: no header, two colons between cells, Latin-1
         return Table(path, separator="::", encoding="latin-1", names=names)
     return Table(path)

@@ -20,17 +20,17 @@ from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.table_files import Table, open_text
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate")
-# As the file writes it, and as spreadsheets and data frames give it back.
+# As in the published file, and as spreadsheets and data frames write it.
 DATE_FORMATS = ("%m/%d/%Y %H:%M", "ISO8601")
 NOTES = (
-    "A user is an invoice, an item a stock code, its text the code's first description in lower case.",
-    "Rows are a set of (invoice, item, quantity, minute); lines of one minute keep the order of the table.",
+    "A user is an invoice, an item is a stock code, and its text is the code's first description in lower case.",
+    "Rows that are equal in invoice, item, quantity and minute count once; rows of one minute keep the table's order.",
 )
 
 
 @contextmanager
 def table_in(path: Path):
-    """Yield the path of the table itself; an archive's is unpacked for as long as it is needed."""
+    """Yield the path of the table; a table in an archive is unpacked into a temporary folder."""
     if path.suffix.lower() != ".zip":
         yield path
         return
@@ -39,22 +39,22 @@ def table_in(path: Path):
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name.lower().endswith((".xlsx", ".csv", ".parquet"))]
                 if not names:
-                    raise DataError(f"{path} holds no .xlsx, .csv or .parquet table")
+                    raise DataError(f"{path} contains no .xlsx, .csv or .parquet table")
                 table = Path(archive.extract(names[0], folder))
         except zipfile.BadZipFile as problem:
-            raise DataError(f"{path} is not a whole zip archive ({problem}); delete it and run again") from problem
+            raise DataError(f"{path} is not a complete zip archive ({problem}); delete it and run again") from problem
         yield table
 
 
 def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepared:
-    """Return the table's invoices as users' interactions.
+    """Return the table's invoices as users with interactions.
 
     Raises:
-        DataError: the table is missing, damaged or of another form, or nothing is left.
+        DataError: the table is missing, damaged or in another format, or no interaction is left.
     """
     with table_in(path) as table:
         interactions, quantities, described = _read(table)
-    what = "rows as a set of (invoice, item, quantity, minute)"
+    what = "rows that differ in invoice, item, quantity or minute"
     interactions = interactions.without_duplicates(quantities, what=what)
     sentences = [f"{text.strip().lower()}." for text in described["Description"]]
     text_of = dict(zip(described["StockCode"], sentences, strict=True))
@@ -64,12 +64,12 @@ def prepare_online_retail(source: Source, path: Path, recipe: Recipe) -> Prepare
 
 
 def _read(path: Path) -> tuple[Interactions, np.ndarray, pd.DataFrame]:
-    """Return described rows, their quantities, and each stock code's first description."""
+    """Return the rows with a description, their quantities, and each stock code's first description."""
     blocks = list(Table(path, encoding=_encoding(path)).blocks(COLUMNS))
     rows = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=list(COLUMNS))
     described = rows.dropna(subset=["InvoiceNo", "StockCode", "Description", "InvoiceDate"])
     if described.empty:
-        raise DataError(f"{path} holds no row with {', '.join(COLUMNS)}")
+        raise DataError(f"{path} has no row with {', '.join(COLUMNS)}")
     users, items, quantities = TokenNumbers(), TokenNumbers(), TokenNumbers()
     interactions = Interactions(
         users(described["InvoiceNo"].to_numpy()),
@@ -89,7 +89,7 @@ def _read(path: Path) -> tuple[Interactions, np.ndarray, pd.DataFrame]:
 
 
 def _encoding(path: Path) -> str:
-    """Return Latin-1, as published, unless somebody has saved the table as UTF-8."""
+    """Return the encoding: UTF-8 if the table was saved so, else Latin-1, as published."""
     try:
         with open_text(path) as file:
             for _ in file:
@@ -97,7 +97,7 @@ def _encoding(path: Path) -> str:
     except UnicodeDecodeError:
         return "latin-1"
     except (EOFError, OSError, zlib.error):
-        pass  # whoever reads the table says what is wrong with it
+        pass  # reading the table will report what is wrong
     return "utf-8-sig"
 
 

@@ -1,4 +1,4 @@
-"""A user's own tables: interactions, and items with the columns that describe them."""
+"""Prepares a user's own tables: interactions, and items with columns that describe them."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,19 @@ from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.table_files import Table
 from recbole_mpo.text.sentences import item_sentence
 
-NOTES = ("Rows equal in user, item and time count once.", "Equal times keep the order of the file.")
+NOTES = ("Rows that are equal in user, item and time count once.", "Rows with equal times keep the order of the file.")
 
 
 @dataclass(frozen=True)
 class OwnTables:
-    """Where a user's data stand.
+    """The tables with a user's data, and their columns.
 
     Attributes:
-        interactions: one row per interaction.
-        columns: its user, item and time.
-        items: one row per item, with the column ``columns.item`` or ``item_column``; may be the same file.
-        text_fields: the item columns that make its text, in this order.
+        interactions: table with one row per interaction.
+        columns: its columns for user, item and time.
+        items: table with one row per item, which may be the same file; None without texts.
+        item_column: the item's column in ``items``; by default the same as in ``interactions``.
+        text_fields: the columns of ``items`` that make the text, in this order.
     """
 
     interactions: Table
@@ -31,10 +32,10 @@ class OwnTables:
 
 
 def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
-    """Return interactions and texts of all items, also of those without interactions (they can be recommended).
+    """Return interactions, and texts of all items, also of items without interactions, which can be recommended.
 
     Raises:
-        DataError: a file or column is missing or unusable, nothing is left, or no item has a text.
+        DataError: a file or column is missing or unusable, no interaction is left, or no item has a text.
     """
     interactions, _ = read_interactions(tables.interactions, tables.columns)
     interactions = recipe.apply(interactions.without_duplicates(what="rows that differ in user, item or time"))
@@ -47,14 +48,15 @@ def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
     texts = [text_of.pop(token, "") for token in interactions.item_tokens]
     if not any(texts):
         raise DataError(
-            f"not one of the {len(texts):,} items of {paths[0]} has a text in {tables.items.path}: the first is called "
-            f"{interactions.item_tokens[0]!r} there, {next(iter(text_of), None)!r} here; give the right --item_column"
+            f"none of the {len(texts):,} items of {paths[0]} has a text in {tables.items.path}: the first item is "
+            f"{interactions.item_tokens[0]!r} in one and {next(iter(text_of), None)!r} in the other; give the right "
+            "--item_column"
         )
     return Prepared(name, interactions, texts, tuple(paths), None, NOTES, text_of)
 
 
 def _read_texts(tables: OwnTables) -> dict[str, str]:
-    """Return the texts by item; an item's first row counts."""
+    """Return the texts by item, each from the item's first row."""
     column = tables.item_column or tables.columns.item
     text_of: dict[str, str] = {}
     for block in tables.items.blocks((column, *tables.text_fields), keep_lists=True):

@@ -1,4 +1,4 @@
-"""From a dataset's name, or a user's tables, to its files: what to get, how to prepare it, what to say."""
+"""Makes a dataset's files from its name or from a user's tables: gets raw data, prepares them, prints the numbers."""
 
 import logging
 from collections.abc import Callable
@@ -25,18 +25,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a preparation.
+    """The options of a preparation.
 
     Attributes:
-        data_path: where the dataset's folder goes.
-        recipe, form: which interactions stay, and how they are written.
-        raw: folder or file with the raw data; downloaded where left out.
-        source_url: replaces the known addresses.
-        release: of the Amazon data.
+        data_path: folder in which the dataset's folder is made.
+        recipe: which interactions are kept.
+        form: how they are written.
+        raw: folder or file with the raw data; None downloads them.
+        source_url: address that replaces the known ones.
+        release: release of the Amazon data.
         own: a user's tables.
         domains: prepared datasets to join.
-        overwrite: make an existing dataset anew.
-        show_progress: progress bars.
+        overwrite: whether to replace an existing dataset.
+        show_progress: whether to show progress bars.
     """
 
     data_path: Path = Path("dataset")
@@ -51,12 +52,12 @@ class Request:
     show_progress: bool = True
 
 
-def prepare(name: str, request: Request) -> Path:
+def prepare_dataset(name: str, request: Request) -> Path:
     """Make a dataset's files and return their folder.
 
     Raises:
-        ConfigError: an unknown name.
-        DataError: raw data are missing or unusable, or the dataset is there already.
+        ConfigError: the name is unknown.
+        DataError: raw data are missing or unusable, or the dataset already exists.
     """
     try:
         return _prepare(name, request)
@@ -78,14 +79,14 @@ def _prepare(name: str, request: Request) -> Path:
 
 
 def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
-    """Prepare a dataset that is known and not there; leave all others to who reads them."""
+    """Prepare a dataset that is known and missing; do nothing for any other name."""
     if is_there(data_path, name):
         return
     source = sources.find_source(name)
     if source is None or source.name != name:
         return
-    print(f"{name} is not in {data_path}/ and is prepared from its raw data first")
-    prepare(name, Request(Path(data_path), show_progress=show_progress))
+    print(f"{name} is not in {data_path}/; preparing it from its raw data first")
+    prepare_dataset(name, Request(Path(data_path), show_progress=show_progress))
 
 
 def _join_domains(name: str, request: Request) -> Path:
@@ -105,15 +106,15 @@ def _make(name: str, request: Request, build: Callable[[], Prepared]) -> Path:
         print(f"{step.interactions:>14,}  {step.what}" + (f" ({step.dropped:,} dropped)" if step.dropped else ""))
     _report(name, prepared.statistics(), prepared.source)
     if prepared.other_texts:
-        print(f"{len(prepared.other_texts):,} more items have text and no interactions; recommend knows them")
+        print(f"{len(prepared.other_texts):,} more items have text but no interactions; recommend can use them")
     return folder
 
 
 def _refuse_existing(name: str, request: Request):
     if not request.overwrite and is_there(request.data_path, name):
         raise DataError(
-            f"{request.data_path / name} already holds a dataset, which is left as it is; give --overwrite=true to "
-            "make it anew, or another --data_path"
+            f"{request.data_path / name} already holds a dataset, which was not changed; give --overwrite=true to "
+            "replace it, or another --data_path"
         )
 
 
@@ -121,8 +122,8 @@ def _report(name: str, statistics: Statistics, source: Source | None):
     print(f"{name}: " + ", ".join(f"{value} {what}" for what, value in statistics.rows()))
     if source is not None and source.expected and statistics.counts != source.expected:
         logger.warning(
-            "%s comes to %s users, items and interactions; published are %s. The raw data may be of another version, "
-            "or other settings were given",
+            "%s has %s users, items and interactions; the published numbers are %s. The raw data may be another "
+            "version, or other settings were given",
             name,
             " / ".join(f"{count:,}" for count in statistics.counts),
             " / ".join(f"{count:,}" for count in source.expected),
@@ -163,7 +164,7 @@ _PREPARERS = {
 
 
 def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list[Path]:
-    """Return local files by name, else downloaded ones."""
+    """Return the files of ``--raw`` by name, or else downloaded files."""
     if request.raw is None:
         addresses = [request.source_url] if request.source_url else source.addresses
         folder = sources.raw_folder(request.data_path, source.name)
@@ -173,10 +174,11 @@ def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list
             ]
         except Unreachable as problem:
             missing = [file for file in files if not (folder / Path(file).name).is_file()]
-            wanted = " and ".join(f"{addresses[0].rstrip('/')}/{file}" for file in missing)
+            missing_addresses = " and ".join(f"{addresses[0].rstrip('/')}/{file}" for file in missing)
             raise DataError(
-                f"{problem}. Without a network: get {wanted} on another machine, put them into {folder}/ (or into any "
-                "folder, given as --raw=FOLDER), and run the same command again; --source_url=URL names another address"
+                f"{problem}. Without a network: get {missing_addresses} on another machine, put the files into "
+                f"{folder}/ (or into any folder, given as --raw=FOLDER), and run the same command again; "
+                "--source_url=URL gives another address"
             ) from problem
     return [_local(request.raw, Path(file).name, source.addresses[0] + file) for file in files]
 
@@ -189,5 +191,5 @@ def _local(folder: Path, name: str, address: str) -> Path:
 
 
 def _below(folder: Path, name: str) -> Path | None:
-    """Return a file in a folder or in one of its folders, as unpacked archives have them."""
+    """Return a file in a folder or in one of its subfolders, where unpacked archives have it; None if absent."""
     return next((path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()), None)

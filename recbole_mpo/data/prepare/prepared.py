@@ -1,4 +1,4 @@
-"""A dataset ready to be written: its files, its statistics and its card.
+"""A prepared dataset, and how its files and its card are written.
 
 Shapes: I interactions, N items.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from recbole_mpo import __version__
 from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.common.files import file_hash, write_lines
+from recbole_mpo.common.values import check_choice
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, SINGLE_SUFFIX, SPLIT_SUFFIXES, SPLITS
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
 from recbole_mpo.data.prepare.recipe import Interactions
@@ -29,13 +30,16 @@ WAYS_TO_SPLIT = ("leave-one-out", "temporal")
 
 @dataclass(frozen=True)
 class Form:
-    """How a dataset is written.
+    """The form in which a dataset is written.
 
     Attributes:
-        split: ``temporal`` holds out the newest interactions of all users together.
-        layout: ``single``, one ``.inter`` file, or ``presplit``, UniSRec's three files of numbered users and items.
-            A temporal split has three files either way; without ``presplit`` these hold the raw names.
-        ratios: of interactions in train, valid and test, for a temporal split.
+        split: ``leave-one-out``, or ``temporal``, which holds out the newest interactions of all users together.
+        layout: ``single``, one ``.inter`` file, or ``presplit``, UniSRec's three files with numbered users and items.
+            A temporal split always has three files; without ``presplit`` they hold the raw names.
+        ratios: shares of train, valid and test in a temporal split.
+
+    Raises:
+        ConfigError: a value is not one of its choices, or the ratios are not positive or do not sum to 1.
     """
 
     split: str = "leave-one-out"
@@ -43,35 +47,34 @@ class Form:
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
 
     def __post_init__(self):
-        for value, choices in ((self.split, WAYS_TO_SPLIT), (self.layout, LAYOUTS)):
-            if value not in choices:
-                raise ConfigError(f"{value!r} is not one of {', '.join(choices)}")
+        check_choice("split", self.split, WAYS_TO_SPLIT)
+        check_choice("layout", self.layout, LAYOUTS)
         if len(self.ratios) != 3 or min(self.ratios) <= 0 or abs(sum(self.ratios) - 1) > 1e-6:
-            raise ConfigError(f"split_ratio must be three positive parts that make 1, not {list(self.ratios)}")
+            raise ConfigError(f"split_ratio must be three positive numbers that sum to 1, not {list(self.ratios)}")
 
     @property
     def is_presplit(self) -> bool:
-        """Whether three files are written."""
+        """Return whether three files are written."""
         return self.layout == "presplit" or self.split == "temporal"
 
     @property
     def is_numbered(self) -> bool:
-        """Whether the interactions hold numbers, which ``.item2index`` explains."""
+        """Return whether the interactions hold numbers, whose names are in ``.user2index`` and ``.item2index``."""
         return self.layout == "presplit"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Interactions in order, and texts.
+    """Ordered interactions and item texts of a dataset.
 
     Attributes:
-        name: of the dataset.
-        interactions: :meth:`~Interactions.in_order`.
-        texts: of ``interactions.item_tokens``, or None.
-        raw_files: what it was made of.
-        source: a known source, or None.
-        notes: what a reader of the card should know.
-        other_texts: of items without interactions, by token.
+        name: name of the dataset.
+        interactions: the interactions, sorted by :meth:`~Interactions.in_order`.
+        texts: texts of ``interactions.item_tokens``; None if there are no texts.
+        raw_files: files that the dataset was made from.
+        source: a known source; None for own tables.
+        notes: sentences for the card.
+        other_texts: texts of items without interactions, by token.
     """
 
     name: str
@@ -83,7 +86,7 @@ class Prepared:
     other_texts: dict[str, str] = field(default_factory=dict)
 
     def statistics(self) -> Statistics:
-        """Return what the dataset comes to."""
+        """Return the statistics of the dataset."""
         rows = self.interactions
         return Statistics.of(len(rows.user_tokens), len(rows.item_tokens), len(rows), self.texts)
 
@@ -94,7 +97,7 @@ class Prepared:
             The folder.
 
         Raises:
-            DataError: one of the splits would be empty, or the disk refuses.
+            DataError: a split would be empty, or the files cannot be written.
         """
         with new_files(data_path, self.name) as folder:
             if form.is_numbered:
@@ -123,7 +126,7 @@ class Prepared:
         yield from (f"{token}\t{text}" for token, text in zip(self.all_items(), texts, strict=True))
 
     def all_items(self) -> list[str]:
-        """Return the tokens of items with interactions, and after them of those that only have text."""
+        """Return the tokens of the items with interactions, then of those that only have text."""
         return [*self.interactions.item_tokens, *self.other_texts]
 
     def _presplit_files(self, form: Form) -> dict[str, Iterator[str]]:
@@ -133,7 +136,7 @@ class Prepared:
             users, items = np.arange(len(users)), np.arange(len(items))
         elif any(" " in token for token in items):
             raise DataError(
-                "an item's name holds a blank, which separates the items of a history in pre-split files; give "
+                "an item's name contains a space, which separates the items of a history in pre-split files; give "
                 "--layout=presplit, which numbers the items"
             )
         times = cut(rows.times, np.bincount(rows.users))
@@ -158,12 +161,12 @@ class Prepared:
 
 
 def write_index(path: Path, tokens):
-    """Write UniSRec's ``.user2index`` or ``.item2index``: raw name, tab, number; no header."""
+    """Write UniSRec's ``.user2index`` or ``.item2index``: lines of raw name, tab and number, without a header."""
     write_lines(path, (f"{token}\t{number}" for number, token in enumerate(tokens)))
 
 
 def presplit_files(histories: list[tuple], bounds=None) -> dict[str, Iterator[str]]:
-    """Return suffix and lines of UniSRec's three files; histories and bounds as :func:`presplit_rows` takes them."""
+    """Return the lines of UniSRec's three files by suffix; the arguments are those of :func:`presplit_rows`."""
     lines = (_with_header(presplit_rows(split, histories, bounds)) for split in SPLITS)
     return dict(zip(SPLIT_SUFFIXES, lines, strict=True))
 

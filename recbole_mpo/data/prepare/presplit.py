@@ -1,7 +1,7 @@
-"""UniSRec's pre-split files: a target and the items before it on each line, the newest 50 of them.
+"""UniSRec's pre-split files: each line holds a target and the newest 50 items before it.
 
-Source: Hou et al. (UniSRec), KDD 2022, and its release: test = last item, valid = the one before, train = every
-prefix pair of the rest, the longest first.
+Source: Hou et al. (UniSRec), KDD 2022, and its release: test = last item, valid = the one before, train = all
+pairs of prefix and next item in the rest, the longest first.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ def presplit_rows(split: str, histories, bounds: tuple[float, float] | None = No
     """Yield the lines of one split (``train``, ``valid`` or ``test``) without a header.
 
     Args:
-        split: which one.
-        histories: (user, items in order, their times) of each user.
-        bounds: where valid and test begin in time; leave-one-out without them.
+        split: name of the split.
+        histories: (user, items in order, their times) for each user.
+        bounds: times at which valid and test begin; None means leave-one-out.
     """
     for user, history, times in histories:
         ends = np.arange(1, len(history))
@@ -35,7 +35,7 @@ def _splits(ends: np.ndarray, times, bounds) -> np.ndarray:
     if bounds is not None:
         return np.array(SPLITS)[np.searchsorted(bounds, times[ends], side="right")]
     splits = np.full(len(ends), train)
-    # The first target always teaches, as in RecBole's leave-one-out.
+    # The first target is always in train, as in RecBole's leave-one-out.
     if len(ends) > 1:
         splits[-1] = test
     if len(ends) > 2:
@@ -44,7 +44,7 @@ def _splits(ends: np.ndarray, times, bounds) -> np.ndarray:
 
 
 def temporal_bounds(times: np.ndarray, ratios: tuple[float, float, float]) -> tuple[float, float]:
-    """Return the times at which valid and test begin, so that each split holds its ratio of the interactions."""
+    """Return the times at which valid and test begin, so that each split has its share of the interactions."""
     ordered = np.sort(times)
     first, second = (int(round(part * len(ordered))) for part in (ratios[0], ratios[0] + ratios[1]))
     return ordered[min(first, len(ordered) - 1)], ordered[min(second, len(ordered) - 1)]

@@ -1,4 +1,4 @@
-"""The raw rows of a source as interactions and item texts, before any of them is left out.
+"""Reads the raw rows of a source as interactions, and stores item texts, before anything is dropped.
 
 Shapes: I interactions, N items.
 """
@@ -17,9 +17,9 @@ from recbole_mpo.data.prepare.table_files import Table, parse_times
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that make an interaction; ``others`` only tell rows apart.
+    """Names of the columns of an interaction; ``others`` only distinguish rows.
 
-    ``time_format`` is that of dates, as for strptime.
+    ``time_format`` is the format of dates, as for strptime.
     """
 
     user: str
@@ -30,15 +30,15 @@ class Columns:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """User, item, time and the others."""
+        """Return the names of all columns: user, item, time and the others."""
         return (self.user, self.item, self.time, *self.others)
 
 
 def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, list[np.ndarray]]:
-    """Return the rows with user, item and time, and their other columns as codes [I] each.
+    """Return the rows with user, item and time, and the codes [I] of each other column.
 
     Raises:
-        DataError: the file cannot be read, holds no usable row, or a token that cannot stand in an atomic file.
+        DataError: the file cannot be read, has no usable row, or has a token that cannot be in an atomic file.
     """
     numbers = {name: TokenNumbers() for name in (columns.user, columns.item, *columns.others)}
     blocks_of: dict[str, list] = {name: [] for name in columns.all}
@@ -52,7 +52,7 @@ def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, lis
         for name, number in numbers.items():
             blocks_of[name].append(number(block[name].to_numpy()))
     if not any(map(len, blocks_of[columns.time])):
-        raise DataError(f"{table.path} holds no row with {columns.user!r}, {columns.item!r} and {columns.time!r}")
+        raise DataError(f"{table.path} has no row with {columns.user!r}, {columns.item!r} and {columns.time!r}")
     whole = {name: np.concatenate(blocks) for name, blocks in blocks_of.items()}
     users, items = numbers[columns.user].tokens, numbers[columns.item].tokens
     for name, tokens in ((columns.user, users), (columns.item, items)):
@@ -66,14 +66,18 @@ def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, lis
 
 
 def check_tokens(tokens: np.ndarray, where: str):
-    """Raise DataError for a token that would break the lines or cells of an atomic file."""
+    """Refuse tokens that would break the lines or cells of an atomic file.
+
+    Raises:
+        DataError: a token contains a tab or a line end.
+    """
     broken = pd.Series(tokens, dtype=object).str.contains(r"[\t\r\n]").to_numpy(dtype=bool)
     if broken.any():
-        raise DataError(f"{where}: {tokens[broken][0]!r} holds a tab or a line end, which no token may")
+        raise DataError(f"{where}: {tokens[broken][0]!r} contains a tab or a line end; remove it from the token")
 
 
 class TextSpool:
-    """Texts of items in a temporary file, so that a catalogue of any size takes a few bytes of memory per item."""
+    """Item texts in a temporary file, so that any number of items takes only a few bytes of memory per item."""
 
     def __init__(self, items: int):
         self._file = tempfile.TemporaryFile()
@@ -92,11 +96,11 @@ class TextSpool:
 
     @property
     def present(self) -> np.ndarray:
-        """Which items have a text, [N]."""
+        """Return which items have a text, bool [N]."""
         return self._begin >= 0
 
     def texts(self, items: Iterable[int]) -> Iterator[str]:
-        """Yield the texts of items, "" for those without."""
+        """Yield the texts of items, "" for items without one."""
         for item in items:
             self._file.seek(max(0, self._begin[item]))
             yield self._file.read(self._length[item]).decode("utf-8")

@@ -1,4 +1,4 @@
-"""Interactions on their way from raw rows to a dataset: what is dropped, and in which order the rest stands.
+"""From raw interactions to those of a dataset: which are dropped, and the order of the rest.
 
 Shapes: I interactions, U users, N items.
 """
@@ -14,7 +14,7 @@ from recbole_mpo.data.sequences import cut
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a preparation left and what it dropped."""
+    """How many interactions one step of a preparation kept and dropped."""
 
     what: str
     interactions: int
@@ -23,13 +23,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Rows of (user, item, time); users and items as indices into their tokens.
+    """Rows of (user, item, time), with users and items as indices into their tokens.
 
     Attributes:
-        users, items: [I].
-        times: [I], int64 or float64.
-        user_tokens, item_tokens: of all that were read, also those that no row has any more.
-        steps: what happened so far.
+        users, items: [I] indices.
+        times: [I] int64 or float64.
+        user_tokens, item_tokens: tokens of all users and items that were read, also of those without rows.
+        steps: the steps of the preparation so far.
     """
 
     users: np.ndarray
@@ -43,18 +43,18 @@ class Interactions:
         return len(self.users)
 
     def where(self, stays: np.ndarray, what: str) -> "Interactions":
-        """Return the rows where ``stays`` [I] is true, with a note of ``what`` left the others out."""
+        """Return the rows for which ``stays`` [I] is true, and add a step that says ``what`` they are."""
         count = int(np.count_nonzero(stays))
         rows = {name: getattr(self, name)[stays] for name in ("users", "items", "times")}
         return replace(self, **rows, steps=(*self.steps, Step(what, count, len(self) - count)))
 
     def without_duplicates(self, *others: np.ndarray, what: str) -> "Interactions":
-        """Leave the first one of rows equal in user, item, time and ``others``."""
+        """Keep the first of the rows that are equal in user, item, time and ``others``."""
         columns = [self.users, self.items, self.times, *others]
         return self.where(~pd.DataFrame(dict(enumerate(columns)), copy=False).duplicated().to_numpy(), what)
 
     def k_core(self, k: int) -> "Interactions":
-        """Return the largest part in which every user and every item has at least ``k`` interactions."""
+        """Return the largest part in which each user and each item has at least ``k`` interactions."""
         stays = np.ones(len(self), dtype=bool)
         while True:
             rare = np.zeros(len(self), dtype=bool)
@@ -70,7 +70,7 @@ class Interactions:
         return self.where(is_long[self.users], f"users with at least {least} interactions")
 
     def in_order(self) -> "Interactions":
-        """Sort by user in order of first appearance, then by time; equal times stay in the order they were read in."""
+        """Sort by user in order of first appearance, then by time; rows with equal times keep their order."""
         users, first = pd.factorize(self.users)
         order = np.lexsort((self.times, users))
         items, item_numbers = pd.factorize(self.items[order])
@@ -84,47 +84,47 @@ class Interactions:
         )
 
     def histories(self) -> list[np.ndarray]:
-        """Return each user's items in order; of interactions that are :meth:`in_order`."""
+        """Return each user's items in order; the interactions must be sorted by :meth:`in_order`."""
         return cut(self.items, np.bincount(self.users, minlength=len(self.user_tokens)))
 
 
 class TokenNumbers:
-    """Numbers tokens by first appearance, block after block."""
+    """Numbers tokens by first appearance, over several blocks of cells."""
 
     def __init__(self):
         self._numbers: dict[str, int] = {}
 
     def __call__(self, cells: np.ndarray) -> np.ndarray:
-        """Return the int32 index of each cell among :attr:`tokens`, which grow; an absent cell counts as one more."""
+        """Return each cell's index in :attr:`tokens`, int32, and add new tokens; None is a token too."""
         codes, tokens = pd.factorize(cells)
-        # The code of absent cells is -1, which is the last place.
+        # Absent cells have the code -1, which indexes the last number.
         absent = [None] if (codes < 0).any() else []
         numbers = [self._numbers.setdefault(token, len(self._numbers)) for token in (*tokens, *absent)]
         return np.array(numbers, dtype=np.int32)[codes]
 
     @property
     def tokens(self) -> np.ndarray:
-        """The tokens in the order of their numbers."""
+        """Return the tokens in the order of their numbers."""
         return np.array(list(self._numbers), dtype=object)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which interactions stay.
+    """Chooses which interactions are kept.
 
     Attributes:
-        k_core: least interactions of a user and of an item; 0 or 1 keeps all.
-        min_length: least interactions of a user, after that.
+        k_core: minimum number of interactions per user and per item; 0 or 1 keeps all.
+        min_length: minimum number of interactions per user after that.
     """
 
     k_core: int = 5
     min_length: int = 3
 
     def apply(self, interactions: Interactions) -> Interactions:
-        """Return what the recipe keeps, in order.
+        """Return the interactions that the recipe keeps, in order.
 
         Raises:
-            DataError: nothing is left.
+            DataError: no interaction is left.
         """
         before = len(interactions)
         if self.k_core > 1:
@@ -133,7 +133,8 @@ class Recipe:
             interactions = interactions.users_of_length(self.min_length)
         if not len(interactions):
             raise DataError(
-                f"of {before:,} interactions none is left by k_core={self.k_core} and min_length={self.min_length}; "
-                "give smaller ones (--k_core=0 keeps users and items with few interactions)"
+                f"none of the {before:,} interactions is left with k_core={self.k_core} and "
+                f"min_length={self.min_length}; give smaller values (--k_core=0 keeps users and items with few "
+                "interactions)"
             )
         return interactions.in_order()

@@ -1,11 +1,11 @@
-"""The raw data this package knows (properties/sources.yaml): names, addresses, published counts."""
+"""The raw data that this package knows (``properties/sources.yaml``): names, addresses, published counts."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.properties import find_property
-from recbole_mpo.common.values import read_yaml, suggestion
+from recbole_mpo.common.values import check_choice, read_yaml, suggestion
 
 RELEASES = ("2018", "2023")
 ML100K = "ml-100k"
@@ -13,13 +13,13 @@ ML100K = "ml-100k"
 
 @dataclass(frozen=True)
 class Source:
-    """One dataset's raw form.
+    """The raw data of one dataset.
 
     Attributes:
-        name: of the dataset that comes of it.
-        kind: its entry in sources.yaml, or ``ml-100k``.
+        name: name of the dataset that is made from it.
+        kind: name of its entry in sources.yaml, or ``ml-100k``.
         entry: that entry.
-        expected: published users, items, interactions; None where none are.
+        expected: published numbers of users, items and interactions, or None.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Source:
 
     @property
     def addresses(self) -> list[str]:
-        """Where its files may be had, in the order to try."""
+        """Return the addresses of its files, in the order to try."""
         return list(self.entry.get("addresses", ()))
 
     def sha256(self, file_name: str) -> str | None:
-        """Return what a raw file must hash to, where that is known."""
+        """Return the expected sha256 of a raw file, or None if unknown."""
         return self.entry.get("sha256", {}).get(file_name)
 
 
@@ -43,7 +43,7 @@ def read_sources() -> dict:
 
 
 def known_names() -> list[str]:
-    """Return the names of all datasets that can be prepared by their name alone."""
+    """Return the names of all datasets that can be prepared by name."""
     table = read_sources()
     newer = [f"{name}-2023" for name in table["amazon-2023"]["categories"]]
     return [*table["amazon-2018"]["categories"], *newer, "OR", ML100K, *table["movielens"]["sets"]]
@@ -53,16 +53,16 @@ def find_source(name: str, release: str | None = None) -> Source | None:
     """Return the source of a dataset by its name in any capitalisation; None for an unknown name.
 
     Args:
-        name: as the paper calls it; ``Scientific-2023`` is the newer release of Scientific.
-        release: ``2023`` has the same meaning for a name without it.
+        name: the name in the paper; ``Scientific-2023`` is the newer release of Scientific.
+        release: ``2023`` selects the newer release for a name without ``-2023``.
 
     Raises:
-        ConfigError: a release that does not exist.
+        ConfigError: the release does not exist or contradicts the name.
     """
-    if release is not None and release not in RELEASES:
-        raise ConfigError(f"release {release!r} is not one of {', '.join(RELEASES)}")
+    if release is not None:
+        check_choice("release", release, RELEASES)
     if release == "2018" and name.endswith("-2023"):
-        raise ConfigError(f"{name} is of the release of 2023; leave --release out")
+        raise ConfigError(f"{name} is from the 2023 release; leave --release out")
     name = name_of_release(name, release)
     by_lower = {spelling.lower(): spelling for spelling in known_names()}
     spelling = by_lower.get(name.lower())
@@ -70,21 +70,21 @@ def find_source(name: str, release: str | None = None) -> Source | None:
 
 
 def name_of_release(name: str, release: str | None) -> str:
-    """Return what the dataset of a release is called."""
+    """Return the dataset's name in a release."""
     return f"{name}-2023" if release == "2023" and not name.endswith("-2023") else name
 
 
 def refuse_unknown(name: str):
-    """Raise ConfigError for a name that :func:`find_source` does not know."""
+    """Raise ``ConfigError`` for a name that :func:`find_source` does not know."""
     names = known_names()
     raise ConfigError(
-        f"{name!r} is not a known dataset{suggestion(name, names)}; known are {', '.join(names)}. "
-        "Your own tables: --interactions=FILE --items=FILE; several prepared datasets as one: --domains=A,B"
+        f"{name!r} is not a known dataset{suggestion(name, names)}; the known ones are {', '.join(names)}. "
+        "For your own tables give --interactions=FILE --items=FILE; to join prepared datasets give --domains=A,B"
     )
 
 
 def raw_folder(data_path: str | Path, name: str) -> Path:
-    """Return the folder that a dataset's raw files are kept in."""
+    """Return the folder for a dataset's raw files."""
     return Path(data_path) / ".raw" / name
 
 

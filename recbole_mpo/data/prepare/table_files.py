@@ -1,4 +1,4 @@
-"""Tables of any common format, read in blocks of rows as text: CSV, TSV, JSON lines, Parquet, Excel; also gzipped."""
+"""Reads tables as blocks of rows of text: CSV, TSV, JSON lines, Parquet or Excel, text formats also gzipped."""
 
 import codecs
 import csv
@@ -22,7 +22,7 @@ ROWS_PER_BLOCK = 100_000
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 EXCEL = (".xlsx",)
-# Stands for cells beyond the last column.
+# Name of an extra column that catches cells after the last one.
 SURPLUS = "\0surplus"
 FORMATS = (*SEPARATORS, *JSON_LINES, ".parquet", *EXCEL)
 
@@ -33,17 +33,21 @@ class Table:
 
     Attributes:
         path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``; text formats also ``.gz``.
-        separator: of a text file, where it is not the suffix's; JSON, Parquet and Excel have none.
-        encoding: of a text file with separators; JSON is UTF-8.
+        separator: separator of a text file, if the suffix does not give it; JSON, Parquet and Excel have none.
+        encoding: encoding of a text file with separators; JSON is always UTF-8.
         names: column names of a file without a header.
+
+    Raises:
+        ConfigError: the encoding is unknown.
     """
 
-    path: Path
+    path: Path | str
     separator: str | None = None
     encoding: str = "utf-8-sig"
     names: tuple[str, ...] | None = None
 
     def __post_init__(self):
+        object.__setattr__(self, "path", Path(self.path))
         try:
             codecs.lookup(self.encoding)
         except LookupError as problem:
@@ -51,20 +55,21 @@ class Table:
 
     @property
     def suffix(self) -> str:
-        """What says the format."""
+        """Return the file suffix that gives the format."""
         suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
         return suffixes[-1] if suffixes else ""
 
     def blocks(self, columns: Iterable[str], keep_lists=False) -> Iterator[pd.DataFrame]:
-        """Yield columns, a block of rows at a time; cells are text, absent ones None.
+        """Yield columns, one block of rows at a time; cells are text, or None if absent.
 
         Args:
-            columns: names.
-            keep_lists: lists of JSON lines and Parquet stay lists.
+            columns: names of the columns.
+            keep_lists: whether lists in JSON lines and Parquet stay lists.
 
         Raises:
-            DataError: no such file, format or column; a damaged or wrongly encoded file.
-            DependencyError: Parquet or Excel without the package that reads it.
+            DataError: the file or a column is missing, or the file has an unknown format, is damaged or is in another
+                encoding.
+            DependencyError: the package that reads Parquet or Excel is missing.
         """
         columns = list(dict.fromkeys(columns))
         if not self.path.is_file():
@@ -76,7 +81,7 @@ class Table:
         except (UnicodeDecodeError, pd.errors.ParserError) as problem:
             raise DataError(f"{self.path} cannot be read as {self.encoding} text: {problem}") from problem
         except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
-            raise DataError(f"{self.path} is damaged or cut short ({problem}); get it again") from problem
+            raise DataError(f"{self.path} is damaged or cut short ({problem}); get a new copy") from problem
 
     def _raw_blocks(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         if self.suffix in JSON_LINES:
@@ -88,7 +93,7 @@ class Table:
         if self.separator or self.suffix in SEPARATORS:
             return self._separated(columns)
         suffix = self.suffix or "no suffix"
-        raise DataError(f"{self.path}: {suffix} is not a format that is read; give one of {', '.join(FORMATS)}")
+        raise DataError(f"{self.path}: {suffix} is not a supported format; give one of {', '.join(FORMATS)}")
 
     def _separated(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         separator = self.separator or SEPARATORS[self.suffix]
@@ -103,7 +108,7 @@ class Table:
             skiprows=1 if self.names is None else 0,
             dtype=str,
             keep_default_na=False,
-            # Tab-separated files have no quotes; one that opens would swallow the rows up to the next.
+            # Tab-separated files have no quoting; a quote character would swallow the rows up to the next one.
             quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
             encoding=self.encoding,
             index_col=False,
@@ -115,14 +120,14 @@ class Table:
                 yield block
 
     def _refuse_wide_rows(self, block: pd.DataFrame, width: int):
-        """Refuse a separator too many: it moves cells into the wrong columns, which pandas would not tell."""
+        """Refuse rows with too many separators: their cells are in the wrong columns, which pandas does not report."""
         surplus = block[SURPLUS].to_numpy()
         wide = np.flatnonzero([isinstance(cell, str) and cell != "" for cell in surplus])
         if len(wide):
             row = block.iloc[wide[0]]
             raise DataError(
                 f"{self.path}, row {row.name + 1:,} after the header has more than {width} cells: {row.to_list()!r}; "
-                "quote cells that hold the separator, or give another --separator"
+                "quote cells that contain the separator, or give another --separator"
             )
 
     def _header(self, separator: str) -> list[str]:
@@ -159,15 +164,15 @@ class Table:
 
 
 def open_text(path: Path, encoding: str = "utf-8-sig"):
-    """Open a text file for reading, gunzipped where its name ends in .gz."""
+    """Open a text file for reading; unzip it if its name ends in ``.gz``."""
     return gzip.open(path, "rt", encoding=encoding) if path.suffix == ".gz" else open(path, encoding=encoding)
 
 
 def json_lines(path: Path) -> Iterator[dict]:
-    """Yield the objects of a file with one JSON object in each line; blank lines are none.
+    """Yield the objects of a file with one JSON object per line; blank lines are skipped.
 
     Raises:
-        DataError: a line that is not an object, an HTML page, a damaged gzip file.
+        DataError: a line is not a JSON object, the file is an HTML page, or it is damaged.
     """
     number = 0
     try:
@@ -176,10 +181,11 @@ def json_lines(path: Path) -> Iterator[dict]:
                 if line.strip():
                     yield _json_object(line, number, path)
     except UnicodeDecodeError as problem:
-        raise DataError(f"{path}, line {number + 1}: not UTF-8 ({problem})") from problem
+        raise DataError(f"{path}, line {number + 1}: not valid UTF-8 ({problem})") from problem
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
         raise DataError(
-            f"{path} is damaged or cut short after line {number:,} ({problem}); delete it and run again, or get it anew"
+            f"{path} is damaged or cut short after line {number:,} ({problem}); delete it and run again, or get a new "
+            "copy"
         ) from problem
 
 
@@ -188,20 +194,20 @@ def _json_object(line: str, number: int, path: Path) -> dict:
         record = json.loads(line)
     except ValueError as problem:
         if line.lstrip().startswith("<"):
-            raise DataError(f"{path} is an HTML page, not data; delete it and get the file itself") from problem
-        raise DataError(f"{path}, line {number}: not JSON ({problem})") from problem
+            raise DataError(f"{path} is an HTML page, not data; delete it and get the data file") from problem
+        raise DataError(f"{path}, line {number}: not valid JSON ({problem})") from problem
     if not isinstance(record, dict):
-        raise DataError(f"{path}, line {number}: expected an object with fields, found {line.strip()[:40]!r}")
+        raise DataError(f"{path}, line {number}: expected a JSON object, found {line.strip()[:40]!r}")
     return record
 
 
 def _blocks_of_records(records: Iterator[dict], columns: list[str], path: Path) -> Iterator[pd.DataFrame]:
-    """Yield columns of records; a field may be absent here and there, not everywhere."""
-    seen: set[str] = set()
+    """Yield columns of records; some records may lack a field, but not all."""
+    field_names: set[str] = set()
     while block := list(islice(records, ROWS_PER_BLOCK // 2)):
-        seen.update(*block)
+        field_names.update(*block)
         yield pd.DataFrame({name: [record.get(name) for record in block] for name in columns}, dtype=object)
-    _require(columns, seen, path)
+    _require(columns, field_names, path)
 
 
 def _require(columns: list[str], present, path: Path):
@@ -223,14 +229,14 @@ def _as_text(block: pd.DataFrame, keep_lists: bool) -> pd.DataFrame:
 
 
 def _cells(values: np.ndarray, keep_lists: bool) -> list:
-    """Return what :func:`_cell` makes of each value; text, of which most tables consist, in a fifth of the time."""
+    """Return :func:`_cell` of each value; columns of text, the usual case, take a fifth of the time."""
     if pd.api.types.infer_dtype(values, skipna=False) == "string":
         return [value if value.strip() else None for value in values]
     return [_cell(value, keep_lists) for value in values]
 
 
 def _cell(value, keep_lists: bool):
-    """Return text as it is, None for nothing, a whole number without its '.0'."""
+    """Return a value as text: None for an empty cell, a whole number without '.0'."""
     if isinstance(value, str):
         return value if value.strip() else None
     if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
@@ -243,15 +249,16 @@ def _cell(value, keep_lists: bool):
 
 
 def parse_times(cells: np.ndarray, where: str, form: str | None = None) -> np.ndarray:
-    """Return times as numbers that sort: int64 as given, float64 where there are fractions, dates as milliseconds.
+    """Return times as numbers: whole numbers as int64, others as float64, dates as milliseconds.
 
     Args:
         cells: [I] text.
         where: file and column, for messages.
-        form: of dates, as for strptime; ISO 8601 and what pandas recognises when left out.
+        form: format of dates, as for strptime; ISO 8601 by default.
 
     Raises:
-        DataError: a cell that is neither a number nor a date.
+        ConfigError: ``form`` is not a valid date format.
+        DataError: a cell is neither a number nor a date.
     """
     if form is None:
         numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
@@ -260,7 +267,7 @@ def parse_times(cells: np.ndarray, where: str, form: str | None = None) -> np.nd
     try:
         dates = pd.to_datetime(pd.Series(cells, dtype=object), errors="coerce", utc=True, format=form or "ISO8601")
     except ValueError as problem:
-        raise ConfigError(f"time_format {form!r} is not a format of dates: {problem}") from problem
+        raise ConfigError(f"time_format {form!r} is not a valid date format: {problem}") from problem
     bad = np.flatnonzero(dates.isna())
     if len(bad):
         raise DataError(

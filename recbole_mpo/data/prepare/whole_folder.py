@@ -1,4 +1,4 @@
-"""The files of a prepared dataset: all of them take their places together, or none."""
+"""Writes the files of a prepared dataset: all of them or none."""
 
 import os
 import shutil
@@ -11,25 +11,25 @@ from recbole_mpo.data.atomic_files import SINGLE_SUFFIX, SPLIT_SUFFIXES
 from recbole_mpo.data.domain_ids import DOMAINS_SUFFIX
 
 INTERACTIONS = (*SPLIT_SUFFIXES, SINGLE_SUFFIX)
-# Everything else a preparation may write, but for the card. Of another layout or an older preparation, a file would be
-# read together with the new ones.
-BESIDE = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text")
+# All other files that a preparation may write, except the card. One that is left from another layout or an older
+# preparation must be deleted, because it would be read together with the new files.
+OTHER_FILES = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text")
 CARD = "README.md"
 
 
 def is_there(data_path: str | Path, name: str) -> bool:
-    """Say whether a dataset has an interaction file."""
+    """Return whether a dataset has an interaction file."""
     return any((Path(data_path) / name / f"{name}{suffix}").is_file() for suffix in INTERACTIONS)
 
 
 @contextmanager
 def new_files(data_path: str | Path, name: str):
-    """Yield a folder to write a dataset's files into; they replace ``<data_path>/<name>``'s once all are written.
+    """Yield an empty folder for a dataset's files; they replace those in ``<data_path>/<name>`` when the block ends.
 
-    Other files there stay. Interactions go first and come last, so that a dataset is whole where it has any.
+    Other files there stay. Interaction files are deleted first and moved last, so a dataset that has one is complete.
 
     Raises:
-        DataError: the disk refuses; what was there before stays.
+        DataError: the files cannot be written; files from before stay.
     """
     folder = Path(data_path) / name
     try:
@@ -42,7 +42,7 @@ def new_files(data_path: str | Path, name: str):
         folder.mkdir(exist_ok=True)
         for suffix in INTERACTIONS:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
-        for file_name in (CARD, *(f"{name}{suffix}" for suffix in (*BESIDE, *INTERACTIONS))):
+        for file_name in (CARD, *(f"{name}{suffix}" for suffix in (*OTHER_FILES, *INTERACTIONS))):
             if (stage / file_name).is_file():
                 os.replace(stage / file_name, folder / file_name)
             else:

@@ -1,8 +1,8 @@
-"""MPO layers: linear layers whose weights are matrix product operators, and whole models converted to them.
+"""MPO layers: linear layers whose weights are matrix product operators, and the conversion of whole models to them.
 
-In come ``nn.Linear`` layers or their sizes and an :class:`MPOShape`; out go :class:`MPOLinear` layers in their places,
-which merge back into ``nn.Linear`` layers of the same names. It imports torch and ``layers.replace`` and
-``layers.mergeable`` beside it, nothing else of the package.
+``nn.Linear`` layers, or their sizes, and an ``MPOShape`` come in. ``MPOLinear`` layers that replace them go out; they
+can be merged back into ``nn.Linear`` layers with the same names. It imports torch and, of this package, only
+``layers.replace`` and ``layers.mergeable``.
 """
 
 from recbole_mpo.layers.mpo.convert import (

@@ -1,7 +1,7 @@
-"""Contract the cores of an MPO matrix into the dense matrix: plain functions, any leading batch axes.
+"""Contract the cores of an MPO matrix into the dense matrix, with any leading batch axes.
 
 Legend: E leading axes (experts; may be absent); r, s bond dimensions; i, o input and output factors;
-I, O merged blocks of them. Core k is (E, r, i, o, s); an expansion core is (E, r, 1, 1, r).
+I, O products of several of them. Core k is (E, r, i, o, s); an expansion core is (E, r, 1, 1, r).
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,14 @@ HALF_TYPES = (torch.float16, torch.bfloat16)
 def contract_cores(cores: Sequence[Tensor], expansion: Sequence[Tensor] = (), bond: int = 0) -> Tensor:
     """Return the dense matrix (E, O, I) of cores (E, r, i, o, s), eq. (1), transposed as ``nn.Linear`` stores it.
 
-    ``expansion`` cores sit on bond number ``bond``, between cores bond-1 and bond. From the centre outwards:
-    both ends contract to small matrices A and B, then A (C B). Half precision is raised to float32 and
-    autocast is off, since rounding each core costs three times the error of rounding the result.
+    The cores left and right of the central core C are contracted to small matrices A and B, and then A (C B) is
+    computed. Half precision is converted to float32 and autocast is off, since rounding each core causes three times
+    the error of rounding the result.
+
+    Args:
+        cores: n cores, from left to right.
+        expansion: expansion cores on one bond.
+        bond: number of that bond, between cores bond-1 and bond.
     """
     with _autocast_off(cores[0].device):
         cores = [core.float() if core.dtype in HALF_TYPES else core for core in cores]
@@ -31,18 +36,18 @@ def contract_cores(cores: Sequence[Tensor], expansion: Sequence[Tensor] = (), bo
 
 
 def _autocast_off(device: torch.device) -> AbstractContextManager:
-    # autocast knows no meta device, on which layers are sized before their weights exist
+    # autocast does not support the meta device, on which layers are built before their weights exist.
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def _swap(tensor: Tensor, order: Sequence[int]) -> Tensor:
-    """Permute the last len(order) axes."""
+    """Return a tensor with its last ``len(order)`` axes permuted."""
     lead = tensor.dim() - len(order)
     return tensor.permute(*range(lead), *(lead + axis for axis in order))
 
 
 def _left_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], after: int) -> Tensor | None:
-    """Return A (E, O, I, s): cores from the left, inserted matrices (E, s, s) multiplied behind core ``after``."""
+    """Return A (E, O, I, s): the cores, with the inserted matrices (E, s, s) to the right of core ``after``."""
     block = None
     for k, core in enumerate(cores):
         r, i, o, s = core.shape[-4:]
@@ -60,7 +65,7 @@ def _left_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], after: int)
 
 
 def _right_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], before: int) -> Tensor | None:
-    """Return B (E, r, O, I): cores from the right, inserted matrices (E, r, r) multiplied before core ``before``."""
+    """Return B (E, r, O, I): the cores, with the inserted matrices (E, r, r) to the left of core ``before``."""
     block = None
     for k in reversed(range(len(cores))):
         core = cores[k]
@@ -79,7 +84,7 @@ def _right_block(cores: Sequence[Tensor], inserted: Sequence[Tensor], before: in
 
 
 def _join(left: Tensor | None, core: Tensor, right: Tensor | None) -> Tensor:
-    """Return A (C B) as (E, O, I). The (O, I) order inside A and B leaves one copy, in runs of the right I."""
+    """Return A (C B) as (E, O, I); since A and B are in (O, I) order, the result is copied only once."""
     r, i, o, s = core.shape[-4:]
     right_block = (1, 1) if right is None else right.shape[-2:]
     left_block = (1, 1) if left is None else left.shape[-3:-1]

@@ -1,4 +1,4 @@
-"""Whole models: linear layers to MPO layers and back, merged evaluation, parameter counts.
+"""Conversion of whole models to MPO layers and back, evaluation with merged weights, and parameter counts.
 
 Legend: W (out, in) is a merged weight; a name is a module's dotted path in the model.
 """
@@ -15,6 +15,7 @@ from recbole_mpo.layers.mpo.shape import MPOShape
 from recbole_mpo.layers.replace import matching_linears, place
 
 STRATEGIES = ("full", "light", "expand")
+"""Which cores are trained: all; all but the central one; or all, with expansion cores inserted."""
 
 
 def convert_to_mpo(
@@ -28,46 +29,51 @@ def convert_to_mpo(
     shape: MPOShape | None = None,
     **shape_keywords,
 ) -> nn.Module:
-    """Replace the model's matching ``nn.Linear`` layers by MPO layers of the same map, in place; return it.
+    """Replace the matching ``nn.Linear`` layers of a model by MPO layers that compute the same; return the model.
 
-    Convert after initialisation or loading, before building the optimizer.
+    Convert after initialisation or loading, and before building the optimizer.
 
     Args:
+        model: the model, changed in place.
         target_modules: names or their dotted endings, patterns such as ``moe_adaptor.experts.*.lin``, or
             ``all-linear``.
-        exclude_modules: names or patterns to leave as they are.
-        strategy: ``full`` trains all cores, ``light`` all but the central one, ``expand`` inserts ``expand`` cores,
-            which start as ``expand_init`` says, and trains all.
-        shape: the :class:`MPOShape` of every layer, or its parts as keywords (``num_cores``, ``gauge``, ...).
+        exclude_modules: names or patterns of layers to leave as they are.
+        strategy: ``full`` trains all cores; ``light`` all but the central one; ``expand`` inserts expansion cores and
+            trains all.
+        expand: number of cores to insert; used only with ``strategy="expand"``.
+        expand_init: start of the inserted cores, as in ``MPOLinear.expand``.
+        shape: the ``MPOShape`` of every layer.
+        **shape_keywords: fields of the ``MPOShape``, instead of ``shape``.
 
     Raises:
-        ValueError: an unknown strategy, nothing matches, a matching weight is tied, or the shape does not fit.
-        TypeError: an unknown keyword, or keywords beside ``shape``.
+        ValueError: the strategy is unknown, no layer matches, a matching weight is tied, or the shape does not fit.
+        TypeError: a keyword is unknown, or ``shape`` and keywords are both given.
     """
     shape = MPOShape.collect(shape, shape_keywords)
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {strategy!r}")
     targets = matching_linears(model, target_modules, exclude_modules)
     _refuse_tied_weights(model, targets)
-    layers: dict[nn.Linear, MPOLinear] = {}  # all built before the first is placed: an error changes nothing
+    layers: dict[nn.Linear, MPOLinear] = {}  # all are built before the first is placed: an error leaves the model as is
     for name, linear in targets.items():
-        if linear in layers:
-            continue
-        try:
-            layers[linear] = _converted(linear, shape, strategy, expand, expand_init)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        if linear not in layers:
+            layers[linear] = _converted(name, linear, shape, strategy, expand, expand_init)
     for name, linear in targets.items():
         place(model, name, layers[linear])
     return model
 
 
-def _converted(linear: nn.Linear, shape: MPOShape, strategy: str, expand: int, expand_init: str) -> MPOLinear:
-    layer = MPOLinear.from_linear(linear, shape=shape)
-    if strategy == "light":
-        layer.freeze_central()
-    if strategy == "expand":
-        layer.expand(expand, init=expand_init)
+def _converted(
+    name: str, linear: nn.Linear, shape: MPOShape, strategy: str, expand: int, expand_init: str
+) -> MPOLinear:
+    try:
+        layer = MPOLinear.from_linear(linear, shape=shape)
+        if strategy == "light":
+            layer.freeze_central()
+        if strategy == "expand":
+            layer.expand(expand, init=expand_init)
+    except ValueError as problem:
+        raise ValueError(f"{name}: {problem}") from problem
     return layer
 
 
@@ -77,27 +83,29 @@ def _refuse_tied_weights(model: nn.Module, targets: dict[str, nn.Linear]) -> Non
         for key, parameter in module.named_parameters(prefix=name, recurse=False, remove_duplicate=False):
             owner = owners.setdefault(parameter, key)
             if owner != key and any(parameter is linear.weight for linear in targets.values()):
-                raise ValueError(f"{key} and {owner} are one tied weight, which MPO would part: exclude it")
+                raise ValueError(f"{key} and {owner} are one tied weight, which MPO layers cannot share: exclude it")
 
 
 def mpo_layers(model: nn.Module) -> dict[str, MPOLinear]:
-    """Return the MPO layers of a model by name; a layer used under two names appears under both."""
+    """Return the MPO layers of a model by name; a layer with two names appears under both."""
     modules = model.named_modules(remove_duplicate=False)
     return {name: module for name, module in modules if isinstance(module, MPOLinear)}
 
 
 def merge_mpo(model: nn.Module) -> nn.Module:
-    """Replace every MPO layer by the ``nn.Linear`` of its merged weight, in place; return the model.
+    """Replace every MPO layer of a model by an ``nn.Linear`` with the merged weight, in place.
 
-    Keys are those of the dense model; weights are trainable unless all their cores were frozen. A model
-    that is itself an MPO layer is returned as a new ``nn.Linear``.
+    The state dict then has the keys of the dense model. A weight is trainable unless all its cores are frozen.
+
+    Returns:
+        The model; if it is an MPO layer itself, a new ``nn.Linear``.
 
     Raises:
-        RuntimeError: inside :func:`merged`.
+        RuntimeError: it is called inside ``merged``.
     """
     layers = mpo_layers(model)
     if any(layer.holds_weight for layer in layers.values()):
-        raise RuntimeError("merge_mpo replaces layers whose weights merged() holds: leave it first")
+        raise RuntimeError("merge_mpo cannot replace layers inside merged(): leave its block first")
     dense = {layer: layer.to_linear() for layer in set(layers.values())}
     if isinstance(model, MPOLinear):
         return dense[model]
@@ -107,7 +115,7 @@ def merge_mpo(model: nn.Module) -> nn.Module:
 
 
 def dense_state_dict(model: nn.Module) -> "OrderedDict[str, Tensor]":
-    """Return the state dict of the dense model: merged ``weight`` keys for cores; the model stays as it is."""
+    """Return the state dict of the dense model, with a merged ``weight`` instead of cores; the model is unchanged."""
     layers = {f"{name}." if name else "": layer for name, layer in mpo_layers(model).items()}
     dense: OrderedDict[str, Tensor] = OrderedDict()
     for key, value in model.state_dict().items():
@@ -115,7 +123,7 @@ def dense_state_dict(model: nn.Module) -> "OrderedDict[str, Tensor]":
         if prefix is None:
             dense[key] = value
             continue
-        if prefix + "weight" not in dense:  # first, as in nn.Linear
+        if prefix + "weight" not in dense:  # before the bias, as in nn.Linear
             dense[prefix + "weight"] = layers[prefix].dense_weight()
         if key == prefix + "bias":
             dense[key] = value
@@ -124,13 +132,21 @@ def dense_state_dict(model: nn.Module) -> "OrderedDict[str, Tensor]":
 
 @contextmanager
 def merged(model: nn.Module) -> Iterator[nn.Module]:
-    """Evaluate with every MPO weight merged once: no gradients, fresh weights at each entry, dropped at exit.
+    """Merge every MPO weight of a model once, for evaluation inside a ``with`` block.
 
-    Explicit because fused optimizers change parameters without moving their version counters, so that no
-    cache could know when it is stale. Nests.
+    The weights are merged at entry and dropped at exit. Gradients are off inside. Blocks may be nested.
+
+    A cache without such a block could not know when it is out of date: fused optimizers change parameters without
+    changing their version counters.
+
+    Args:
+        model: the model, in evaluation mode.
+
+    Yields:
+        The model.
 
     Raises:
-        RuntimeError: the model is in training mode; inside, training it or replacing cores.
+        RuntimeError: the model is in training mode; or, inside the block, it is trained or its cores are replaced.
     """
     layers = set(mpo_layers(model).values())
     if model.training or any(layer.training for layer in layers):
@@ -147,13 +163,13 @@ def merged(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def get_nb_trainable_parameters(model: nn.Module) -> tuple[int, int]:
-    """Return the numbers of trainable and of all parameters, shared ones counted once."""
+    """Return the number of trainable parameters and of all parameters; shared ones are counted once."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
 
 
 def print_trainable_parameters(model: nn.Module) -> None:
-    """Print the counts as peft does: ``trainable params: … || all params: … || trainable%: …``."""
+    """Print the parameter counts in peft's format: ``trainable params: … || all params: … || trainable%: …``."""
     trainable, total = get_nb_trainable_parameters(model)
     share = 100 * trainable / total if total else 0.0
     print(f"trainable params: {trainable:,d} || all params: {total:,d} || trainable%: {share:.4f}")

@@ -1,4 +1,4 @@
-"""Decompose a dense matrix into MPO cores, in float64 with fixed signs, in one of several gauges.
+"""Decompose a dense matrix into MPO cores, in float64, with fixed signs and in one of several gauges.
 
 Legend: n cores; core k is (r, i, o, s), r and s bond dimensions; i, o input and output factors;
 W (O, I) as ``nn.Linear`` stores it; ``tensor`` is W as (i_0, o_0, i_1, o_1, ...).
@@ -13,19 +13,20 @@ from torch import Tensor
 from recbole_mpo.layers.mpo.factors import core_shapes, full_bond_dims, parameter_counts
 
 GAUGES = ("central", "symmetric", "identity")
+"""How the weight is distributed over the cores: most of it in the central core, evenly, or all of it in one core."""
 
-# Below this share of the largest singular value the symmetric gauge divides by the floor instead:
-# zero and padded weights have singular values of 0, whose inverse roots are infinite.
+# The symmetric gauge divides by roots of singular values, which are 0 in zero and padded weights. It uses at least this
+# share of the largest one.
 SYMMETRIC_FLOOR = 1e-6
 
 
 def check_gauge(
     gauge: str, in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]
 ) -> None:
-    """Refuse a gauge that does not exist, or that these bonds cannot hold.
+    """Check that a gauge exists and is possible with these bonds.
 
     Raises:
-        ValueError: either.
+        ValueError: the gauge is unknown, or needs larger bonds.
     """
     if gauge not in GAUGES:
         raise ValueError(f"gauge must be one of {', '.join(GAUGES)}; got {gauge!r}")
@@ -36,12 +37,12 @@ def check_gauge(
 
 @torch.no_grad()
 def to_tensor(weight: Tensor, in_factors: Sequence[int], out_factors: Sequence[int]) -> Tensor:
-    """Return W (O, I) as a float64 CPU tensor (i_0, o_0, i_1, o_1, ...), zero-padded up to the products.
+    """Return W (O, I) as a float64 CPU tensor (i_0, o_0, i_1, o_1, ...), zero-padded up to the factors' products.
 
-    On the CPU because the cores must not depend on the device, and MPS lacks float64.
+    It is on the CPU because the cores must not depend on the device, and MPS has no float64.
 
     Raises:
-        ValueError: a weight that is not finite.
+        ValueError: the weight is not finite.
     """
     if not torch.isfinite(weight).all():
         raise ValueError("cannot decompose a weight with NaN or infinite entries")
@@ -64,12 +65,16 @@ def decompose(
     """Return float64 cores (r, i, o, s) of W (O, I), eq. (1), with bonds of at most ``bond_dims``.
 
     Args:
-        gauge: ``central`` (all cores but the central one orthogonal), ``symmetric`` (root of the singular values on
-            both sides of each bond), or ``identity`` (one core holds W bit for bit; full bonds only).
-        bond_error: the Frobenius norm that each bond may discard on top.
+        weight: W.
+        in_factors: i of each core.
+        out_factors: o of each core.
+        bond_dims: largest dimension of each bond.
+        gauge: ``central`` (all cores but the central one are orthogonal), ``symmetric`` (the roots of the singular
+            values are on both sides of each bond), or ``identity`` (one core holds W bit for bit; full bonds only).
+        bond_error: Frobenius norm that each bond may discard in addition.
 
     Raises:
-        ValueError: an unknown gauge, bonds that it cannot hold, or a weight that is not finite.
+        ValueError: the gauge is unknown or needs larger bonds, or the weight is not finite.
     """
     check_gauge(gauge, in_factors, out_factors, bond_dims)
     tensor = to_tensor(weight, in_factors, out_factors)
@@ -86,7 +91,7 @@ def decompose(
 
 
 def _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error):
-    """Split cores 0..stop-1 off: orthogonal cores, the singular values of their bonds, and the rest."""
+    """Return cores 0..stop-1, which are orthogonal, the singular values of their bonds, and the rest of the tensor."""
     cores, scales, rest, r = [], [], tensor, 1
     for k in range(stop):
         i, o = in_factors[k], out_factors[k]
@@ -98,7 +103,7 @@ def _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error):
 
 
 def _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error):
-    """Split cores n-1..stop+1 off the right of what the left sweep left."""
+    """Return cores stop+1..n-1, which are orthogonal, and the rest of the tensor."""
     cores, s = [], 1
     for k in reversed(range(stop + 1, len(in_factors))):
         i, o = in_factors[k], out_factors[k]
@@ -109,20 +114,20 @@ def _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error):
 
 
 def _split(matrix: Tensor, cap: int, bond_error: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD of at most ``cap`` terms, fewer while the discarded norm stays within ``bond_error``."""
+    """Return the thin SVD with at most ``cap`` terms, and fewer if the discarded norm is within ``bond_error``."""
     U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
     tails = S.square().flip(0).cumsum(0).flip(0).sqrt()
     needed = int((tails > bond_error).sum()) if bond_error > 0 else len(S)
     rank = max(1, min(cap, needed))
     U, S, Vh = U[:, :rank], S[:rank], Vh[:rank]
-    # SVD leaves each pair's sign open; the largest entry of each left vector is made positive.
+    # An SVD does not fix the sign of each pair of vectors: make the largest entry of the left vector positive.
     largest = U.gather(0, U.abs().argmax(0, keepdim=True))
     signs = torch.where(largest < 0, -1.0, 1.0).to(U)
     return U * signs, S, Vh * signs.t()
 
 
 def _spread(cores: list[Tensor], scales: list[Tensor]) -> list[Tensor]:
-    """Move the root of each bond's singular values from the right of the bond to its left."""
+    """Return the cores with the root of each bond's singular values moved from the right of the bond to its left."""
     spread = list(cores)
     for k, S in enumerate(scales):
         root = S.clamp_min(SYMMETRIC_FLOOR * float(S[0])).sqrt() if S[0] > 0 else torch.ones_like(S)
@@ -133,7 +138,7 @@ def _spread(cores: list[Tensor], scales: list[Tensor]) -> list[Tensor]:
 
 def _identity_cores(tensor, in_factors, out_factors, bond_dims) -> list[Tensor]:
     shapes = core_shapes(in_factors, out_factors, bond_dims)
-    # With full bonds one core has as many entries as W: left of it bonds grow, right of it they shrink.
+    # With full bonds one core has as many entries as W: bonds grow to the left of it and shrink to the right.
     counts = parameter_counts(in_factors, out_factors, bond_dims)
     holder = next(k for k, count in enumerate(counts) if count == tensor.numel())
     cores = []

@@ -9,11 +9,13 @@ from torch import Tensor
 
 
 def describe_cores(cores: Sequence[Tensor], expansion: Sequence[Tensor], bond: int, dense_size: int) -> str:
-    """Return factors, bonds, parameters against the dense layer, and what is trained.
+    """Return a line with the factors, bonds, number of parameters and trained cores.
 
     Args:
-        bond: the one on which the expansion cores sit.
-        dense_size: entries of the dense weight.
+        cores: the cores.
+        expansion: the expansion cores.
+        bond: number of the bond with the expansion cores.
+        dense_size: number of entries of the dense weight.
     """
     params = sum(core.numel() for core in (*cores, *expansion))
     phrases = [

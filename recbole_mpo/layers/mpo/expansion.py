@@ -1,4 +1,4 @@
-"""Expansion cores: square cores inserted on one bond, whose product is the identity at first.
+"""Expansion cores: square cores inserted on one bond, whose product is the identity at the start.
 
 Legend: n cores; core k is (r, i, o, s), r and s bond dimensions; bond k lies between cores k-1 and k, the central core
 is number n//2; an expansion core is (d, 1, 1, d) with d the dimension of its bond.
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 EXPANSION_INITS = ("identity", "orthogonal")
+"""How expansion cores start: each as the identity, or as rotations whose product is the identity."""
 
 
 def check_expansion(t: int, init: str) -> None:
-    """Refuse an expansion by no core, or one that starts in an unknown way.
+    """Check the number of expansion cores to insert and how they start.
 
     Raises:
-        ValueError: either.
+        ValueError: ``t`` is below 1, or ``init`` is unknown.
     """
     if t < 1:
         raise ValueError(f"expand needs at least one core, got {t}")
@@ -25,15 +26,16 @@ def check_expansion(t: int, init: str) -> None:
 
 
 def choose_bond(bond_dims: Sequence[int], bond: int | None, occupied: int) -> int:
-    """Return the number of the bond that takes expansion cores.
+    """Return the number of the bond for expansion cores.
 
     Args:
         bond_dims: d_1 .. d_{n-1}.
-        bond: the one asked for; when left out the occupied one, else the smaller of those at the central core.
-        occupied: the bond on which expansion cores sit already, 0 where there are none.
+        bond: the bond chosen by the caller; when left out, the occupied one, or else the smaller bond of the central
+            core.
+        occupied: the bond that has expansion cores already; 0 if there are none.
 
     Raises:
-        ValueError: a bond that does not exist, or another than the occupied one.
+        ValueError: the bond does not exist, or another bond is occupied.
     """
     if not bond_dims:
         raise ValueError("a single core has no bond to expand")
@@ -42,7 +44,7 @@ def choose_bond(bond_dims: Sequence[int], bond: int | None, occupied: int) -> in
     if not 1 <= bond <= len(bond_dims):
         raise ValueError(f"bond {bond} does not exist: there are bonds 1 to {len(bond_dims)}")
     if occupied and bond != occupied:
-        raise ValueError(f"expansion cores sit on bond {occupied}: fold_expansion() first")
+        raise ValueError(f"expansion cores are on bond {occupied} already: call fold_expansion() first")
     return bond
 
 
@@ -53,9 +55,9 @@ def _smaller_central_bond(bond_dims: Sequence[int]) -> int:
 
 
 def expansion_cores(t: int, size: int, init: str) -> list[Tensor]:
-    """Return t float64 cores (d, 1, 1, d), d = ``size``, whose product is the identity.
+    """Return t float64 cores (d, 1, 1, d), with d = ``size``, whose product is the identity.
 
-    ``identity`` makes each of them the identity; ``orthogonal`` draws rotations from the global generator.
+    With ``identity`` each of them is the identity; with ``orthogonal`` rotations are drawn from the global generator.
     """
     eye = torch.eye(size, dtype=torch.float64)
     if init == "identity" or t < 2:
@@ -71,9 +73,9 @@ def expansion_cores(t: int, size: int, init: str) -> list[Tensor]:
 
 @torch.no_grad()
 def fold(cores: Sequence[Tensor], expansion: Sequence[Tensor], bond: int) -> tuple[int, Tensor]:
-    """Return the number of the auxiliary core that absorbs the expansion cores, and its float64 values on the CPU.
+    """Return the number of the core that absorbs the expansion cores, and its new float64 values on the CPU.
 
-    It is the one beside their ``bond`` that is not the central core.
+    Of the two cores at the bond it is the one that is not central.
     """
     matrices = [core.cpu().double().squeeze(2).squeeze(1) for core in expansion]
     onto_left = bond <= len(cores) // 2

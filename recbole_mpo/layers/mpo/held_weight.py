@@ -1,4 +1,4 @@
-"""Hold a layer's merged weight while a model is evaluated: merged once, dropped at the end, never stale in between.
+"""Hold a layer's merged weight during an evaluation: merged once, dropped at the end, never out of date in between.
 
 Legend: W (out, in) is a merged weight.
 """
@@ -10,20 +10,24 @@ from recbole_mpo.layers.mergeable import MergeableLinear
 
 
 class HeldWeight(MergeableLinear):
-    """The ``weight`` of a layer with a ``merge()``: contracted afresh at every use, unless it is held.
+    """Mixin for a layer with ``merge()``: its ``weight`` is computed at every use, unless it is held.
 
-    What would change the parameters behind a held weight raises RuntimeError.
+    While a weight is held, whatever would change its parameters raises ``RuntimeError``.
     """
 
     _held_weight: Tensor | None = None
 
     def merge(self) -> Tensor:
-        """Return W, computed afresh; differentiable."""
+        """Return W, computed from the parameters; differentiable."""
         raise NotImplementedError
 
     @property
     def weight(self) -> Tensor:
-        """The dense weight (out, in): the held one inside ``merged(model)``, else ``merge()``."""
+        """The dense weight (out, in): the held one inside ``merged(model)``, else ``merge()``.
+
+        Raises:
+            RuntimeError: a weight is held, and the layer is in training mode or gradients are on.
+        """
         if self._held_weight is None:
             return self.merge()
         if self.training or torch.is_grad_enabled():
@@ -31,7 +35,7 @@ class HeldWeight(MergeableLinear):
         return self._held_weight
 
     def merged_weight(self) -> Tensor:
-        """Return ``weight``."""
+        """Return the dense weight (out, in)."""
         return self.weight
 
     @property
@@ -40,7 +44,7 @@ class HeldWeight(MergeableLinear):
         return self._held_weight is not None
 
     def hold_weight(self) -> None:
-        """Compute the weight once and use it until ``release_weight``."""
+        """Compute the weight once, and use it until ``release_weight`` is called."""
         self._held_weight = self.merge().detach()
 
     def release_weight(self) -> None:
@@ -48,16 +52,16 @@ class HeldWeight(MergeableLinear):
         self._held_weight = None
 
     def refuse_while_held(self, action: str) -> None:
-        """Refuse an action that would leave the held weight behind.
+        """Refuse an action that would put the held weight out of date.
 
         Raises:
             RuntimeError: a weight is held.
         """
         if self._held_weight is not None:
-            raise RuntimeError(f"{action} changes the cores whose weight merged() holds: leave it first")
+            raise RuntimeError(f"{action} changes cores whose weight merged() holds: leave its block first")
 
     def __getstate__(self) -> dict:
-        # deepcopy and pickle come through here
+        # deepcopy and pickle call this.
         return {**self.__dict__, "_held_weight": None}
 
     def _apply(self, fn, recurse=True):

@@ -1,8 +1,7 @@
 """MPOLinear: a linear layer whose weight is a matrix product operator.
 
 Legend: B rows; n cores; core k is (r, i, o, s) with r and s bond dimensions, i and o input and
-output factors; bond k lies between cores k-1 and k; the central core is number n//2. Sources: eq. (1)-(7)
-and Algorithm 1 of Liu, Yao, Gao and Zhao, "Matrix product operator based sequential recommendation model".
+output factors; bond k lies between cores k-1 and k; the central core is number n//2.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,18 +22,28 @@ from recbole_mpo.layers.mpo.truncation import TruncationReport, check_limits, tr
 
 
 class MPOLinear(HeldWeight, nn.Module):
-    """y = x W^T + bias with W (out, in) contracted from cores (r, i, o, s) at every forward, eq. (6).
+    """Linear layer ``y = x W^T + bias`` with W (out, in) contracted from cores (r, i, o, s), eq. (6).
 
-    Parameters ``cores.0..n-1``, ``expansion.0..t-1``, ``bias``. A new layer is Xavier on W, then decomposed
-    (Algorithm 1); the bias starts at zero. Half precision keeps float32 cores. ``expand``, ``fold_expansion``,
-    ``truncate``, ``canonicalize`` and loading other core shapes replace parameters: build the optimizer after.
+    The parameters are ``cores.0..n-1``, ``expansion.0..t-1`` and ``bias``. In a new layer W is drawn from Xavier's
+    uniform distribution and then decomposed (Algorithm 1); the bias starts at zero. ``expand``, ``fold_expansion``,
+    ``truncate``, ``canonicalize`` and loading other core shapes replace parameters: build the optimizer afterwards.
+    Inside ``merged``, these and ``reset_parameters`` raise ``RuntimeError``.
 
     Args:
-        shape: the :class:`MPOShape`; or its parts as keywords (``num_cores``, ``gauge``, ...), not both.
+        in_features: size of an input.
+        out_features: size of an output.
+        bias: whether to add a bias.
+        shape: the ``MPOShape``; the default one when left out.
+        device: device of the parameters.
+        dtype: type of the dense weight; the cores of a half-precision layer are float32.
+        **shape_keywords: fields of the ``MPOShape``, instead of ``shape``.
 
     Raises:
         ValueError: factors, bonds or gauge do not fit the sizes.
-        TypeError: an unknown keyword, or keywords beside ``shape``.
+        TypeError: a keyword is unknown, or ``shape`` and keywords are both given.
+
+    Source: eq. (1)-(7) and Algorithm 1 of Liu, Yao, Gao and Zhao, "Matrix product operator based sequential
+    recommendation model".
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class MPOLinear(HeldWeight, nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw W from Xavier's uniform distribution and decompose it; start expansion cores anew; bias zero."""
+        """Draw W from Xavier's uniform distribution, decompose it, and reset expansion cores and bias."""
         self.refuse_while_held("reset_parameters")
         weight = torch.empty(self.out_features, self.in_features, dtype=self.cores[0].dtype)
         _copy(self.cores, self.decompose_dense(nn.init.xavier_uniform_(weight)))
@@ -76,14 +85,18 @@ class MPOLinear(HeldWeight, nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, shape: MPOShape | None = None, **shape_keywords) -> "MPOLinear":
-        """Return the map of ``linear``, with its bias, device, dtype and mode; a frozen weight gives frozen cores.
+        """Return an MPO layer that computes the same as ``linear``, with its bias, device, dtype and mode.
+
+        A frozen weight gives frozen cores.
 
         Args:
-            shape: as for the constructor, or its parts as keywords.
+            linear: the layer to convert.
+            shape: the ``MPOShape``; the default one when left out.
+            **shape_keywords: fields of the ``MPOShape``, instead of ``shape``.
 
         Raises:
-            TypeError: another module; an unknown keyword, or keywords beside ``shape``.
-            ValueError: a shape that does not fit, or a weight that is not finite.
+            TypeError: ``linear`` is not an ``nn.Linear``, or the keywords are wrong.
+            ValueError: the shape does not fit, or the weight is not finite.
         """
         if not isinstance(linear, nn.Linear):
             raise TypeError(f"from_linear takes an nn.Linear, got {type(linear).__name__}")
@@ -93,7 +106,7 @@ class MPOLinear(HeldWeight, nn.Module):
             linear.out_features,
             bias is not None,
             shape=MPOShape.collect(shape, shape_keywords),
-            device="meta",  # no Xavier draw: converting must not move the random number stream
+            device="meta",  # so that no random numbers are drawn: converting must not change the generator
             dtype=weight.dtype,
         )
         if weight.device.type != "meta":
@@ -107,49 +120,49 @@ class MPOLinear(HeldWeight, nn.Module):
 
     @property
     def in_factors(self) -> tuple[int, ...]:
-        """i_k of each core."""
+        """Input factors i_k of the n cores."""
         return tuple(core.shape[1] for core in self.cores)
 
     @property
     def out_factors(self) -> tuple[int, ...]:
-        """o_k of each core."""
+        """Output factors o_k of the n cores."""
         return tuple(core.shape[2] for core in self.cores)
 
     @property
     def bond_dims(self) -> tuple[int, ...]:
-        """d_1 .. d_{n-1}."""
+        """Bond dimensions d_1 .. d_{n-1}."""
         return tuple(core.shape[3] for core in self.cores)[:-1]
 
     @property
     def num_cores(self) -> int:
-        """n, expansion cores not counted."""
+        """Number of cores n, without expansion cores."""
         return len(self.cores)
 
     @property
     def central_index(self) -> int:
-        """n // 2, counted from 0."""
+        """Index of the central core, n // 2."""
         return len(self.cores) // 2
 
     def auxiliary_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield every core but the central one, expansion cores included: what the light strategy trains."""
+        """Yield all cores but the central one, expansion cores included: those that the light strategy trains."""
         for k, core in enumerate(self.cores):
             if k != self.central_index:
                 yield core
         yield from self.expansion
 
     def merge(self) -> Tensor:
-        """Return the dense weight (out, in), contracted afresh; differentiable."""
+        """Return the dense weight (out, in), contracted from the cores; differentiable."""
         return self.cut_padding(contract_cores(list(self.cores), list(self.expansion), self.expansion_bond))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in) to (B, out), in x's dtype; leading axes are free."""
+        """Return ``x W^T + bias`` (B, out) of ``x`` (B, in), in the type of ``x``; any leading axes are allowed."""
         weight, bias = self.weight, self.bias
         if x.is_floating_point():
             weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         return F.linear(x, weight, bias)
 
     def to_linear(self) -> nn.Linear:
-        """Return a plain ``nn.Linear`` with the merged weight; trainable unless every core is frozen."""
+        """Return a plain ``nn.Linear`` with the merged weight, which is trainable unless all cores are frozen."""
         weight = self.dense_weight()
         linear = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
         linear.weight = nn.Parameter(weight, requires_grad=any(core.requires_grad for core in self.cores))
@@ -159,37 +172,40 @@ class MPOLinear(HeldWeight, nn.Module):
 
     @torch.no_grad()
     def dense_weight(self) -> Tensor:
-        """Return the merged weight (out, in) as a dense checkpoint stores it: no graph, half precision restored."""
+        """Return the merged weight (out, in) without gradient, in the layer's type, as a dense checkpoint stores it."""
         core_dtype = self.cores[0].dtype
         restored = self.dense_dtype in HALF_TYPES and core_dtype == torch.float32
-        # cloned because a single core may merge to a view of itself
+        # Cloned because a single core may merge to a view of itself.
         dense = self.merge().clone(memory_format=torch.contiguous_format)
         return dense.to(self.dense_dtype if restored else core_dtype)
 
     def freeze_central(self) -> None:
-        """Freeze the central core, so that the others train (light).
+        """Freeze the central core, so that only the others are trained (the strategy ``light``).
 
         Raises:
-            ValueError: an even number of cores.
+            ValueError: the number of cores is even.
         """
         check_has_centre(self.num_cores)
         warn_if_light_is_empty(self.in_factors, self.out_factors, self.bond_dims, stacklevel=2)
         self.cores[self.central_index].requires_grad_(False)
 
     def unfreeze(self) -> None:
-        """Train every core."""
+        """Make every core trainable."""
         self.cores.requires_grad_(True)
         self.expansion.requires_grad_(True)
 
     @torch.no_grad()
     def expand(self, t: int, init: str = "identity", bond: int | None = None) -> None:
-        """Insert t cores (d, 1, 1, d) on one bond, by default the smaller central one; W stays as it is.
+        """Insert expansion cores (d, 1, 1, d) on one bond; W does not change.
 
-        ``identity`` is exact; ``orthogonal`` draws rotations whose product is the identity, so that the cores
-        do not share one gradient.
+        Args:
+            t: number of cores to insert.
+            init: ``identity`` (exact), or ``orthogonal``: rotations whose product is the identity, so that the cores
+                do not all have the same gradient.
+            bond: number of the bond; the smaller bond of the central core when left out.
 
         Raises:
-            ValueError: t below 1, an unknown start, a bond that does not exist or differs from before.
+            ValueError: ``t`` is below 1, ``init`` is unknown, the bond does not exist, or another bond is expanded.
         """
         self.refuse_while_held("expand")
         check_expansion(t, init)
@@ -201,7 +217,7 @@ class MPOLinear(HeldWeight, nn.Module):
 
     @torch.no_grad()
     def fold_expansion(self) -> None:
-        """Absorb the expansion cores into the auxiliary core next to them; W stays as it is."""
+        """Absorb the expansion cores into the auxiliary core next to them; W does not change."""
         self.refuse_while_held("fold_expansion")
         if not len(self.expansion):
             return
@@ -213,17 +229,20 @@ class MPOLinear(HeldWeight, nn.Module):
     def truncate(
         self, max_bond_dim: int | Sequence[int] | None = None, max_error: float | None = None
     ) -> TruncationReport:
-        """Cut bonds by TT-SVD, folding expansion cores in first; errors are relative to the norm of W.
+        """Reduce the bonds by TT-SVD, after folding in expansion cores; give exactly one of the two limits.
 
-        The error lies between the largest and the root of the summed squares of the bonds' discarded norms; the
-        latter is the report's bound. Padding counts as part of W.
+        Errors are relative to the norm of W, and padding counts as part of W. The error is at least the largest
+        discarded norm of a bond, and at most the root of the sum of their squares (the report's ``bound``).
 
         Args:
-            max_bond_dim: caps the bonds.
-            max_error: relative Frobenius error to spend, an equal part of its square on each bond.
+            max_bond_dim: largest dimension of every bond, or one per bond.
+            max_error: largest relative Frobenius error; each bond may use an equal part of its square.
+
+        Returns:
+            The error, its bound, the new bonds and the number of core entries.
 
         Raises:
-            ValueError: none or both of the limits, or one that does not fit.
+            ValueError: none or both of the limits are given, or one does not fit.
         """
         self.refuse_while_held("truncate")
         check_limits(max_bond_dim, max_error)
@@ -237,10 +256,13 @@ class MPOLinear(HeldWeight, nn.Module):
         return report
 
     def canonicalize(self, gauge: str = "central") -> None:
-        """Rewrite the cores in another gauge, folding expansion cores in first; W and the bonds stay.
+        """Rewrite the cores in another gauge, after folding in expansion cores; W and the bonds do not change.
+
+        Args:
+            gauge: ``central``, ``symmetric`` or ``identity``, as in ``MPOShape``.
 
         Raises:
-            ValueError: an unknown gauge, or one that these bonds cannot hold.
+            ValueError: the gauge is unknown, or needs larger bonds.
         """
         self.refuse_while_held("canonicalize")
         check_gauge(gauge, self.in_factors, self.out_factors, self.bond_dims)
@@ -250,23 +272,23 @@ class MPOLinear(HeldWeight, nn.Module):
         self.gauge = gauge
 
     def cut_padding(self, padded: Tensor) -> Tensor:
-        """Return the (..., out, in) corner of contracted weights, which are larger where ``pad`` made them so."""
+        """Return the part (..., out, in) of contracted weights without the rows and columns that ``pad`` added."""
         return padded[..., : self.out_features, : self.in_features] if self.pad else padded
 
     def _padded_weight(self) -> Tensor:
         return contract_cores([core.detach().cpu().double() for core in self.cores])
 
     def decompose_dense(self, weight: Tensor) -> list[Tensor]:
-        """Return float64 cores of a dense weight (out, in) in this layer's factors, bonds and gauge."""
+        """Return float64 cores of a dense weight (out, in), with this layer's factors, bonds and gauge."""
         return decompose(weight, self.in_factors, self.out_factors, self.bond_dims, self.gauge)
 
     def initial_expansion(self) -> list[Tensor]:
-        """Return float64 values to which the present expansion cores start: their product is the identity."""
+        """Return float64 initial values of the present expansion cores, whose product is the identity."""
         size = self.bond_dims[self.expansion_bond - 1] if len(self.expansion) else 0
         return expansion_cores(len(self.expansion), size, self.expansion_init)
 
     def replace_cores(self, values: Sequence[Tensor]) -> None:
-        """Make new parameters of the given shapes and values, in the cores' device, dtype and requires_grad."""
+        """Replace the cores by new parameters with these values; device, type and ``requires_grad`` stay the same."""
         self.cores = nn.ParameterList(
             nn.Parameter(value.to(core).contiguous(), requires_grad=core.requires_grad)
             for core, value in zip(self.cores, values, strict=True)
@@ -275,7 +297,7 @@ class MPOLinear(HeldWeight, nn.Module):
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):
-        """Accept a dense ``weight``, an unexpanded checkpoint, and cores of other bond dimensions."""
+        """Load a state dict; it may have a dense ``weight``, no expansion cores, or other bond dimensions."""
         self.refuse_while_held("loading a checkpoint")
         problem = adopt_checkpoint(self, state_dict, prefix)
         if problem is not None:
@@ -285,7 +307,7 @@ class MPOLinear(HeldWeight, nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Return sizes, factors, bonds, parameters against the dense layer, and what is trained."""
+        """Return sizes, factors, bonds, number of parameters and trained cores, for ``print(layer)``."""
         sizes = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
         dense_size = self.in_features * self.out_features
         return f"{sizes}, {describe_cores(self.cores, self.expansion, self.expansion_bond, dense_size)}"

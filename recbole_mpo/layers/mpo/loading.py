@@ -1,7 +1,7 @@
-"""Fit a checkpoint to an MPO layer before torch loads it: dense weights, truncated cores, new expansions.
+"""Fit a checkpoint to an MPO layer before torch loads it: dense weights, truncated cores, new expansion cores.
 
 Legend: core k is (r, i, o, s); an expansion core is (d, 1, 1, d) with d the dimension of its bond.
-Each ``_adopt`` edits the state dict or resizes the layer, and returns what is wrong, or None.
+Each function ``_adopt_...`` edits the state dict or resizes the layer, and returns the problem, or None.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Adopting(Protocol):
-    """What a layer has that can take such checkpoints over."""
+    """A layer into which such checkpoints can be loaded."""
 
     in_features: int
     out_features: int
@@ -41,13 +41,14 @@ class Adopting(Protocol):
 
 
 def adopt_checkpoint(layer: Adopting, state_dict: dict, prefix: str) -> str | None:
-    """Make ``state_dict`` loadable into ``layer``; return the problem where that is not possible, else None.
+    """Make a state dict loadable into a layer; return the problem if that is not possible, else None.
 
-    Without it ``load_state_dict(strict=False)`` would leave random cores where a dense weight was meant.
+    Otherwise ``load_state_dict(strict=False)`` would ignore a dense weight and leave the cores random.
 
     Args:
-        state_dict: edited in place.
-        prefix: of the layer's keys, with the dot at its end.
+        layer: the layer, resized if necessary.
+        state_dict: the checkpoint's weights, edited in place.
+        prefix: prefix of the layer's keys, with the dot at its end.
     """
     dense, cores = prefix + "weight", [f"{prefix}cores.{k}" for k in range(layer.num_cores)]
     if dense in state_dict and cores[0] not in state_dict:
@@ -62,7 +63,7 @@ def adopt_checkpoint(layer: Adopting, state_dict: dict, prefix: str) -> str | No
 def _adopt_dense(layer: Adopting, state_dict: dict, weight: Tensor, keys: Sequence[str]) -> str | None:
     expected = (layer.out_features, layer.in_features)
     if tuple(weight.shape) != expected:
-        return f"size mismatch for weight: the checkpoint has {tuple(weight.shape)}, the layer {expected}"
+        return f"size mismatch for weight: the checkpoint has {tuple(weight.shape)}, the layer has {expected}"
     if not torch.isfinite(weight).all():
         return "the checkpoint's weight has NaN or infinite entries"
     for key, core in zip(keys, layer.decompose_dense(weight), strict=True):
@@ -82,7 +83,7 @@ def _adopt_shapes(layer: Adopting, shapes: Sequence[torch.Size]) -> str | None:
         described = ", ".join(str(tuple(shape)) for shape in shapes)
         return f"the checkpoint's cores {described} do not fit {layer.in_factors} x {layer.out_factors}"
     layer.replace_cores([torch.empty(shape) for shape in shapes])
-    if layer.gauge == "identity":  # which only full bonds can hold
+    if layer.gauge == "identity":  # possible only with full bonds
         layer.gauge = "central"
     return None
 
@@ -90,7 +91,7 @@ def _adopt_shapes(layer: Adopting, shapes: Sequence[torch.Size]) -> str | None:
 def _adopt_expansion(layer: Adopting, state_dict: dict, prefix: str, device: torch.device) -> str | None:
     saved, present = sum(key.startswith(prefix) for key in state_dict), len(layer.expansion)
     if saved and saved != present:
-        return f"the checkpoint has {saved} expansion cores, the layer {present}: expand() to match"
+        return f"the checkpoint has {saved} expansion cores, the layer has {present}: call expand() to match"
     if not present:
         return None
     size = layer.bond_dims[layer.expansion_bond - 1]

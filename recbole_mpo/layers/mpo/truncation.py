@@ -1,4 +1,4 @@
-"""Cut the bonds of an MPO matrix, and say what that cost (TT-SVD).
+"""Reduce the bonds of an MPO matrix by TT-SVD, and report the error.
 
 Legend: n cores; core k is (r, i, o, s), r and s bond dimensions; W (O, I) as ``nn.Linear`` stores it.
 """
@@ -16,7 +16,14 @@ from recbole_mpo.layers.mpo.decompose import decompose, to_tensor
 
 @dataclass(frozen=True)
 class TruncationReport:
-    """What a truncation cost: error and its a-priori bound (relative Frobenius), new bonds, core entries."""
+    """Result of a truncation.
+
+    Attributes:
+        error: error of the weight, relative to its Frobenius norm.
+        bound: upper bound of the error, computed from the discarded singular values.
+        bond_dims: dimensions of the n - 1 bonds.
+        params: number of core entries.
+    """
 
     error: float
     bound: float
@@ -25,15 +32,15 @@ class TruncationReport:
 
 
 def check_limits(max_bond_dim: int | Sequence[int] | None, max_error: float | None) -> None:
-    """Refuse a truncation without a limit or with two, and an error that is not a share of the weight's norm.
+    """Check the limits of a truncation.
 
     Raises:
-        ValueError: any of these.
+        ValueError: none or both are given, or ``max_error`` is not in [0, 1).
     """
     if (max_bond_dim is None) == (max_error is None):
         raise ValueError("truncate takes exactly one of max_bond_dim and max_error")
     if max_error is not None and not 0 <= max_error < 1:
-        raise ValueError(f"max_error is relative to the weight's norm: between 0 and 1, got {max_error}")
+        raise ValueError(f"max_error must be between 0 and 1, relative to the weight's norm; got {max_error}")
 
 
 @torch.no_grad()
@@ -45,9 +52,17 @@ def truncated(
     gauge: str,
     max_error: float,
 ) -> tuple[list[Tensor], TruncationReport]:
-    """Return the cores of W (O, I) cut to ``bond_dims`` and to a relative error of ``max_error``, and what that cost.
+    """Return the cores of W (O, I), with bonds of at most ``bond_dims``, and a report.
 
-    The largest of the bonds' discarded norms <= error <= the root of their summed squares (``bound``).
+    The error is at least the largest discarded norm of a bond, and at most the root of the sum of their squares.
+
+    Args:
+        weight: W.
+        in_factors: i of each core.
+        out_factors: o of each core.
+        bond_dims: largest dimension of each bond.
+        gauge: gauge of the cores.
+        max_error: relative error by which bonds may be reduced further.
     """
     norm = float(weight.norm())
     share = max_error * norm / math.sqrt(max(1, len(bond_dims)))
@@ -65,10 +80,11 @@ def truncated(
 
 @torch.no_grad()
 def discarded_norms(tensor: Tensor, bond_dims: Sequence[int]) -> list[float]:
-    """Return for each bond the norm of the singular values of ``tensor``'s unfolding beyond its dimension.
+    """Return for each bond the norm of the singular values that its dimension leaves out.
 
     Args:
-        tensor: W as :func:`to_tensor` gives it, (i_0, o_0, i_1, o_1, ...).
+        tensor: W as (i_0, o_0, i_1, o_1, ...).
+        bond_dims: dimension of each bond.
     """
     norms = []
     for k, bond in enumerate(bond_dims, start=1):

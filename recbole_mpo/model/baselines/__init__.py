@@ -1,6 +1,7 @@
-"""What MPORec is compared with: models of other papers, controls, and counting without training.
+"""Baselines that MPORec is compared with: models of other papers, controls, and counting without training.
 
-Each takes the parts of :mod:`recbole_mpo.model` that it shares with the text model, and may import what that may.
+Settings, a dataset and batches come in, losses and scores go out, as in ``recbole_mpo.model``. Baselines use parts of
+the text model where they agree with it. May import what ``recbole_mpo.model`` may import.
 """
 
 from recbole_mpo.model.baselines.bert4rec import BERT4RecFair

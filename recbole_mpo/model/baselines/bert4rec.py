@@ -1,7 +1,7 @@
 """BERT4Rec trained on whole histories: the cloze task as its authors describe it.
 
 Sun et al., "BERT4Rec: Sequential Recommendation with Bidirectional Encoder Representations from Transformer", CIKM
-2019. What RecBole 1.2.1 does otherwise, and why it is worse: docs/models.md.
+2019. docs/models.md says what RecBole 1.2.1 does differently, and why that is worse.
 
 Shapes: B users, L length, D hidden, N items (row 0 is PAD, row N the mask), M masked positions.
 """
@@ -21,11 +21,16 @@ from recbole_mpo.model.baselines.masking import draw_masks, draw_prefixes
 
 
 class BERT4RecFair(FullRankingRecommender):
-    """One row per user, several for a history longer than L + 1: every training item can be a label.
+    """BERT4Rec with the cloze task on whole histories.
 
-    With probability ``prefix_ratio`` a row is cut to a random prefix: without them only the last item of all would ever
-    be predicted from the left alone. Then with probability ``ft_ratio`` its last item is masked alone, as it is when it
-    recommends, else each item with probability ``mask_ratio``, one at least.
+    A user has one row, or several if the history is longer than L + 1, so that every training item can be a label. With
+    probability ``prefix_ratio`` a row is cut to a random prefix; without prefixes only the last item of a history would
+    ever be predicted from earlier items alone. Then, with probability ``ft_ratio``, only the last item is masked, as in
+    a recommendation. Otherwise each item is masked with probability ``mask_ratio``, and at least one.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     trains_histories = needs_packed = is_built_from_items = True
@@ -38,7 +43,7 @@ class BERT4RecFair(FullRankingRecommender):
         hidden = config["hidden_size"]
         self.mask_token = self.n_items
         self.item_embedding = nn.Embedding(self.n_items + 1, hidden, padding_idx=0)
-        # One more than a history has, so that the mask after it takes no item's place.
+        # One position more than a history has, so that the mask after the history does not replace an item.
         self.position_embedding = nn.Embedding(self.max_seq_length + 1, hidden)
         self.trm_encoder = TransformerEncoder(
             config["n_layers"],
@@ -58,10 +63,10 @@ class BERT4RecFair(FullRankingRecommender):
         self.apply(partial(normal_weights, std=config["initializer_range"], zero_padding=False))
 
     def calculate_loss(self, batch: HistoryBatch) -> Tensor:
-        """Return the mean cross-entropy of the masked items over all items."""
+        """Return the mean cross-entropy of the masked items of a batch, over all items."""
         groups = [draw_prefixes(items, self.prefix_ratio) for items in batch.groups]
         states, labels = zip(*(self._masked_states(items) for items in groups), strict=True)
-        # The output bias as one more column of states that are one and items that are the bias.
+        # The output bias is one more column: 1 in the states, and the bias in the items.
         states_MD = torch.cat(states)
         ones = states_MD.new_ones(len(states_MD), 1)
         table_ND = torch.cat([self.item_embedding.weight[: self.n_items], self.output_bias.unsqueeze(1)], dim=1)
@@ -74,7 +79,7 @@ class BERT4RecFair(FullRankingRecommender):
         return self.transform(states_BLD[masked]), items_BL[masked]
 
     def encode(self, items_BL: Tensor) -> Tensor:
-        """Return the states [B, L, D]; every position sees all that are no padding."""
+        """Return the states [B, L, D] of items [B, L]; every position sees all positions except padding."""
         positions = torch.arange(items_BL.shape[1], device=items_BL.device)
         inputs = F.embedding(items_BL, self.item_embedding.weight) + self.position_embedding(positions)
         hidden = self.dropout(self.LayerNorm(inputs))
@@ -82,11 +87,11 @@ class BERT4RecFair(FullRankingRecommender):
         return self.trm_encoder(hidden, blocked, output_all_encoded_layers=True)[-1]
 
     def transform(self, states: Tensor) -> Tensor:
-        """Return what is compared with the items: a layer, GELU and a norm on top of the states."""
+        """Return the states after a linear layer, GELU and a norm; these are compared with the items."""
         return self.output_ln(F.gelu(self.output_ffn(states)))
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Return the scores [B, N]: a mask is put behind each history and read."""
+        """Return the scores [B, N] of all items, from a mask that is put after each history."""
         items_BL, lengths_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         room = items_BL.new_zeros(len(items_BL), 1)
         items_BL = torch.cat([items_BL, room], dim=1).scatter(1, lengths_B.unsqueeze(1), self.mask_token)

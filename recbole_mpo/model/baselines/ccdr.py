@@ -1,7 +1,7 @@
-"""CCDR: contrastive learning between the graphs of two domains, for matching in the sparser one.
+"""CCDR: contrastive learning between the graphs of two domains, for recommendations in the sparser domain.
 
-Xie et al., "Contrastive Cross-Domain Recommendation in Matching", KDD 2022. What this takes from the paper, what from
-its published code and what from neither: docs/models.md.
+Xie et al., "Contrastive Cross-Domain Recommendation in Matching", KDD 2022. docs/models.md says what is taken from the
+paper, from its published code, and from neither.
 
 Shapes: B rows, L length, D hidden, N items of a domain (row 0 is PAD), S shared nodes, M targets, K negatives, P pairs.
 """
@@ -34,20 +34,20 @@ from recbole_mpo.model.abstract_recommender import ITEM_TABLES, ItemVectorRecomm
 
 logger = logging.getLogger(__name__)
 
-# Negatives are drawn with probabilities in proportion to degree ** 0.75, as in the published code.
+# Negatives are drawn with probabilities proportional to degree ** 0.75, as in the published code.
 NEGATIVE_POWER = 0.75
-# Items of a batch that tell themselves from one another in the loss within a domain.
+# Number of items of a batch that are contrasted with each other in the loss within a domain.
 MOST_CONTRASTED = 2048
 
 
 class DomainNodes(nn.Module):
-    """Vectors and neighbours of one domain's nodes: its items, then the shared ones.
+    """Vectors and neighbours of the nodes of one domain: its items, then the shared nodes.
 
     Args:
-        adjacency: [N + S, N + S].
-        levels: [S] the kind of each shared node.
-        size: D.
-        features: [N, F], where they are part of item vectors.
+        adjacency: weights of the edges [N + S, N + S].
+        levels: kind of each shared node [S].
+        size: size of a vector, D.
+        features: text features [N, F] if they are part of item vectors.
     """
 
     def __init__(self, adjacency, levels: np.ndarray, size: int, features: np.ndarray | None):
@@ -67,7 +67,7 @@ class DomainNodes(nn.Module):
         is_item = np.arange(adjacency.shape[0]) < self.item_num
         both_items = is_item[rows] & is_item[adjacency.indices]
         pairs = np.stack([rows, adjacency.indices]).astype(np.int64)
-        # Two items, or a shared node and its item.
+        # Pairs of two items, and pairs of a shared node and an item.
         self.item_pairs, self.shared_pairs = (
             PairDraw(torch.from_numpy(pairs[:, chosen]), torch.from_numpy(adjacency.data[chosen]))
             for chosen in (both_items, ~is_item[rows])
@@ -81,14 +81,24 @@ class DomainNodes(nn.Module):
 
 
 class CCDR(ItemVectorRecommender):
-    """Items of both domains and what they share as nodes of two graphs; histories recommend as triggers.
+    """Two graphs, of a target and a source domain, whose nodes are items and what the domains share.
 
-    Without ``ccdr_source`` it is the target's graph alone, with the loss between views of its own items.
+    The newest items of a history, its triggers, determine the scores. Without ``ccdr_source`` there is only the
+    target's graph, with the loss between views of its items.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: the features of the domains cannot be compared, or there are too few items for the clusters.
+        DataError: the source domain cannot be read.
+        ValueError: ``hidden_size`` is not a multiple of ``n_heads``.
     """
 
     needs_packed = True
     item_inputs = ("id", "text+id")
-    # Nodes of other datasets are other nodes, whatever their numbers.
+    # Nodes with the same numbers are other nodes in other datasets.
     fresh_weights = (*ITEM_TABLES, "domains.")
 
     def __init__(self, config, dataset):
@@ -109,9 +119,9 @@ class CCDR(ItemVectorRecommender):
         layers = [AGGREGATORS[config["ccdr_aggregator"]](size, config["n_heads"]) for _ in self.fan_out]
         self.encoder = GraphEncoder(layers, self.fan_out)
         self.dropout = nn.Dropout(config["hidden_dropout_prob"])
-        # What the sigmoids start from where one pair of 1 + K is a true one.
+        # With this offset the sigmoids start at the share of true pairs, one of 1 + K.
         self.offset = nn.Parameter(torch.tensor(-math.log(self.negatives)))
-        # Only the softmax over triggers can teach it.
+        # Only the softmax over all items trains it.
         decay = torch.tensor(config["ccdr_trigger_decay"]).logit()
         self.trigger_decay = nn.Parameter(decay, requires_grad=self.match_loss == "ce")
         for table in (module for module in self.modules() if isinstance(module, nn.Embedding)):
@@ -129,7 +139,7 @@ class CCDR(ItemVectorRecommender):
         self.triggers = config["ccdr_triggers"]
 
     def _build_graphs(self, config, dataset) -> tuple[DomainGraphs, list]:
-        """Return the graphs, and the features of each domain's items where they are part of item vectors."""
+        """Return the graphs, and the features of each domain's items if they are part of item vectors."""
         reads_text = not TEXT_LEVELS.isdisjoint(self.align)
         domains = [target_domain(config, dataset, reads_text)]
         if config["ccdr_source"]:
@@ -144,7 +154,7 @@ class CCDR(ItemVectorRecommender):
         return graphs, features if is_input else [None] * len(domains)
 
     def vectors(self, domain: str, nodes_M: Tensor) -> Tensor:
-        """Return the vectors [M, D] of nodes before the first layer."""
+        """Return the vectors [M, D] of nodes of a domain, before the first layer."""
         domain_nodes = self.domains[domain]
         kinds_MD = self.kind_embedding(domain_nodes.kinds[nodes_M])
         vectors_MD = F.embedding(nodes_M, domain_nodes.embedding.weight) + kinds_MD
@@ -155,21 +165,21 @@ class CCDR(ItemVectorRecommender):
         return self.dropout(vectors_MD)
 
     def encode_nodes(self, domain: str, *groups: Tensor) -> list[Tensor]:
-        """Return the states of groups of nodes with drawn neighbours; a node has the same state in all groups."""
+        """Return the states of groups of nodes with drawn neighbours; a node has the same state in every group."""
         nodes, where = torch.unique(torch.cat(groups), return_inverse=True)
         domain_nodes = self.domains[domain]
         states = self.encoder(lambda some: self.vectors(domain, some), domain_nodes.neighbours, nodes)
         return list(F.embedding(where, states).split(list(map(len, groups))))
 
     def encode_items(self, ids: Tensor | None = None) -> Tensor:
-        """Return the vectors [N, D] of the target's items, from all neighbours."""
+        """Return the vectors [N, D] of the target's items, computed from all neighbours; or those of some ids."""
         domain_nodes = self.domains["target"]
         every = torch.arange(len(domain_nodes.kinds), device=domain_nodes.kinds.device)
         vectors = self.encoder.whole(self.vectors("target", every), domain_nodes.neighbours, domain_nodes.item_num)
         return vectors if ids is None else vectors.index_select(0, ids)
 
     def encode_sequences(self, item_vectors: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Return the mean [B, D] of the newest items' vectors, each older one by the decay less weight."""
+        """Return the weighted mean [B, D] of the newest items' vectors; each older item weighs less by the decay."""
         return self._trigger_states(item_vectors, *newest_items(item_seq, lengths, self.triggers))
 
     def _trigger_states(self, item_vectors: Tensor, items_MK: Tensor, exists_MK: Tensor) -> Tensor:
@@ -179,9 +189,9 @@ class CCDR(ItemVectorRecommender):
         return torch.einsum("mk,mkd->md", weights_MK, F.embedding(items_MK, item_vectors))
 
     def calculate_loss(self, batch: PackedBatch) -> tuple[Tensor, ...]:
-        """Return its parts, weighted: neighbours in the target and in the source, within the target, between the two.
+        """Return the weighted parts of the loss: neighbours per domain, within the target, and between the domains.
 
-        The source follows the target's batches: it may be far larger.
+        An epoch has the target's batches, since the source may be much larger.
         """
         parts = [self._match_loss(batch)] if self.match_loss == "ce" else []
         parts += self._domain_losses("target", batch)
@@ -192,7 +202,7 @@ class CCDR(ItemVectorRecommender):
         return tuple(parts)
 
     def _match_loss(self, batch: PackedBatch) -> Tensor:
-        """Return the softmax over all items of what triggers recommend."""
+        """Return the cross-entropy over all items, of the states that the triggers give."""
         domain_nodes = self.domains["target"]
         items = torch.arange(domain_nodes.item_num, device=domain_nodes.kinds.device)
         (item_vectors,) = self.encode_nodes("target", items)
@@ -200,7 +210,7 @@ class CCDR(ItemVectorRecommender):
         return catalogue_cross_entropy(states_MD, item_vectors, batch.targets, True, CHUNK_LOGITS)
 
     def _domain_losses(self, domain: str, batch: PackedBatch) -> list[Tensor]:
-        """Return the loss of neighbours (the paper's L_N); in the target also that between views of the same items."""
+        """Return the loss between neighbours (the paper's L_N) and, in the target, that between views of items."""
         triples = self._draw_triples(domain, batch)
         items = self._contrasted(batch) if domain == "target" and self.intra_weight > 0 else None
         groups = [group for triple in triples for group in triple] + ([] if items is None else [items])
@@ -208,7 +218,7 @@ class CCDR(ItemVectorRecommender):
             return []
         states = self.encode_nodes(domain, *groups)
         neighbour_losses = [
-            neighbour_loss(*states[3 * place : 3 * place + 3], self._is_no_negative(domain, nodes, drawn), self.offset)
+            neighbour_loss(*states[3 * place : 3 * place + 3], self._not_negative(domain, nodes, drawn), self.offset)
             for place, (nodes, _, drawn) in enumerate(triples)
         ]
         losses = [torch.stack(neighbour_losses).mean()] if neighbour_losses else []
@@ -218,15 +228,15 @@ class CCDR(ItemVectorRecommender):
             losses.append(self.intra_weight * contrast(states[-1], other_view, items, kinds, self.temperature))
         return losses
 
-    def _is_no_negative(self, domain: str, nodes_P: Tensor, drawn_K: Tensor) -> Tensor:
-        """Return which of the drawn nodes are no negatives [P, K]: the node itself and its neighbours."""
+    def _not_negative(self, domain: str, nodes_P: Tensor, drawn_K: Tensor) -> Tensor:
+        """Return which of the drawn nodes are not negatives [P, K]: the node itself and its neighbours."""
         nodes_PK, drawn_PK = torch.broadcast_tensors(nodes_P.unsqueeze(1), drawn_K)
         return self.domains[domain].neighbours.contains(nodes_PK, drawn_PK) | (nodes_PK == drawn_PK)
 
     def _draw_triples(self, domain: str, batch: PackedBatch) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Nodes, a neighbour of each, and negatives [K] of the neighbours' kind.
+        """Return nodes, a neighbour of each, and negatives [K] of the same kind as the neighbours.
 
-        Pairs of items are the batch's own in the target. The others are drawn, as many as the batch has targets.
+        In the target, pairs of items are those of the batch. All other pairs are drawn, one per target of the batch.
         """
         domain_nodes = self.domains[domain]
         items = domain_nodes.item_pairs(len(batch))
@@ -247,9 +257,11 @@ class CCDR(ItemVectorRecommender):
         return items[torch.randperm(len(items), device=items.device)[:MOST_CONTRASTED]]
 
     def inter_losses(self) -> dict[str, Tensor]:
-        """Between the domains: aligned users and taxonomy nodes with themselves, and all with target items beside them.
+        """Return the losses between the domains by name.
 
-        Which losses there are depends on what is aligned, never on what was drawn.
+        ``user`` and ``taxonomy`` contrast aligned nodes with the same nodes of the other domain, and ``neighbour``
+        contrasts them with a target item next to them. Which losses there are depends on what is aligned, not on what
+        is drawn.
         """
         kinds = {"user": self.aligned_users, "taxonomy": self.aligned_taxonomy}
         drawn = {name: self._some(nodes) for name, nodes in kinds.items() if len(nodes)}
@@ -273,7 +285,7 @@ class CCDR(ItemVectorRecommender):
 
 def _log(graphs: DomainGraphs, names: list[str]):
     if len(names) == 1:
-        logger.info("CCDR without ccdr_source: the target's graph alone, %d shared nodes", len(graphs.names))
+        logger.info("CCDR without ccdr_source: only the target's graph, %d shared nodes", len(graphs.names))
         return
     aligned = graphs.aligned_counts()
     counts = ", ".join(f"{level} {count}" for level, count in aligned.items())

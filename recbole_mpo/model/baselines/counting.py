@@ -1,6 +1,6 @@
-"""Recommenders that count and do not train: popularity, co-visits, and the nearest item texts.
+"""Recommenders that count and need no training: popularity, co-visits, and the nearest item texts.
 
-What a trained model has to beat. All they know is taken from the training rows.
+A trained model should be better than these. They use training rows only.
 
 Shapes: B rows, K newest items of a history, N items (column 0 is PAD), F feature.
 """
@@ -15,12 +15,17 @@ from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import unit
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender
 
-# Co-visits are sums of weights of at least some hundredths; popularity decides between equal ones alone.
+# Weights of co-visits are at least some hundredths, so that popularity decides only between equal scores.
 TIE_BREAK = 1e-3
 
 
 class CountingRecommender(FullRankingRecommender):
-    """A model without parameters that knows its training part from the start."""
+    """Base of models without parameters, which count training rows when they are built.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+    """
 
     needs_packed = True
     item_inputs: tuple[str, ...] = ("id",)
@@ -32,12 +37,16 @@ class CountingRecommender(FullRankingRecommender):
         self.register_buffer("popularity", torch.from_numpy(counts).double(), persistent=False)
 
     def calculate_loss(self, interaction):
-        """There is none."""
-        raise NotImplementedError(f"{type(self).__name__} counts; there is nothing to train")
+        """Refuse to compute a loss: the model has no parameters.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(f"{type(self).__name__} only counts; it has no parameters to train")
 
 
 class RecentItemsRecommender(CountingRecommender):
-    """Scores from the newest items of a history, the k-th last with the k-th of ``recent_weights``."""
+    """Base of models that score from the newest items of a history, each with its weight of ``recent_weights``."""
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -45,24 +54,34 @@ class RecentItemsRecommender(CountingRecommender):
         self.register_buffer("recent_weights", weights, persistent=False)
 
     def _recent(self, interaction) -> tuple[Tensor, Tensor]:
-        """Return the newest items [B, K], the last one first, and their weights; 0 where a history is shorter."""
+        """Return the newest items [B, K], the last one first, and their weights; 0 if a history is shorter."""
         histories = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         items, exists = newest_items(*histories, len(self.recent_weights))
         return items, self.recent_weights * exists
 
 
 class Pop(CountingRecommender):
-    """Every user gets the items that stand most often in the training histories."""
+    """Popularity: an item's score is the number of times it occurs in the training histories.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+    """
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Return the scores [B, N]."""
+        """Return the scores [B, N] of all items for a batch of RecBole's rows."""
         return self.popularity.repeat(len(interaction[self.ITEM_SEQ_LEN]), 1)
 
 
 class CoVisit(RecentItemsRecommender):
-    """Items that stood beside the newest ones in training histories: ``sum_k w_k C[x_k, j]``, x_k the k-th last item.
+    """Co-visits: the score of item j is ``sum_k w_k C[x_k, j]``, where x_k is the k-th last item of the history.
 
-    With ``covisit_symmetric`` C counts neighbours in both directions, else followers alone. Popularity breaks ties.
+    C counts pairs of neighbouring items in training histories: with ``covisit_symmetric`` in both directions, else only
+    where j follows x. Popularity breaks ties.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     def __init__(self, config, dataset):
@@ -74,7 +93,7 @@ class CoVisit(RecentItemsRecommender):
         self.register_buffer("tie_break", tie_break, persistent=False)
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Return the scores [B, N]."""
+        """Return the scores [B, N] of all items for a batch of RecBole's rows."""
         items, weights = (part.cpu().numpy() for part in self._recent(interaction))
         rows = np.repeat(np.arange(len(items)), items.shape[1])
         shape = (len(items), self.n_items)
@@ -83,9 +102,14 @@ class CoVisit(RecentItemsRecommender):
 
 
 class TextKNN(RecentItemsRecommender):
-    """Items whose texts are like those of the newest: ``sum_k w_k cos(f(x_k), f(j))``, of an item to itself 0.
+    """Nearest texts: the score of item j is ``sum_k w_k cos(f(x_k), f(j))``, where x_k is the k-th last item.
 
-    Features are centred, as those of the text models; an item without text scores 0.
+    f are the text features, centred as for the text models. The cosine of an item with itself counts as 0, and an item
+    without text scores 0.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     item_inputs = ("text",)
@@ -96,7 +120,7 @@ class TextKNN(RecentItemsRecommender):
         self.feature_hash = dataset.feature_hash
 
     def full_sort_predict(self, interaction) -> Tensor:
-        """Return the scores [B, N]."""
+        """Return the scores [B, N] of all items for a batch of RecBole's rows."""
         items, weights = self._recent(interaction)
         weights = weights.to(self.features.dtype)
         recent = (weights.unsqueeze(2) * self.features[items]).sum(dim=1)

@@ -1,7 +1,7 @@
-"""PeterRec: a pre-trained convolutional network, adapted to other items by patches while it stays as it is.
+"""PeterRec: a pre-trained convolutional network that stays frozen while patches adapt it to other items.
 
 Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation", SIGIR 2020.
-How this differs from the published code: docs/models.md.
+docs/models.md says how this differs from the published code.
 
 Shapes: N items (row 0 is PAD), D hidden.
 """
@@ -24,9 +24,9 @@ from recbole_mpo.text.item_features import text_path
 
 logger = logging.getLogger(__name__)
 
-# A checkpoint of other sizes would fail name by name; of another input it would not even fail.
+# Settings that must be the same as in pre-training. Other sizes would give an error per name, and another input none.
 SAME_AS_SOURCE = ("item_input", "hidden_size", "kernel_size", "dilations")
-# What makes features comparable, of an encoder and of files.
+# Settings that make features comparable: for all features, and for those of an encoder.
 FEATURES = ("feature_center", "feature_scale")
 ENCODER = ("text_encoder", "text_pooling")
 
@@ -34,17 +34,24 @@ ENCODER = ("text_encoder", "text_pooling")
 class PeterRec(TextSequentialRecommender):
     """NextItNet's blocks on an item table or on projected text; ``train_stage`` says what is trained.
 
-    ``pretrain``: everything, each position predicting the next item. ``finetune``: a new head, and what
-    ``finetune_mode`` chooses; a token stands behind a history, whose last state is the user's, or with ``cls_token``
-    false the last item's state as in pre-training.
+    With ``pretrain`` everything is trained, and each position predicts the next item. With ``finetune`` a new head is
+    trained, and what ``finetune_mode`` selects. The user's state is then that of a token after the history or, with
+    ``cls_token: false``, that of the last item, as in pre-training.
 
-    An item has two vectors, side by side in a row [2 D] of :meth:`encode_items`: the one that the network reads, and
-    the head's, which is scored.
+    An item has two vectors, side by side in a row [2 D] of ``encode_items``: the one that the network reads, and the
+    one of the head, which is used for scores.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: ``patch_reduction`` is larger than ``hidden_size``.
     """
 
     needs_packed = True
     item_inputs = ("id", "text")
-    # Fine-tuning starts them anew, whatever the checkpoint holds.
+    # Fine-tuning initialises these, even if the checkpoint has them.
     fresh_weights = (*ITEM_TABLES, "patches.", "cls_vector", "head.")
 
     def __init__(self, config, dataset):
@@ -69,7 +76,7 @@ class PeterRec(TextSequentialRecommender):
             index_file = text_path(config).with_suffix(".item2index")
             self.item_names = raw_names(index_file, self.item_tokens)
             if adaptation.stage == "pretrain":
-                # Checkpoints keep them: other data number the same items otherwise.
+                # Kept in checkpoints, since other datasets number the same items differently.
                 self.other_parameter_name = ["item_names"]
         trained = adaptation.trained_prefixes(len(self.convolutions.blocks))
         for name, parameter in self.named_parameters():
@@ -82,7 +89,7 @@ class PeterRec(TextSequentialRecommender):
 
     @property
     def scores_text_alone(self) -> bool:
-        """Whether an item that has text and no id can be recommended: where the head reads text."""
+        """Whether an item that has text but no id can be recommended, that is, whether the head reads text."""
         return self.scoring.adds_text
 
     def _log_stage(self):
@@ -97,7 +104,7 @@ class PeterRec(TextSequentialRecommender):
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """Name the stage or what is trained; and the input, where text is read, which the published model does not."""
+        """Return the name of a run in tables, with the stage or what is trained, and with the input if it is text."""
         adaptation = Adaptation.of(config)
         details = ["pretrain"]
         if adaptation.stage == "finetune":
@@ -110,26 +117,32 @@ class PeterRec(TextSequentialRecommender):
         return super().label(name, config)
 
     def check_fresh_start(self):
-        """Refuse to fine-tune what was never pre-trained.
+        """Refuse to fine-tune a network that was never trained.
 
         Raises:
-            ConfigError: the mode freezes the network, and nothing was given to start from.
+            ConfigError: ``finetune_mode`` freezes the network, and ``pretrained`` is not set.
         """
         mode = self.adaptation.mode
         if self.adaptation.stage == "finetune" and mode not in ("FineAll", "PeterZero"):
             raise ConfigError(
-                f"finetune_mode={mode} freezes a network that nothing has trained: give the best.pth of a run "
+                f"finetune_mode={mode} freezes a network that was never trained: give the best.pth of a run "
                 "with train_stage=pretrain as pretrained, or choose PeterZero (a random network, on purpose) or FineAll"
             )
 
     def carry_over(self, source: PretrainedWeights) -> dict[str, Tensor]:
-        """Return the weights of a pre-training run that do not fit by name: the input table, whose rows are items.
+        """Return the item table of a pre-training run, with rows in the order of this model's items.
 
-        Items that the source does not know keep the vectors they have.
+        Items that the source does not have keep their initial vectors. With ``item_input: text`` no table is needed.
+
+        Args:
+            source: the checkpoint of the pre-training run.
+
+        Returns:
+            The table under its parameter name, or an empty dict.
 
         Raises:
-            ConfigError: PeterZero, or no item in common.
-            CheckpointError: of a fine-tuned network, of another input or size, or without item names.
+            ConfigError: the mode is ``PeterZero``, or the datasets have no item name in common.
+            CheckpointError: the checkpoint has a fine-tuned network, another input or another size.
         """
         self._check_source(source)
         if self.item_input == "text":
@@ -141,44 +154,44 @@ class PeterRec(TextSequentialRecommender):
         if source.item_hash == self.item_hash:
             return {"item_embedding.weight": source_table}
         rows, source_rows = self._shared_rows(source)
-        logger.info("pretrained: %d of %d items have a vector there", len(rows), self.n_items - 1)
+        logger.info("pretrained: %d of %d items have a vector in the checkpoint", len(rows), self.n_items - 1)
         return {"item_embedding.weight": table.index_copy(0, rows, source_table[source_rows])}
 
     def _shared_rows(self, source: PretrainedWeights) -> tuple[Tensor, Tensor]:
-        """Return the rows of items here and in the source that have the same name."""
+        """Return the rows, in this model and in the source, of the items with the same names."""
         row_of = {name: row for row, name in enumerate(source.item_names) if row and name}
         pairs = [(row, row_of[name]) for row, name in enumerate(self.item_names) if row and name in row_of]
         if not pairs:
             raise ConfigError(
-                f"not one item of this dataset is known to be among those of {source.path}: vectors of ids go from one "
-                "dataset to another by item name, and bare numbers are none (.item2index names them). Pre-train and "
-                "fine-tune with item_input=text instead"
+                f"this dataset has no item name in common with {source.path}: vectors of ids are copied by item name, "
+                "and bare numbers are not names (.item2index gives names). Pre-train and fine-tune with "
+                "item_input=text instead"
             )
         rows, source_rows = torch.tensor(pairs).t()
         return rows, source_rows
 
     def _check_source(self, source: PretrainedWeights):
         if self.adaptation.stage == "finetune" and self.adaptation.mode == "PeterZero":
-            raise ConfigError("finetune_mode=PeterZero is a random network on purpose: leave pretrained out")
+            raise ConfigError("finetune_mode=PeterZero uses a random network on purpose: leave pretrained out")
         settings, path = source.settings, source.path
         if str(settings.get("train_stage")).lower() == "finetune":
-            raise CheckpointError(f"checkpoint {path} is of a fine-tuned network; start from a pre-training run's")
-        for key, wanted in self.source_settings.items():
-            if key in settings and settings[key] != wanted:
+            raise CheckpointError(f"checkpoint {path} has a fine-tuned network; start from that of a pre-training run")
+        for key, value in self.source_settings.items():
+            if key in settings and settings[key] != value:
                 raise CheckpointError(
-                    f"checkpoint {path} was trained with {key}={settings[key]}, and this run has {wanted}: "
-                    "both need the same"
+                    f"checkpoint {path} was trained with {key}={settings[key]}, but this run has {value}: "
+                    "both need the same value"
                 )
         if self.uses_text and "feature_file" in settings and bool(settings["feature_file"]) != self.has_feature_file:
             raise CheckpointError(
                 f"checkpoint {path} and this run read features of different kinds: one has a feature_file, the other "
-                "an encoder; both need the same"
+                "an encoder; both need the same kind"
             )
         is_of_one_corpus = self.source_settings.get("text_encoder") == "tfidf-svd"
         if is_of_one_corpus and settings.get("dataset") != self.dataset_name:
             logger.warning(
-                "text_encoder=tfidf-svd makes its features of each dataset's own words: what was learned of those of "
-                "%s says nothing of these, unless both have the same item text",
+                "text_encoder=tfidf-svd makes features from the words of each dataset: what was learned on %s does not "
+                "apply here, unless both datasets have the same item text",
                 settings.get("dataset"),
             )
 

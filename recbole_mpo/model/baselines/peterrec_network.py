@@ -1,8 +1,8 @@
-"""What PeterRec is put together from: what its stages train, its convolutional encoder, and a head of its own.
+"""Parts of PeterRec: what its stages train, its convolutional encoder, and its head.
 
 Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation", SIGIR 2020.
 
-Shapes: N items (row 0 is PAD), D hidden, R rows, L length of a row, W wanted places out of R * L, M rows asked for.
+Shapes: N items (row 0 is PAD), D hidden, R rows, L length of a row, W of the R * L places, M of the N items.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,13 @@ class Adaptation:
     """What a stage adds to the network, and what it trains.
 
     Attributes:
-        stage, mode, patch_form: the settings ``train_stage``, ``finetune_mode`` and ``patch_form``, as they are spelt
-            here.
-        patch_width: of a patch's bottleneck.
-        starts_at_zero: patches change nothing before they are trained.
-        trains_norms: the second normalisation of each block is trained with the patches.
-        reads_token: the state that predicts is that of a token behind the history.
+        stage: setting ``train_stage``, spelt as in ``STAGES``.
+        mode: setting ``finetune_mode``, spelt as in ``MODES``.
+        patch_form: setting ``patch_form``, spelt as in ``PATCH_FORMS``.
+        patch_width: size of a patch's bottleneck.
+        starts_at_zero: whether patches have no effect before they are trained.
+        trains_norms: whether the second norm of each block is trained with the patches.
+        reads_token: whether the state that predicts is that of a token after the history.
     """
 
     stage: str
@@ -44,7 +45,7 @@ class Adaptation:
 
     @classmethod
     def of(cls, config) -> "Adaptation":
-        """Read it from the settings."""
+        """Return the adaptation that the settings describe."""
         stage = _choice(config, "train_stage", STAGES)
         return cls(
             stage,
@@ -62,7 +63,7 @@ class Adaptation:
         return self.stage == "finetune" and self.mode in PATCHED
 
     def trained_prefixes(self, blocks: int) -> tuple[str, ...]:
-        """Return what the names of trained parameters begin with, in a network of so many blocks."""
+        """Return the prefixes of the names of trained parameters, in a network with this number of blocks."""
         if self.stage == "pretrain" or self.mode == "FineAll":
             return ("",)
         last = f"convolutions.blocks.{blocks - 1}."
@@ -77,16 +78,23 @@ class Adaptation:
 
 
 class ConvolutionalSequenceEncoder:
-    """NextItNet's blocks over the first half of item vectors, with patches and a token as ``adaptation`` says.
+    """NextItNet's blocks over the first half of the item vectors, with the patches and token of an adaptation.
+
+    Args:
+        config: settings of the run.
+        adaptation: what the stage adds.
 
     Attributes:
-        modules: what the model registers, by name, in this order.
+        modules: the modules that the model registers, by name and in this order.
+
+    Raises:
+        ConfigError: ``patch_reduction`` is larger than ``hidden_size``.
     """
 
     def __init__(self, config, adaptation: Adaptation):
         self.hidden_size = hidden = config["hidden_size"]
         if adaptation.patch_width < 1:
-            raise ConfigError(f"patch_reduction {config['patch_reduction']} leaves nothing of hidden_size {hidden}")
+            raise ConfigError(f"patch_reduction {config['patch_reduction']} is larger than hidden_size {hidden}")
         convolutions = DilatedConvolutions(hidden, config["kernel_size"], config["dilations"])
         self.modules: dict[str, nn.Module | nn.Parameter] = {"convolutions": convolutions}
         if adaptation.is_patched:
@@ -104,31 +112,32 @@ class ConvolutionalSequenceEncoder:
         items_RL: Tensor,
         positions_RL: Tensor,
         starts_RL: Tensor | None = None,
-        wanted_W: Tensor | None = None,
+        places_W: Tensor | None = None,
     ) -> Tensor:
-        """Return the states [W, D] of the wanted places, or [R, L, D] of all; positions alone separate histories.
+        """Return the states [W, D] of the given places, or [R, L, D] of all.
 
-        With a token each is the state of a token of its own, as if it stood behind that prefix alone.
+        With a token, each state is that of a token after the prefix that ends at the place. The positions are enough to
+        separate histories, so ``starts_RL`` is not used.
         """
-        places = items_RL.numel()
+        item_count = items_RL.numel()
         states_SD = F.embedding(items_RL.flatten(), item_vectors[:, : self.hidden_size])
         convolutions, patches = self.modules["convolutions"], self.modules.get("patches")
         if "cls_vector" in self.modules:
-            ends_W = torch.arange(places, device=items_RL.device) if wanted_W is None else wanted_W
+            ends_W = torch.arange(item_count, device=items_RL.device) if places_W is None else places_W
             states_SD = torch.cat([states_SD, self.modules["cls_vector"].expand(len(ends_W), -1)])
-            states_SD = convolutions(states_SD, Predecessors(positions_RL, ends_W), patches)[places:]
+            states_SD = convolutions(states_SD, Predecessors(positions_RL, ends_W), patches)[item_count:]
         else:
             states_SD = convolutions(states_SD, Predecessors(positions_RL), patches)
-            states_SD = states_SD if wanted_W is None else states_SD.index_select(0, wanted_W)
-        return states_SD.view(*items_RL.shape, -1) if wanted_W is None else states_SD
+            states_SD = states_SD if places_W is None else states_SD.index_select(0, places_W)
+        return states_SD.view(*items_RL.shape, -1) if places_W is None else states_SD
 
 
 class HeadScoring(InnerProductScoring):
-    """Scores are inner products with vectors of the head's own, held beside those that the network reads.
+    """Scores are inner products with the vectors of a head, which are stored beside those that the network reads.
 
     Args:
-        head: [N, D].
-        adds_text: what the network reads is added to the head's rows.
+        head: vectors of items [N, D].
+        adds_text: whether the vectors that the network reads are added to those of the head.
     """
 
     def __init__(self, head: nn.Embedding, adds_text: bool):
@@ -136,19 +145,19 @@ class HeadScoring(InnerProductScoring):
         self.modules: dict[str, nn.Module] = {"head": head}
 
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
-        """Return the second half of item vectors: the head's."""
+        """Return the second half of the item vectors, which is the head's [N, D]."""
         return item_vectors_ND[:, self.modules["head"].embedding_dim :]
 
     def rows(self, rows: slice | Tensor, vectors_MD: Tensor) -> Tensor:
-        """Return both vectors of items, side by side [M, 2 D]."""
+        """Return both vectors of items side by side [M, 2 D]."""
         scored_MD = take(self.modules["head"].weight, rows)
         return torch.cat([vectors_MD, scored_MD + vectors_MD if self.adds_text else scored_MD], dim=1)
 
     def rows_of_text(self, vectors_MD: Tensor) -> Tensor:
-        """Return both vectors [M, 2 D] of items that have text alone; the second is the text's part of the head."""
+        """Return both vectors [M, 2 D] of items that have text but no id; both are the text's vector."""
         return torch.cat([vectors_MD, vectors_MD], dim=1)
 
 
 def _choice(config, key: str, choices: tuple[str, ...]) -> str:
-    """Return the choice that a setting names, spelt as here; settings name it in any capitals."""
+    """Return the choice that a setting names in any capitalisation, spelt as in ``choices``."""
     return next(choice for choice in choices if choice.lower() == config[key].lower())

@@ -1,8 +1,8 @@
-"""RecBole's own S3Rec as one model that is pre-trained and then fine-tuned.
+"""RecBole's S3Rec as one model that is pre-trained and then fine-tuned.
 
-RecBole makes two runs of it. The second one's model reads the first one's weights while it is built, by a torch.load
-that runs code in old versions of torch and fails in new ones. Here the model is always built for the first stage. It
-has the same parameters in both: what differs is ``train_stage`` and ``loss_fct``.
+RecBole needs two runs for that. The model of the second run reads the weights of the first while it is built, with a
+``torch.load`` that runs code in old versions of torch and fails in new ones. Here the model is always built for the
+first stage. It has the same parameters in both; only ``train_stage`` and ``loss_fct`` differ.
 """
 
 from recbole.model.loss import BPRLoss
@@ -16,51 +16,58 @@ FINE_TUNING_LOSSES = {"CE": nn.CrossEntropyLoss, "BPR": BPRLoss}
 
 
 class S3RecContract(ModelContract):
-    """Mixed in before RecBole's S3Rec: builds it at its first stage, for whatever stages the settings ask for.
+    """Mixin for RecBole's S3Rec that builds it for the first stage, whatever stages the settings ask for.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
 
     Raises:
-        ConfigError: settings of the stages that do not fit together.
+        ConfigError: ``pretrained`` is set, but ``train_stage`` is not ``finetune``.
     """
 
-    # Both stages are of one dataset, item table included.
+    # Both stages use the same dataset, so the item table is copied too.
     fresh_weights = ()
 
     def __init__(self, config, dataset):
         if _stage(config) == PRETRAINING and config["pretrained"]:
-            raise ConfigError("pretrained is read with train_stage=finetune alone; give both or neither")
+            raise ConfigError("pretrained is used only with train_stage=finetune; give both or neither")
         super().__init__(config.with_values(train_stage=PRETRAINING), dataset)
         self._asked_stage = _stage(config)
 
     def check_fresh_start(self):
-        """Refuse fine-tuning alone without weights to start from.
+        """Refuse fine-tuning without pre-trained weights.
 
         Raises:
-            ConfigError: it is what was asked for.
+            ConfigError: ``train_stage`` is ``finetune``, and ``pretrained`` is not set.
         """
         if self._asked_stage == FINE_TUNING:
             raise ConfigError(
-                "train_stage=finetune starts from pre-trained weights: name their file in pretrained (a run keeps "
-                "them as pretrained.pth), or leave train_stage out, which pre-trains and fine-tunes in one run"
+                "train_stage=finetune starts from pre-trained weights: name their file in pretrained (a run saves "
+                "them as pretrained.pth), or leave train_stage out to pre-train and fine-tune in one run"
             )
 
     def carry_over(self, source: PretrainedWeights) -> dict[str, Tensor]:
-        """Refuse the weights of other items; all of them go over by name.
+        """Refuse weights of other items; return no weights, since all are copied by name.
+
+        Args:
+            source: the checkpoint.
 
         Raises:
-            CheckpointError: the file says that its items are others.
+            CheckpointError: the checkpoint has other items.
         """
         if source.item_hash is not None:
             self.check_items(source.item_hash, source.path)
         return {}
 
     def begin_fine_tuning(self, loss_type: str):
-        """Switch to the second stage, as RecBole builds it."""
+        """Switch to the second stage, as RecBole builds it, with the loss ``CE`` or ``BPR``."""
         self.train_stage = FINE_TUNING
         self.loss_fct = FINE_TUNING_LOSSES[loss_type]()
 
 
 def pretraining_epochs(config) -> int:
-    """Return the epochs of pre-training: a third of ``epochs``, rounded up, where ``pretrain_epochs`` is left out."""
+    """Return ``pretrain_epochs``; when left out, a third of ``epochs``, rounded up; 0 if only fine-tuning."""
     if _stage(config) == FINE_TUNING:
         return 0
     epochs = config["pretrain_epochs"]
@@ -68,5 +75,5 @@ def pretraining_epochs(config) -> int:
 
 
 def _stage(config) -> str:
-    """Return the stage that is asked for; settings name it in any capitals."""
+    """Return the setting ``train_stage`` in lower case."""
     return config["train_stage"].lower()

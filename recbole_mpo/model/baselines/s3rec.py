@@ -1,7 +1,7 @@
 """S3-Rec: self-supervised pre-training on attributes, items and segments, then SASRec.
 
 Zhou et al., "S3-Rec: Self-Supervised Learning for Sequential Recommendation with Mutual Information Maximization",
-CIKM 2020. How this differs from RecBole's class and from the published code: docs/models.md.
+CIKM 2020. docs/models.md says how this differs from RecBole's class and from the published code.
 
 Shapes: B rows, L length, D hidden, N items, F attributes, P positions.
 """
@@ -20,14 +20,22 @@ from recbole_mpo.model.baselines.masking import draw_masks
 from recbole_mpo.model.baselines.sasrec import SASRecCE
 
 OBJECTIVES = ("aap", "mip", "map", "sp")
-# Of negatives, before one is taken as it is.
+# Largest number of draws of a negative item; after that it is used even if the history has it.
 MOST_DRAWS = 100
 
 
 class S3RecFixed(SASRecCE):
-    """The four objectives on whole histories, at the positions that fine-tuning uses; then SASRec's loss.
+    """S3-Rec with its four objectives on whole histories, and then SASRec's loss.
 
-    The encoder is one: without its causal mask in pre-training, with it afterwards.
+    The encoder is the same in both stages: without its causal mask in pre-training, with it in fine-tuning. Items have
+    the same positions in both.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: ``mask_ratio`` is not between 0 and 1.
     """
 
     needs_packed = True
@@ -42,12 +50,12 @@ class S3RecFixed(SASRecCE):
         self.mask_ratio = config["mask_ratio"]
         self.objective_weights = {name: config[f"{name}_weight"] for name in OBJECTIVES}
         if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"mask_ratio must be between 0 and 1 and neither of them, not {self.mask_ratio}")
+            raise ConfigError(f"mask_ratio must be between 0 and 1, both excluded, not {self.mask_ratio}")
         names, table = load_item_attributes(config, dataset.field2id_token[dataset.iid_field])
         self.attribute_names = names
         self.register_buffer("attributes", torch.from_numpy(table.toarray()), persistent=False)
-        # A head that starts from how common attributes are learns which items have them from the first epoch on; from
-        # nothing it first learns, for forty epochs on Scientific, that all are rare.
+        # With these log odds the head learns which items have an attribute from the first epoch on. Without them it
+        # first learns that attributes are rare, which takes forty epochs on Scientific.
         share_F = self.attributes[1:].float().mean(dim=0)
         self.register_buffer("attribute_log_odds", share_F.logit(), persistent=False)
         hidden, std = config["hidden_size"], config["initializer_range"]
@@ -58,7 +66,7 @@ class S3RecFixed(SASRecCE):
             module.apply(partial(normal_weights, std=std))
 
     def pretraining_loss(self, batch: HistoryBatch) -> Tensor:
-        """Return the weighted sum of the objectives, each a mean over what it predicts."""
+        """Return the weighted sum of the objectives of a batch, each a mean over its predictions."""
         losses: dict[str, list[tuple[Tensor, int]]] = {name: [] for name in OBJECTIVES}
         for items_BL in batch.groups:
             for name, loss, count in self._group_losses(items_BL):
@@ -71,7 +79,7 @@ class S3RecFixed(SASRecCE):
         return total
 
     def _group_losses(self, items_BL: Tensor):
-        """(objective, sum of its losses, how many they are) of histories of one width."""
+        """Yield each objective's name, the sum of its losses and their number, for histories of one width."""
         lengths_B1 = (items_BL != 0).sum(dim=1, keepdim=True)
         is_last = torch.arange(items_BL.shape[1], device=items_BL.device) == lengths_B1 - 1
         masked = draw_masks(items_BL, self.mask_ratio, 0.0) | is_last
@@ -87,9 +95,9 @@ class S3RecFixed(SASRecCE):
 
     def _attribute_loss(self, name: str, states_PD: Tensor, items_P: Tensor) -> tuple[Tensor, int]:
         logits_PF = self.heads[name](states_PD) @ self.attribute_embedding.weight.t() + self.attribute_log_odds
-        wanted_PF = self.attributes[items_P].to(logits_PF.dtype)
-        # Summed over attributes as in the published code: the weights of the objectives are meant for that.
-        return F.binary_cross_entropy_with_logits(logits_PF, wanted_PF, reduction="sum"), len(items_P)
+        labels_PF = self.attributes[items_P].to(logits_PF.dtype)
+        # Summed over attributes as in the published code, on which the weights of the objectives depend.
+        return F.binary_cross_entropy_with_logits(logits_PF, labels_PF, reduction="sum"), len(items_P)
 
     def _item_loss(self, states_PD: Tensor, items_P: Tensor, others_P: Tensor) -> tuple[Tensor, int]:
         queries_PD = self.heads["mip"](states_PD)
@@ -114,19 +122,24 @@ class S3RecFixed(SASRecCE):
         return _ranking_loss((queries_BD * own).sum(dim=1), (queries_BD * other).sum(dim=1)), len(items_BL)
 
     def encode_both_ways(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
-        """Return the states [B, L, D]; each position sees all real ones, masked or not, at fine-tuning's positions."""
+        """Return the states [B, L, D] of histories; each position sees all items, masked or not.
+
+        Args:
+            items_BL: ids, padded with 0 on the right.
+            masked_BL: which items are replaced by the mask.
+        """
         vectors_BLD = F.embedding(items_BL, self.item_embedding.weight)
         vectors_BLD = torch.where(masked_BL.unsqueeze(2), self.mask_embedding, vectors_BLD)
         return self.sequence.states_from_both_sides(vectors_BLD, items_BL == 0)
 
 
 def _ranking_loss(right: Tensor, wrong: Tensor) -> Tensor:
-    """Sum of ``-log sigmoid(sigmoid(right) - sigmoid(wrong))``: squashed twice, as in the published code."""
+    """Return the sum of ``-log sigmoid(sigmoid(right) - sigmoid(wrong))``, squashed twice as in the published code."""
     return -F.logsigmoid(torch.sigmoid(right) - torch.sigmoid(wrong)).sum()
 
 
 def items_not_in(items_BL: Tensor, rows_P: Tensor, item_num: int) -> Tensor:
-    """Return a random item [P] per row, which the row does not hold (unless it holds nearly all there are)."""
+    """Return a random item [P] for each row number, one that the row does not have unless it has nearly all items."""
     drawn = torch.randint(1, item_num, rows_P.shape, device=items_BL.device)
     for _ in range(MOST_DRAWS):
         taken = (items_BL[rows_P] == drawn.unsqueeze(1)).any(dim=1)
@@ -137,7 +150,7 @@ def items_not_in(items_BL: Tensor, rows_P: Tensor, item_num: int) -> Tensor:
 
 
 def draw_segments(items_BL: Tensor, lengths_B1: Tensor) -> Tensor:
-    """Return a random stretch of each row, at most half of it [B, L]."""
+    """Return which items [B, L] are in a random segment of each row; a segment is at most half of the row."""
     size_B1 = 1 + (torch.rand_like(lengths_B1, dtype=torch.float32) * (lengths_B1 // 2)).long()
     begin_B1 = (torch.rand_like(lengths_B1, dtype=torch.float32) * (lengths_B1 - size_B1 + 1)).long()
     column = torch.arange(items_BL.shape[1], device=items_BL.device)
@@ -145,7 +158,10 @@ def draw_segments(items_BL: Tensor, lengths_B1: Tensor) -> Tensor:
 
 
 def foreign_items(items_BL: Tensor, inside_BL: Tensor) -> Tensor:
-    """Return the rows with other stretches of the same sizes in the marked places, from the rows in one line."""
+    """Return the rows with other segments of the same sizes in the marked places.
+
+    These segments come from all rows, joined one after another.
+    """
     flat = items_BL[items_BL != 0]
     begin_B1 = torch.randint(len(flat), (len(items_BL), 1), device=items_BL.device)
     within = inside_BL.long().cumsum(dim=1) - 1

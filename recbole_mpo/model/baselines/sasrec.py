@@ -13,9 +13,13 @@ from recbole_mpo.model.sequential import TextSequentialRecommender
 
 
 class SASRecCE(TextSequentialRecommender):
-    """RecBole's SASRec with ``loss_type: CE``: same parameters, loss and scores, without its padded prefixes.
+    """RecBole's SASRec with ``loss_type: CE``: the same parameters, loss and scores, but without padded prefixes.
 
-    Scores are inner products, and PAD's row takes part in the softmax and learns from it, as in RecBole.
+    Scores are inner products. PAD's row is part of the softmax and is trained, as in RecBole.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
     """
 
     def __init__(self, config, dataset):

@@ -1,4 +1,4 @@
-"""UniSRec with low-rank updates of frozen matrices: what a practitioner would use where MPORecLight is used."""
+"""UniSRec with low-rank updates of frozen matrices: the common alternative to MPORecLight."""
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.lora import convert_to_lora
@@ -6,10 +6,17 @@ from recbole_mpo.model.sequential import UniSRec
 
 
 class LoRA(UniSRec):
-    """UniSRec whose adaptor matrices are frozen and take a low-rank update (Hu et al., ICLR 2022).
+    """UniSRec with frozen adaptor matrices and trained low-rank updates of them (Hu et al., ICLR 2022).
 
-    By default it trains as many parameters as MPORecLight does. Like it, it is meant for pre-trained weights
+    By default it trains about as many parameters as MPORecLight. Like MPORecLight, it is meant for pre-trained weights
     (``pretrained``); without them the frozen matrices are random.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: the LoRA settings (``lora_*``) do not fit the model.
     """
 
     def __init__(self, config, dataset):

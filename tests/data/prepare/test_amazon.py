@@ -80,7 +80,8 @@ class TestPreparation:
         assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["first."]
 
     def test_metadata_of_another_category_are_named(self, tmp_path, source):
-        with pytest.raises(DataError, match=r"has none of the 1 items of .*: the first is 'X1', looked for as"):
+        message = r"has none of the 1 items of .*: no (parent_)?asin is the first item, 'X1'; give two files of the"
+        with pytest.raises(DataError, match=message):
             self.prepare(tmp_path, source, [("X1", "u1", 5, 1)])
 
 

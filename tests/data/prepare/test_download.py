@@ -127,13 +127,13 @@ def test_without_a_network_every_address_is_named_with_its_reason(tmp_path, monk
 
 def test_a_page_instead_of_data_is_refused(site, tmp_path):
     site.pages.add("deep/a.gz")
-    with pytest.raises(DataError, match="an HTML page comes instead of data"):
+    with pytest.raises(DataError, match="the reply is an HTML page, not data"):
         get(site, tmp_path)
     assert not (tmp_path / "a.gz").exists()
 
 
 def test_a_wrong_checksum_keeps_the_file_aside(site, tmp_path):
-    with pytest.raises(DataError, match=r"not 00 as properties/sources.yaml says; it was kept as .*a\.gz\.wrong"):
+    with pytest.raises(DataError, match=r"not 00 as in properties/sources.yaml; the file was kept as .*a\.gz\.wrong"):
         get(site, tmp_path, sha256="00")
     assert not (tmp_path / "a.gz").exists() and (tmp_path / "a.gz.wrong").read_bytes() == CONTENT
 

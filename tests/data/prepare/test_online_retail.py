@@ -67,7 +67,7 @@ def test_a_date_of_another_form_is_quoted(tmp_path):
 
 def test_a_broken_archive_is_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match=r"a\.zip is not a whole zip archive"), table_in(tmp_path / "a.zip"):
+    with pytest.raises(DataError, match=r"a\.zip is not a complete zip archive"), table_in(tmp_path / "a.zip"):
         pass
 
 

@@ -56,9 +56,13 @@ def test_without_items_there_are_no_texts(orders):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        (["x,Cup,"], r"not one of the 2 items of .*orders\.csv has a text in .*items\.csv: .* 'a' there, 'x' here"),
-        ([], r"not one of the 2 items .* 'a' there, None here; give the right --item_column"),
-        (['"a\tb",Cup,'], r"items\.csv, column 'sku': 'a\\tb' holds a tab"),
+        (
+            ["x,Cup,"],
+            r"none of the 2 items of .*orders\.csv has a text in .*items\.csv: the first item is 'a' in one and 'x' in "
+            "the other",
+        ),
+        ([], r"none of the 2 items .* 'a' in one and None in the other; give the right --item_column"),
+        (['"a\tb",Cup,'], r"items\.csv, column 'sku': 'a\\tb' contains a tab"),
     ],
 )
 def test_items_that_do_not_fit_are_refused(tmp_path, orders, rows, message):

@@ -9,7 +9,7 @@ from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.prepare import prepare as module
 from recbole_mpo.data.prepare.own_tables import OwnTables
-from recbole_mpo.data.prepare.prepare import Request, prepare, prepare_if_absent
+from recbole_mpo.data.prepare.prepare import Request, prepare_dataset, prepare_if_absent
 from recbole_mpo.data.prepare.raw_rows import Columns
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.table_files import Table
@@ -34,7 +34,7 @@ def write_pantry(folder, compressed=True):
 
 
 def test_own_tables_become_a_folder_and_every_step_is_told(tmp_path, capsys):
-    folder = prepare("shop", own_request(tmp_path))
+    folder = prepare_dataset("shop", own_request(tmp_path))
     assert folder == tmp_path / "data" / "shop" and (folder / "README.md").is_file()
     assert len(read_dataset_histories(tmp_path / "data", "shop").items) == 16
     out = capsys.readouterr().out
@@ -43,12 +43,12 @@ def test_own_tables_become_a_folder_and_every_step_is_told(tmp_path, capsys):
 
 
 def test_a_dataset_that_exists_is_left_as_it_is_unless_told(tmp_path):
-    prepare("shop", own_request(tmp_path))
+    prepare_dataset("shop", own_request(tmp_path))
     before = (tmp_path / "data" / "shop" / "shop.inter").read_bytes()
     with pytest.raises(DataError, match=r"data/shop already holds a dataset, .*give --overwrite=true"):
-        prepare("shop", own_request(tmp_path))
+        prepare_dataset("shop", own_request(tmp_path))
     (tmp_path / "data" / "shop" / "shop.inter").write_text("old")
-    prepare("shop", own_request(tmp_path, overwrite=True))
+    prepare_dataset("shop", own_request(tmp_path, overwrite=True))
     assert (tmp_path / "data" / "shop" / "shop.inter").read_bytes() == before
 
 
@@ -56,27 +56,28 @@ def test_a_dataset_that_exists_is_left_as_it_is_unless_told(tmp_path):
 def test_local_files_serve_instead_of_a_download(tmp_path, caplog, place, compressed):
     write_pantry(tmp_path / "raw" / place, compressed)
     request = Request(tmp_path, Recipe(0, 1), raw=tmp_path / "raw", show_progress=False)
-    assert prepare("PANTRY", request) == tmp_path / "Pantry"
+    assert prepare_dataset("PANTRY", request) == tmp_path / "Pantry"
     assert "Thing 3." in (tmp_path / "Pantry" / "Pantry.text").read_text()
-    assert "Pantry comes to 4 / 4 / 16 users, items and interactions; published are 13,101 / 4,898" in caplog.text
+    assert "Pantry has 4 / 4 / 16 users, items and interactions" in caplog.text
+    assert "; the published numbers are 13,101 / 4,898" in caplog.text
 
 
 @pytest.mark.parametrize("name, missing", [("Pantry", r"Prime_Pantry\.csv"), ("OR", r"online\+retail\.zip|Online")])
 def test_a_local_file_that_is_missing_is_named_with_its_address(tmp_path, name, missing):
     (tmp_path / "raw").mkdir()
     with pytest.raises(DataError, match=rf"--raw=.*raw does not hold .*({missing}).*, which is published at http"):
-        prepare(name, Request(tmp_path, raw=tmp_path / "raw"))
+        prepare_dataset(name, Request(tmp_path, raw=tmp_path / "raw"))
 
 
 def test_grouplens_files_are_asked_for_with_their_address_and_place(tmp_path):
     message = r"ratings\.dat and movies\.dat: download https://.* unpack it into .*\.raw/ml-1m/"
     with pytest.raises(DataError, match=message):
-        prepare("ml-1m", Request(tmp_path))
+        prepare_dataset("ml-1m", Request(tmp_path))
 
 
 def test_an_unknown_name_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="'Pantri' is not a known dataset"):
-        prepare("Pantri", Request(tmp_path))
+        prepare_dataset("Pantri", Request(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -86,7 +87,7 @@ def test_a_disk_that_refuses_is_a_data_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "prepare_own", refuse)
     with pytest.raises(DataError, match=r"a\.csv: No space left on device"):
-        prepare("shop", own_request(tmp_path))
+        prepare_dataset("shop", own_request(tmp_path))
 
 
 # A run's data
@@ -94,7 +95,7 @@ def test_a_disk_that_refuses_is_a_data_error(tmp_path, monkeypatch):
 
 def test_only_known_datasets_that_are_absent_are_prepared(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(module, "prepare", lambda name, request: asked.append((name, request.data_path)))
+    monkeypatch.setattr(module, "prepare_dataset", lambda name, request: asked.append((name, request.data_path)))
     prepare_if_absent("unknown", tmp_path)
     prepare_if_absent("pantry", tmp_path)  # not its name, so that the run looks for a folder that is not made
     (tmp_path / "OR").mkdir()
@@ -103,11 +104,11 @@ def test_only_known_datasets_that_are_absent_are_prepared(tmp_path, monkeypatch,
     assert not asked and capsys.readouterr().out == ""
     prepare_if_absent("Pantry", tmp_path)
     assert asked == [("Pantry", tmp_path)]
-    assert f"Pantry is not in {tmp_path}/ and is prepared from its raw data first" in capsys.readouterr().out
+    assert f"Pantry is not in {tmp_path}/; preparing it from its raw data first" in capsys.readouterr().out
 
 
 def test_domains_are_prepared_first_and_joined(tmp_path, make_dataset, capsys):
     for seed, name in enumerate(("one", "two")):
         make_dataset(tmp_path, name, users=5, items=8, seed=seed)
-    assert prepare("both", Request(tmp_path, domains=("one", "two"))) == tmp_path / "both"
+    assert prepare_dataset("both", Request(tmp_path, domains=("one", "two"))) == tmp_path / "both"
     assert "both: 10 users, " in capsys.readouterr().out

@@ -86,7 +86,7 @@ def test_a_part_without_rows_is_refused_and_nothing_written(tmp_path):
 def test_blanks_in_item_names_need_numbers(tmp_path):
     whole = prepared()
     whole.interactions.item_tokens[1] = "two words"
-    with pytest.raises(DataError, match="holds a blank.*--layout=presplit"):
+    with pytest.raises(DataError, match="contains a space.*--layout=presplit"):
         whole.write(tmp_path, Form("temporal"))
 
 
@@ -104,10 +104,10 @@ def test_another_layout_leaves_nothing_of_the_former_one_and_strangers_stay(tmp_
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"split": "random"}, "'random' is not one of leave-one-out, temporal"),
-        ({"layout": "both"}, "'both' is not one of single, presplit"),
-        ({"ratios": (0.8, 0.1, 0.2)}, "three positive parts that make 1"),
-        ({"ratios": (1.0, 0.0, 0.0)}, "three positive parts that make 1"),
+        ({"split": "random"}, "split is 'random'; choose one of leave-one-out, temporal"),
+        ({"layout": "both"}, "layout is 'both'; choose one of single, presplit"),
+        ({"ratios": (0.8, 0.1, 0.2)}, "three positive numbers that sum to 1"),
+        ({"ratios": (1.0, 0.0, 0.0)}, "three positive numbers that sum to 1"),
     ],
 )
 def test_bad_forms_are_refused(settings, message):

@@ -40,10 +40,10 @@ def test_rows_without_user_item_or_time_are_counted_and_dropped(tmp_path):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([], r"a\.csv holds no row with 'user', 'item' and 'when'"),
-        ([",x,5,1"], r"a\.csv holds no row with 'user', 'item' and 'when'"),
+        ([], r"a\.csv has no row with 'user', 'item' and 'when'"),
+        ([",x,5,1"], r"a\.csv has no row with 'user', 'item' and 'when'"),
         (["u,x,soon,1"], r"a\.csv, column 'when': 'soon' is neither a number nor a date"),
-        (['u,"x\ty",5,1'], r"a\.csv, column 'item': 'x\\ty' holds a tab or a line end"),
+        (['u,"x\ty",5,1'], r"a\.csv, column 'item': 'x\\ty' contains a tab or a line end"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(tmp_path, rows, message):
@@ -54,7 +54,7 @@ def test_rows_that_cannot_be_used_are_named(tmp_path, rows, message):
 @pytest.mark.parametrize("token", ["a\tb", "a\nb", "a\r"])
 def test_tokens_that_would_break_a_line_are_refused(token):
     check_tokens(np.array(["a b", "ü"], dtype=object), "a.csv")
-    with pytest.raises(DataError, match="a.csv: .* holds a tab or a line end, which no token may"):
+    with pytest.raises(DataError, match="a.csv: .* contains a tab or a line end; remove it from the token"):
         check_tokens(np.array(["a", token], dtype=object), "a.csv")
 
 

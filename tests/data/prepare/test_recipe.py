@@ -85,5 +85,5 @@ class TestRecipe:
         assert set(rows.user_tokens) == {"u2"} and len(rows) == 3
 
     def test_nothing_left_names_the_settings(self):
-        with pytest.raises(DataError, match=r"of 6 interactions none is left by k_core=5 .*--k_core=0"):
+        with pytest.raises(DataError, match=r"none of the 6 interactions is left with k_core=5 .*--k_core=0"):
             Recipe(k_core=5).apply(interactions(self.ROWS))

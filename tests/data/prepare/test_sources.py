@@ -44,7 +44,7 @@ def test_a_hash_is_known_or_not():
 
 def test_an_unknown_name_has_no_source_and_is_refused_with_a_suggestion():
     assert find_source("Pantri") is None
-    message = r"'Pantri' is not a known dataset \(did you mean 'Pantry'\?\); known are .*OR"
+    message = r"'Pantri' is not a known dataset \(did you mean 'Pantry'\?\); the known ones are .*OR"
     with pytest.raises(ConfigError, match=message):
         refuse_unknown("Pantri")
 
@@ -52,8 +52,8 @@ def test_an_unknown_name_has_no_source_and_is_refused_with_a_suggestion():
 @pytest.mark.parametrize(
     "name, release, message",
     [
-        ("Scientific", "2020", "release '2020' is not one of 2018, 2023"),
-        ("Scientific-2023", "2018", "Scientific-2023 is of the release of 2023"),
+        ("Scientific", "2020", "release is '2020'; choose one of 2018, 2023"),
+        ("Scientific-2023", "2018", "Scientific-2023 is from the 2023 release"),
     ],
 )
 def test_releases_that_do_not_exist_are_refused(name, release, message):

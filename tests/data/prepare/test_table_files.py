@@ -135,12 +135,12 @@ def test_numbers_of_json_lines_are_tokens_without_a_point(tmp_path):
     "name, content, message",
     [
         ("a.csv", None, "does not exist"),
-        ("a.doc", b"x", r"\.doc is not a format that is read"),
+        ("a.doc", b"x", r"\.doc is not a supported format"),
         ("a.csv", b"user,item\n\xff,1\n", "cannot be read as utf-8"),
         ("a.csv.gz", gzip.compress(b"user,item\n" + bytes(range(97, 123)) * 99, mtime=0)[:60], "damaged or cut short"),
         ("a.csv.gz", b"user,item\n", "damaged or cut short"),
-        ("a.jsonl", b'{"user": 1}\n{"user": \n', "line 2: not JSON"),
-        ("a.jsonl", b"[1]\n", "line 1: expected an object"),
+        ("a.jsonl", b'{"user": 1}\n{"user": \n', "line 2: not valid JSON"),
+        ("a.jsonl", b"[1]\n", "line 1: expected a JSON object, found"),
         ("a.jsonl", b"<!DOCTYPE html>\n", "is an HTML page, not data"),
         ("a.parquet", b"PAR", "cannot be read as Parquet"),
         ("a.xlsx", b"PK", "cannot be read as an Excel workbook"),
@@ -190,7 +190,7 @@ class TestTimes:
         assert parse_times(np.array(["02.01.1970"], dtype=object), "a.csv", "%d.%m.%Y").tolist() == [86_400_000]
 
     def test_a_format_that_is_none_is_named(self):
-        with pytest.raises(ConfigError, match="'%d %' is not a format of dates"):
+        with pytest.raises(ConfigError, match="'%d %' is not a valid date format"):
             parse_times(np.array(["1"], dtype=object), "a.csv", "%d %")
 
     @pytest.mark.parametrize("form", [None, "%d.%m.%Y"])

@@ -3,7 +3,7 @@
 import pytest
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.data.prepare.whole_folder import BESIDE, INTERACTIONS, is_there, new_files
+from recbole_mpo.data.prepare.whole_folder import INTERACTIONS, OTHER_FILES, is_there, new_files
 
 
 def contents(folder) -> dict[str, str]:
@@ -25,7 +25,7 @@ def test_files_arrive_once_all_are_written(tmp_path):
 
 def test_every_former_file_of_a_preparation_goes_and_strangers_stay(tmp_path):
     (tmp_path / "shop").mkdir()
-    former = ["README.md", *(f"shop{suffix}" for suffix in (*INTERACTIONS, *BESIDE))]
+    former = ["README.md", *(f"shop{suffix}" for suffix in (*INTERACTIONS, *OTHER_FILES))]
     for name in (*former, "shop.feat1CLS", "notes.txt"):
         (tmp_path / "shop" / name).write_text("old")
     write(tmp_path, ["shop.inter"])

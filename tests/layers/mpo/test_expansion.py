@@ -67,7 +67,7 @@ def test_expansions_that_do_not_fit(arguments, message):
 def test_a_second_expansion_stays_on_its_bond():
     layer = mpo_of(((2, 3, 2), (2, 2, 3)))
     layer.expand(1, bond=2)
-    with pytest.raises(ValueError, match="sit on bond 2"):
+    with pytest.raises(ValueError, match="are on bond 2 already"):
         layer.expand(1, bond=1)
     with pytest.raises(ValueError, match="single core has no bond"):
         MPOLinear(4, 4, num_cores=1).expand(1)

@@ -139,10 +139,10 @@ def test_padding_stays_small():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(in_factors=(3, 4, 4, 4, 5)), r"\(3, 4, 4, 4, 5\) multiply to 960, in_features is 768"),
-        (dict(out_factors=(2, 3, 5, 5, 1)), r"out_factors .* multiply to 150, out_features is 300"),
+        (dict(in_factors=(3, 4, 4, 4, 5)), r"\(3, 4, 4, 4, 5\) multiply to 960, but in_features is 768"),
+        (dict(out_factors=(2, 3, 5, 5, 1)), r"out_factors .* multiply to 150, but out_features is 300"),
         (dict(out_factors=(2, 3, 5, 5, 1), pad=True), "multiply to 150"),
-        (dict(in_factors=(12, 8, 8)), r"in_factors \(12, 8, 8\) has 3 entries, num_cores is 5"),
+        (dict(in_factors=(12, 8, 8)), r"in_factors \(12, 8, 8\) has 3 entries, but num_cores is 5"),
         (dict(in_factors=(-3, -4, 4, 4, 4)), "must all be at least 1"),
     ],
 )
@@ -163,8 +163,8 @@ def test_bond_caps():
     [
         (0, "at least 1, got 0"),
         ((6, 73, 160, 8), r"bond 2 has dimension 73: eq. \(2\) allows 1 to 72"),
-        ((6, 72, 160), "names 3 bonds, 5 cores have 4"),
-        ((1, 72, 160, 8), "bonds 1, 72 differ by more than the factors 4 x 3 of core 1"),
+        ((6, 72, 160), "has 3 bonds, but 5 cores have 4"),
+        ((1, 72, 160, 8), "bonds 1, 72 of core 1 differ by more than its factors 4 x 3 allow"),
     ],
 )
 def test_bond_caps_that_do_not_fit(cap, message):

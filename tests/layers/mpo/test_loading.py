@@ -87,5 +87,5 @@ def test_checkpoints_that_do_not_fit_are_refused_without_strict(state, message):
 def test_an_expanded_checkpoint_needs_as_many_expansion_cores():
     expanded = mpo_of(((3, 2, 4), (2, 4, 3)))
     expanded.expand(2)
-    with pytest.raises(RuntimeError, match=r"has 2 expansion cores, the layer 0: expand\(\) to match"):
+    with pytest.raises(RuntimeError, match=r"has 2 expansion cores, the layer has 0: call expand\(\) to match"):
         mpo_of(((3, 2, 4), (2, 4, 3))).load_state_dict(expanded.state_dict(), strict=False)

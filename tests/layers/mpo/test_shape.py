@@ -44,8 +44,8 @@ def test_a_larger_product_is_padded_with_given_factors():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(in_factors=(3, 4, 2)), r"in_factors \(3, 4, 2\) multiply to 24, in_features is 12"),
-        (dict(in_factors=(3, 4), out_factors=(2, 3, 2)), "has 2 entries, num_cores is 3"),
+        (dict(in_factors=(3, 4, 2)), r"in_factors \(3, 4, 2\) multiply to 24, but in_features is 12"),
+        (dict(in_factors=(3, 4), out_factors=(2, 3, 2)), "has 2 entries, but num_cores is 3"),
         (dict(max_bond_dim=(2, 200)), "bond 2 has dimension 200"),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_layer_has_what_its_shape_resolves_to(in_features, out_features, n, ca
     ("shape", "message"),
     [
         (MPOShape(num_cores=0), "into 0 factors"),
-        (MPOShape(out_factors=(1, 1, 1, 2, 3)), r"out_factors \(1, 1, 1, 2, 3\) multiply to 6, out_features is 12"),
+        (MPOShape(out_factors=(1, 1, 1, 2, 3)), r"out_factors \(1, 1, 1, 2, 3\) multiply to 6, but out_features is 12"),
         (MPOShape(max_bond_dim=0), "max_bond_dim must be at least 1, got 0"),
         (MPOShape(gauge="left"), "gauge must be one of central, symmetric, identity; got 'left'"),
         (MPOShape(gauge="identity", max_bond_dim=1), "gauge 'identity' needs the full bonds"),
@@ -116,7 +116,7 @@ def test_every_entrance_takes_keywords_or_a_shape(enter):
     assert all(torch.equal(a, b) for a, b in zip(by_keywords.cores, whole.cores, strict=True))
     with pytest.raises(TypeError, match="unexpected keyword argument 'num_core'"):
         enter(num_core=3)
-    with pytest.raises(TypeError, match="gauge, pad belong into the MPOShape when shape= is given"):
+    with pytest.raises(TypeError, match="gauge, pad belong in the MPOShape when shape= is given"):
         enter(shape=MPOShape(), gauge="central", pad=False)
     with pytest.raises(TypeError, match="shape must be an MPOShape, got tuple"):
         enter(shape=(3, 4))

@@ -60,5 +60,5 @@ def test_truncation_takes_one_limit():
     for limits in ({}, dict(max_bond_dim=1, max_error=0.1)):
         with pytest.raises(ValueError, match="exactly one"):
             layer.truncate(**limits)
-    with pytest.raises(ValueError, match="between 0 and 1, got 2"):
+    with pytest.raises(ValueError, match="max_error must be between 0 and 1, relative to the weight's norm; got 2"):
         layer.truncate(max_error=2)

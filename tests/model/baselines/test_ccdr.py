@@ -49,7 +49,7 @@ def test_neighbours_and_the_node_itself_are_no_negatives(settings):
     model = experiment(settings).model
     own = model.domains["target"]
     every = torch.arange(len(own.kinds))
-    unusable = model._is_no_negative("target", every, every)
+    unusable = model._not_negative("target", every, every)
     assert unusable.diagonal().all() and unusable.sum() == len(own.neighbours.neighbours) + len(every)
 
 
@@ -157,8 +157,8 @@ def test_the_softmax_over_triggers_teaches_the_decay(settings):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"ccdr_align": ["word", "colour"]}, "ccdr_align names 'colour'; choose from user, brand"),
-    ({"ccdr_fan_out": [10, 0]}, "ccdr_fan_out must be a list of whole numbers from 1 on"),
-    ({"ccdr_fan_out": None}, "ccdr_fan_out must be a list of whole numbers from 1 on, not None"),
+    ({"ccdr_fan_out": [10, 0]}, "ccdr_fan_out must be a list of whole numbers from 1 up"),
+    ({"ccdr_fan_out": None}, "ccdr_fan_out must be a list of whole numbers from 1 up, not None"),
     ({"ccdr_trigger_decay": 1.0}, "ccdr_trigger_decay must be between 0 and 1"),
     ({"ccdr_aggregator": "mean"}, "ccdr_aggregator is 'mean'; choose one of gat, fm_gat"),
     ({"ccdr_match_loss": "bpr"}, "ccdr_match_loss is 'bpr'; choose one of neighbor, ce"),

@@ -154,14 +154,14 @@ def test_a_checkpoint_of_other_counts_is_refused(settings, tiny_path):
     latest = max(rows, key=lambda row: int(row.split("\t")[2]))
     moved = latest.rsplit("\t", 1)[0] + "\t1"
     path.write_text("\n".join([header, *(moved if row == latest else row for row in rows)]) + "\n")
-    with pytest.raises(CheckpointError, match="belongs to other counts of training interactions"):
+    with pytest.raises(CheckpointError, match="was written with other counts of training interactions"):
         evaluate_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth")
 
 
 def test_a_counting_model_cannot_be_resumed(settings):
     record = run("Pop", "tiny", (), settings)
     path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
-    with pytest.raises(CheckpointError, match="holds weights alone"):
+    with pytest.raises(CheckpointError, match="holds only weights"):
         run("Pop", "tiny", (), settings, resume=path)
 
 

@@ -80,7 +80,7 @@ class TestAdaptation:
     def test_refuses_patches_of_no_width(self):
         assert adaptation(patch_reduction=8).patch_width == 1
         too_much = adaptation(patch_reduction=9)
-        with pytest.raises(ConfigError, match="patch_reduction 9 leaves nothing of hidden_size 8"):
+        with pytest.raises(ConfigError, match="patch_reduction 9 is larger than hidden_size 8"):
             ConvolutionalSequenceEncoder({**CONFIG, "patch_reduction": 9}, too_much)
 
 

@@ -53,7 +53,7 @@ class TestFromOneDatasetToAnother:
             torch.testing.assert_close(rows[row], wanted)
             moved += known and row != tokens[token]
         assert moved > 10
-        assert "pretrained: 20 of 25 items have a vector there" in caplog.text
+        assert "pretrained: 20 of 25 items have a vector in the checkpoint" in caplog.text
 
     def test_the_network_goes_over_and_the_head_does_not(self, start, other):
         settings = start()
@@ -83,7 +83,7 @@ class TestFromOneDatasetToAnother:
 
     def test_items_in_common_are_needed(self, start, make_dataset, settings):
         rename_items(make_dataset(Path(settings["data_path"]), "strange"), 0)
-        with pytest.raises(ConfigError, match="not one item .* item_input=text"):
+        with pytest.raises(ConfigError, match="has no item name in common with .* item_input=text"):
             of(start(), "strange").model  # noqa: B018
 
     def test_bare_numbers_name_no_items(self, start, settings, make_dataset):
@@ -95,7 +95,7 @@ class TestFromOneDatasetToAnother:
                 numbers = [lines[0], *(re.sub(r"(^|\t)i(\d)", r"\1\2", line) for line in lines[1:])]
                 path.write_text("\n".join(numbers) + "\n", encoding="utf-8")
         tuned = start("first")
-        with pytest.raises(ConfigError, match=r"bare numbers are none \(\.item2index names them\)"):
+        with pytest.raises(ConfigError, match=r"bare numbers are not names \(\.item2index gives names\)"):
             of(tuned, "second").model  # noqa: B018
         of(tuned, "first").model  # noqa: B018 - the same items in the same order
         for name, shift in (("first", 0), ("second", 10)):
@@ -121,8 +121,8 @@ class TestFromOneDatasetToAnother:
     @pytest.mark.parametrize(
         ("source", "changes", "message"),
         [
-            ({}, {"text_pooling": "cls"}, "text_pooling=mean, and this run has cls"),
-            ({}, {"feature_center": False}, "feature_center=True, and this run has False"),
+            ({}, {"text_pooling": "cls"}, "text_pooling=mean, but this run has cls"),
+            ({}, {"feature_center": False}, "feature_center=True, but this run has False"),
             ({"feature_file": "f.npy"}, {"feature_file": None}, "one has a feature_file, the other an encoder"),
         ],
     )
@@ -135,15 +135,15 @@ class TestFromOneDatasetToAnother:
     @pytest.mark.parametrize(
         ("source", "changes", "error", "message"),
         [
-            ({}, {"hidden_size": 8}, CheckpointError, "hidden_size=16, and this run has 8"),
-            ({}, {"dilations": [1, 4]}, CheckpointError, r"dilations=\[1, 4, 1, 4\], and this run has \[1, 4\]"),
-            ({}, {"item_input": "text"}, CheckpointError, "item_input=id, and this run has text"),
+            ({}, {"hidden_size": 8}, CheckpointError, "hidden_size=16, but this run has 8"),
+            ({}, {"dilations": [1, 4]}, CheckpointError, r"dilations=\[1, 4, 1, 4\], but this run has \[1, 4\]"),
+            ({}, {"item_input": "text"}, CheckpointError, "item_input=id, but this run has text"),
             ({}, {"finetune_mode": "PeterZero"}, ConfigError, "leave pretrained out"),
             (
                 {"train_stage": "finetune", "finetune_mode": "PeterZero"},
                 {"finetune_mode": "peterrec"},
                 CheckpointError,
-                "is of a fine-tuned network",
+                "has a fine-tuned network",
             ),
         ],
     )
@@ -157,13 +157,13 @@ class TestFromOneDatasetToAnother:
         del state["state_dict"]["convolutions.blocks.2.ln1.weight"]
         state["state_dict"]["stranger"] = torch.zeros(1)
         checkpoint.save_checkpoint(state, settings["pretrained"])
-        with pytest.raises(CheckpointError, match="lacks convolutions.blocks.2.ln1.weight; it has besides stranger"):
+        with pytest.raises(CheckpointError, match="lacks convolutions.blocks.2.ln1.weight; it also has stranger"):
             of(settings).model  # noqa: B018
 
     def test_other_datasets_tfidf_axes_are_warned_of(self, start, make_dataset, settings, caplog):
         make_dataset(Path(settings["data_path"]), "more", seed=3)
         of(start(item_input="text", text_encoder="tfidf-svd"), "more").model  # noqa: B018
-        assert "tfidf-svd makes its features of each dataset's own words" in caplog.text
+        assert "tfidf-svd makes features from the words of each dataset" in caplog.text
 
 
 def rename_items(folder, first):

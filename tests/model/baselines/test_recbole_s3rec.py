@@ -74,11 +74,11 @@ def test_a_dry_run_counts_parameters(settings):
     [
         ({"train_stage": "finetune"}, "name their file in pretrained"),
         ({"train_stage": "finetune", "pretrained": ""}, "name their file in pretrained"),
-        ({"pretrained": "weights.pth"}, "pretrained is read with train_stage=finetune alone"),
+        ({"pretrained": "weights.pth"}, "pretrained is used only with train_stage=finetune"),
         ({"train_stage": "fintune"}, "train_stage is 'fintune'; choose one of pretrain, finetune"),
         ({"loss_type": "BCE"}, "loss_type is 'BCE'; choose one of CE, BPR"),
-        ({"pretrain_epochs": -1}, "pretrain_epochs must be a whole number from 0 on, not -1"),
-        ({"pretrain_epochs": "few"}, "pretrain_epochs must be a whole number from 0 on, not 'few'"),
+        ({"pretrain_epochs": -1}, "pretrain_epochs must be a whole number from 0 up, not -1"),
+        ({"pretrain_epochs": "few"}, "pretrain_epochs must be a whole number from 0 up, not 'few'"),
         ({"pretrain_batch_size": 0}, "pretrain_batch_size must be at least 1"),
     ],
 )

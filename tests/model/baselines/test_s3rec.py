@@ -180,7 +180,7 @@ def test_without_pretraining_it_is_sasrec(settings):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"mask_ratio": 0.0}, "mask_ratio must be between 0 and 1"),
+        ({"mask_ratio": 0.0}, "mask_ratio must be between 0 and 1, both excluded"),
         ({"sp_weight": -1.0}, "sp_weight must be at least 0"),
         ({"train_mode": "pairwise"}, "leave train_mode=packed"),
     ],
