@@ -53,10 +53,16 @@ def defaults_of(model: str) -> dict:
 
 def _table(entry: str, settings: list[Setting], schema: Schema, defaults: dict[str, dict]) -> str:
     names = [model for model in defaults if schema.stands_for(entry, model)]
-    lines = ["| key | default | values | worth trying | meaning |", "|---|---|---|---|---|"]
-    for setting in settings:
-        cells = [code(setting.name), code(shown(setting.default)), _values(setting), _tried(setting)]
-        lines.append(f"| {' | '.join([*cells, _meaning(setting, schema, defaults)])} |")
+    columns = {
+        "key": [code(setting.name) for setting in settings],
+        "default": [code(shown(setting.default)) for setting in settings],
+        "values": [_values(setting) for setting in settings],
+        "worth trying": [_tried(setting) for setting in settings],
+        "meaning": [_meaning(setting, schema, defaults) for setting in settings],
+    }
+    columns = {title: cells for title, cells in columns.items() if any(cells)}
+    rows = [tuple(columns), ("---",) * len(columns), *zip(*columns.values(), strict=True)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     head = [] if entry in (ALL, RECBOLE, "trained", "own", *defaults) else [f"For {_joined(names)}.", ""]
     return "\n".join([*head, *lines])
 

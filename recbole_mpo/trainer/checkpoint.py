@@ -53,16 +53,17 @@ def load_checkpoint(path: str | Path) -> dict:
         raise CheckpointError(f"{path} is a folder; give a file in it, such as {path / 'best.pth'}")
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"checkpoint {path} is damaged or truncated, or not a checkpoint; {OTHERS}")
     try:
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(f"checkpoint {path} is damaged or truncated, or not a checkpoint; {OTHERS}")
+        _compare_checksums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise CheckpointError(
             f"checkpoint {path} holds pickled objects, which can run code, so it was not loaded; "
             "save only its weights, torch.save({'state_dict': ...}), with the program that wrote it"
         ) from problem
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, OSError) as problem:
+    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as problem:
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
         raise CheckpointError(f"checkpoint {path} is damaged or truncated ({reason}); {OTHERS}") from problem
     if not isinstance(state, dict) or "state_dict" not in state:
@@ -73,6 +74,14 @@ def load_checkpoint(path: str | Path) -> dict:
             f"to {FORMAT_VERSION}: update recbole_mpo"
         )
     return state
+
+
+def _compare_checksums(path: Path):
+    """Raise BadZipFile where a part of the archive is not what was written, which ``torch.load`` does not check."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"the checksum of its part {damaged} differs")
 
 
 def load_weights(model, state_dict: dict, path: str | Path):

@@ -36,7 +36,7 @@ OPTIONS = {
         "--topk=NUMBER": "10",
     },
     "table": {
-        "--format=markdown|csv": "markdown",
+        "--format=markdown|text|csv": "markdown",
         "--metrics=NAME,NAME": "hit@10,hit@50,ndcg@10,ndcg@50",
         "--mix": "false",
         "--published": "false",

@@ -41,7 +41,7 @@ def test_table_names_unknown_options(failing):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format=html"], "format is 'html'; choose one of markdown, csv"),
+        (["--format=html"], "format is 'html'; choose one of markdown, text, csv"),
         (["--mix=perhaps"], "mix must be true or false, not 'perhaps'"),
         (["--format", "csv"], "argument '--format' is not understood; write --format=VALUE"),
     ],

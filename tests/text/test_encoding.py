@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -265,7 +267,9 @@ def test_damaged_partial_store_starts_again(tmp_path, small_chunks, content):
     assert encoder.encoded == items.texts[10:]
 
 
-def test_progress_bar_counts_items_and_resumes(tmp_path, small_chunks, capsys):
+def test_progress_bar_counts_items_and_resumes(tmp_path, small_chunks, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(encoding, "progress_bar", partial(encoding.progress_bar, mininterval=0, miniters=1))
     items = make_items(35)
     interrupt(items, tmp_path, 20)
     encode_items(items, HashEncoder(), tmp_path / "cache", "Toy")

@@ -50,6 +50,28 @@ def test_truncated_file_is_named(trained, size):
         checkpoint.load_checkpoint(path)
 
 
+def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
+    path = tmp_path / "best.pth"
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.randn(100, 100, generator=generator)
+    checkpoint.save_checkpoint({"state_dict": {"weights": weights}, "config": {"seed": 7}}, path)
+    whole = path.read_bytes()
+    noticed = 0
+    for place in torch.randint(8 * len(whole), (300,), generator=generator).tolist():
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            state = checkpoint.load_checkpoint(path)
+        except CheckpointError as problem:
+            assert "best.pth is damaged or truncated" in str(problem)
+            noticed += 1
+            continue
+        # What lies between the parts of the archive means nothing.
+        assert torch.equal(state["state_dict"]["weights"], weights) and state["config"] == {"seed": 7}
+    assert noticed > 250
+
+
 def test_pickled_objects_are_refused(tmp_path):
     path = tmp_path / "published.pth"
     torch.save({"config": Experiment, "state_dict": {}}, path)
