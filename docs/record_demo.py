@@ -58,16 +58,21 @@ def shortened(lines: list[tuple[float, str]]) -> list[tuple[float, str]]:
     return result
 
 
+def wrapped(line: str) -> list[str]:
+    """Return a line in parts, as a terminal of :data:`COLUMNS` columns breaks it."""
+    return [line[start : start + COLUMNS] for start in range(0, max(len(line), 1), COLUMNS)]
+
+
 def picture(prompt: str, lines: list[tuple[float, str]]) -> str:
     """Return the SVG of a prompt and the lines below it."""
-    rows = [(0.0, f"$ {prompt}"), *lines]
+    rows = [(0.0, f"$ {prompt}"), *((at, part) for at, line in lines for part in wrapped(line))]
     width, height = COLUMNS * CHARACTER_WIDTH + 2 * MARGIN, (len(rows) + 1) * LINE_HEIGHT + 2 * MARGIN
     texts = []
     for number, (at, line) in enumerate(rows):
         y = MARGIN + 28 + number * LINE_HEIGHT
         kind = "p" if number == 0 else "h" if re.match(r"\d\. \w+:", line) else "t"
         style = f' style="animation:w {at:.1f}s"' if at else ""
-        texts.append(f'<text x="{MARGIN}" y="{y}" class="{kind}"{style}>{escape(line[:COLUMNS])}</text>')
+        texts.append(f'<text x="{MARGIN}" y="{y}" class="{kind}"{style}>{escape(line)}</text>')
     return TEMPLATE.format(width=f"{width:.0f}", height=height, title=escape(prompt), texts="\n".join(texts))
 
 
