@@ -72,7 +72,7 @@ $(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
 docs: $(DOCS_STAMP)
 	@$(BIN)/python docs/settings.py
 	@NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
-	@echo "site/index.html is ready; its search needs a server: $(BIN)/python -m http.server --directory site"
+	@echo "site/index.html is ready; its search needs a server: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
 recording: $(STAMP)
 	@folder=$$(mktemp -d) && cd $$folder && PATH=$(CURDIR)/$(BIN):$$PATH \
@@ -87,5 +87,5 @@ wheel: $(STAMP)
 	@ls dist/*.whl
 
 clean:
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

