@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from recbole_mpo.cli.arguments import command, given_options, option
-from recbole_mpo.cli.kinds import Choice, Numbers, Text, Truth, Whole, Words
+from recbole_mpo.cli.kinds import Choice, Number, Numbers, Text, Truth, Whole, Words
 from recbole_mpo.common.errors import ConfigError
 
 # Headings of help; a preparation refuses the options under a heading that it does not use.
@@ -39,6 +39,7 @@ dataset_name = click.argument("name", nargs=-1, metavar="NAME", callback=_one_na
     default=5,
 )
 @recipe_option("--min_length", Whole(), "Minimum interactions per user after that.", default=3)
+@recipe_option("--min_rating", Number(), "Smallest rating of an interaction, applied first; by default all count.")
 @form_option(
     "--split",
     Choice("leave-one-out", "temporal"),
@@ -65,11 +66,20 @@ dataset_name = click.argument("name", nargs=-1, metavar="NAME", callback=_one_na
 @own_option("--user", Text("COLUMN"), "Column of the user.")
 @own_option("--item", Text("COLUMN"), "Column of the item.")
 @own_option("--time", Text("COLUMN"), "Column of the time: numbers or dates.")
+@own_option(
+    "--order",
+    Choice("time", "file"),
+    "Order of a user's interactions: by --time, or for tables without times that of the rows.",
+    default="time",
+)
+@own_option("--rating", Text("COLUMN"), "Column of the rating, for --min_rating.")
 @own_option("--item_column", Text("COLUMN"), "Column of the item in --items, if it has another name there.")
 @own_option("--text", Words("COLUMN,COLUMN"), "Columns that make the item text, in this order.", default=())
 @own_option("--time_format", Text("FORMAT"), "Format of dates, such as %d.%m.%Y; not needed for ISO 8601.")
 @own_option("--separator", Text("TEXT"), "Separator of cells, such as ';' or tab; by default the suffix decides.")
 @own_option("--encoding", Text("NAME"), "Encoding of the tables, such as latin-1; UTF-8 by default.")
+@own_option("--items_separator", Text("TEXT"), "Separator in --items, if it has another one than --interactions.")
+@own_option("--items_encoding", Text("NAME"), "Encoding of --items, if it has another one than --interactions.")
 @option("--domains", Words("NAME,NAME"), "Prepared datasets to join.", default=(), group="several domains")
 @feature_option("--text_encoder", Text("NAME"), "Also encode the texts; otherwise a run does it.")
 @feature_option("--cache_dir", Text("FOLDER"), "Folder for the encoded texts.", default="dataset/.cache")
@@ -130,6 +140,9 @@ def _refuse_idle(name: str, options: dict, given):
     """Refuse an option that this preparation does not use."""
     from recbole_mpo.data.prepare.sources import ML100K
 
+    if not options["items"] and (stray := [key for key in ("items_separator", "items_encoding") if options[key]]):
+        raise ConfigError(f"--{stray[0]} describes the table of items; give --items=FILE too")
+
     if options["domains"]:
         what, idle = "--domains", {RECIPE, FORM, RAW, OWN}
     elif options["interactions"] is not None:
@@ -161,7 +174,7 @@ def _request(options: dict, given):
         raise ConfigError(f"--source_url={url} is not an address; it must begin with https:// or http://")
     return Request(
         data_path=Path(options["data_path"]),
-        recipe=Recipe(options["k_core"], options["min_length"]),
+        recipe=Recipe(options["k_core"], options["min_length"], options["min_rating"]),
         form=Form(options["split"], options["layout"], tuple(options["split_ratio"])),
         raw=None if raw_path is None else Path(raw_path),
         source_url=url,
@@ -177,22 +190,35 @@ def _own_tables(options: dict):
     """Return the options as ``OwnTables``."""
     from recbole_mpo.data.prepare.own_tables import OwnTables
     from recbole_mpo.data.prepare.raw_rows import Columns
-    from recbole_mpo.data.prepare.table_files import Table
 
-    missing = [key for key in ("user", "item", "time") if options[key] is None]
+    is_timed = options["order"] == "time"
+    missing = [key for key in ("user", "item", *(["time"] if is_timed else [])) if options[key] is None]
     if missing:
-        raise ConfigError(f"prepare needs --{missing[0]}=COLUMN to read --interactions={options['interactions']}")
+        hint = ", or --order=file if the rows are in order of time" if missing[0] == "time" else ""
+        raise ConfigError(f"prepare needs --{missing[0]}=COLUMN to read --interactions={options['interactions']}{hint}")
+    if not is_timed and options["time"] is not None:
+        raise ConfigError("--order=file takes the order of the rows; leave --time out, or give --order=time")
+    if (options["rating"] is None) != (options["min_rating"] is None):
+        given, other = ("rating", "min_rating") if options["min_rating"] is None else ("min_rating", "rating")
+        raise ConfigError(f"--{given} needs --{other} too")
     fields = tuple(options["text"])
     if options["items"] and not fields:
         raise ConfigError(f"prepare needs --text=COLUMN,COLUMN to make texts from --items={options['items']}")
-    table_form = {key: options[key] for key in ("separator", "encoding") if options[key]}
-    if "separator" in table_form:
-        table_form["separator"] = _separator(table_form["separator"])
-    interactions = Table(Path(options["interactions"]), **table_form)
+    interactions = _table(options, "interactions", "")
     # Texts may be in the interactions table.
-    items = Table(Path(options["items"]), **table_form) if options["items"] else interactions
-    columns = Columns(options["user"], options["item"], options["time"], (), options["time_format"])
+    items = _table(options, "items", "items_") if options["items"] else interactions
+    columns = Columns(options["user"], options["item"], options["time"], (), options["time_format"], options["rating"])
     return OwnTables(interactions, columns, items if fields else None, options["item_column"], fields)
+
+
+def _table(options: dict, key: str, prefix: str):
+    """Return the table whose path is in the option ``key``, and whose form is in options with this prefix."""
+    from recbole_mpo.data.prepare.table_files import Table
+
+    form = {name: options[prefix + name] or options[name] for name in ("separator", "encoding")}
+    if form["separator"]:
+        form["separator"] = _separator(form["separator"])
+    return Table(Path(options[key]), **{name: value for name, value in form.items() if value})
 
 
 def _encode(data_path: Path, name: str, encoder, options: dict):

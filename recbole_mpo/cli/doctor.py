@@ -28,7 +28,7 @@ from recbole_mpo.common.properties import find_property, property_root, source_t
 from recbole_mpo.common.recbole_install import RECBOLE, WITHOUT_REQUIREMENTS
 
 DISTRIBUTION = "recbole-mpo"
-_EXTRAS_OF_DEVELOPERS = {"dev"}
+_EXTRAS_OF_DEVELOPERS = {"dev", "docs"}
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,56 @@
 """``merge`` and ``recommend``: a dense model and recommendations from a checkpoint."""
 
-from recbole_mpo.cli.arguments import command, option
-from recbole_mpo.cli.kinds import Text, Whole
+from recbole_mpo.cli.arguments import Command, command, option
+from recbole_mpo.cli.kinds import Choice, Text, Whole
 from recbole_mpo.cli.runs import SETTINGS_OF_CHECKPOINT
 from recbole_mpo.common.errors import ConfigError
 
 
 @command("merge", settings=SETTINGS_OF_CHECKPOINT)
-@option("--checkpoint", Text("FILE"), "Checkpoint of a model with MPO layers.", required=True)
+@option("--checkpoint", Text("FILE"), "Checkpoint of a model with MPO or LoRA layers.", required=True)
 @option("--output", Text("FILE"), "Where to write the dense checkpoint.", required=True)
 def merge_command(checkpoint, output, settings):
-    """Write an MPO checkpoint as the equivalent dense UniSRec."""
+    """Write an MPO or LoRA checkpoint as the equivalent dense UniSRec.
+
+    An existing file is replaced only if merge wrote it.
+    """
     from recbole_mpo.release.merge import merge_checkpoint
 
     merge_checkpoint(checkpoint, output, settings)
     print(f"wrote {output}")
 
 
-@command("recommend", settings=SETTINGS_OF_CHECKPOINT)
+class _RepeatsItem(Command):
+    """The command with an option that may be given several times; of all others the second must agree."""
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        """Read the arguments into the context."""
+        given = [argument for argument in args if argument.startswith("--item=")]
+        rest = super().parse_args(ctx, [argument for argument in args if argument not in given])
+        ctx.params["item"] = [argument.removeprefix("--item=") for argument in given]
+        return rest
+
+
+@command("recommend", cls=_RepeatsItem, settings=SETTINGS_OF_CHECKPOINT)
 @option("--checkpoint", Text("FILE"), "Checkpoint of a text model.", required=True)
 @option("--items", Text("TOKEN,TOKEN"), "One history: item tokens, oldest first.")
-@option("--histories", Text("FILE"), "Instead of --items: a file with one history per line, oldest item first.")
+@option("--item", Text("TOKEN"), "Instead, once per item: a token as written, which may hold blanks and commas.")
+@option("--histories", Text("FILE"), "Instead: lines of tokens; JSON lines (.jsonl); user_id and item_id (.csv, .tsv).")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
-def recommend_command(checkpoint, items, histories, topk, settings):
+@option("--format", Choice("text", "json", "csv"), "json prints one object per history.", default="text")
+def recommend_command(checkpoint, items, item, histories, topk, format, settings):
     """Print recommended items for histories of item tokens."""
-    if (items is None) == (histories is None):
-        raise ConfigError("recommend needs either --items=token,token or --histories=FILE")
-    from recbole_mpo.release.recommend import Recommender, read_histories
+    if sum(map(bool, (items is not None, item, histories is not None))) != 1:
+        raise ConfigError(
+            "recommend needs either --items=token,token or --histories=FILE, or --item=TOKEN once per item"
+        )
+    from recbole_mpo.release import answers
+    from recbole_mpo.release.history_files import History, read_histories
+    from recbole_mpo.release.recommend import Recommender
 
-    if items is not None:
-        token_lists = [[token.strip() for token in items.split(",") if token.strip()]]
+    if histories is not None:
+        asked = read_histories(histories)
     else:
-        token_lists = read_histories(histories)
+        asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
     recommender = Recommender.from_checkpoint(checkpoint, settings)
-    for tokens, recommended in zip(token_lists, recommender.recommend(token_lists, topk), strict=True):
-        print(recommender.as_text(tokens, recommended))
+    print(answers.format_answers(recommender, asked, topk, format), end="")

@@ -3,7 +3,7 @@
 import click
 
 from recbole_mpo.cli.arguments import command, option
-from recbole_mpo.cli.kinds import Choice, Truth, Words
+from recbole_mpo.cli.kinds import Choice, Text, Truth, Words
 
 
 @command("table")
@@ -12,11 +12,13 @@ from recbole_mpo.cli.kinds import Choice, Truth, Words
 @option("--metrics", Words("NAME,NAME"), "Metrics to show.", default="hit@10,hit@50,ndcg@10,ndcg@50")
 @option("--mix", Truth(), "Allow records that are not comparable.", default=False)
 @option("--published", Truth(), "Add the MPORec paper's figures for the same model and dataset.", default=False)
-def table_command(records, format, metrics, mix, published):
+@option("--reference", Text("RUN"), "Show each other run's paired differences over users from this one.")
+def table_command(records, format, metrics, mix, published, reference):
     """Compare runs, one row per record.
 
     RECORD is a record.json or a run's folder.
     """
     from recbole_mpo.study.table import make_table
 
-    print(make_table(records, form=format, metrics=metrics, mix=mix, published=published), end="")
+    choices = {"metrics": metrics, "mix": mix, "published": published, "reference": reference}
+    print(make_table(records, form=format, **choices), end="")

@@ -7,6 +7,7 @@ becomes a random split), reads ml-100k from its own copy, and overwrites ``CUDA_
 
 import copy
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,11 +15,12 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.foreign import as_config_error
 from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.recbole_globals import restore_numpy_names
 from recbole_mpo.common.schema import read_schema, recbole_model_settings
 from recbole_mpo.common.setting import KIND_OF_TYPE, Setting
-from recbole_mpo.common.values import YamlLoader, read_yaml, suggestion
+from recbole_mpo.common.values import YamlLoader, read_yaml, shown, suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,12 @@ DERIVED_KEYS = {
     "single_spec",
     "local_rank",
 }
+
+
+# Read by functions of RecBole that are not called here.
+IDLE_KEYS = {"save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"}
+# Columns that mean different things, so that no two can be one.
+COLUMN_KEYS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "ITEM_LIST_LENGTH_FIELD", "LABEL_FIELD")
 
 
 class MPOConfig(Config):
@@ -59,10 +67,8 @@ class MPOConfig(Config):
         self._schema = read_schema()
         self._config_files = [str(path) for path in config_files]
         self._stored = stored or {}
-        try:
+        with as_config_error("the settings do not fit together"):
             super().__init__(model_class, dataset, self._config_files, dict(overrides or {}))
-        except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as problem:
-            raise ConfigError(f"the settings do not fit together: {problem}") from problem
 
     def compatibility_settings(self):
         """Give numpy the names that RecBole's code reads; RecBole's own way does not work with numpy 2."""
@@ -114,6 +120,8 @@ class MPOConfig(Config):
         for key, value in self.external_config_dict.items():
             self._check_key(key, used_keys)
             self._check_value(key, value)
+            if key in IDLE_KEYS and value:
+                raise ConfigError(f"{key} has no effect here, where nothing is saved for RecBole; leave it out")
         self._add_stored(used_keys)
         self._check_run_keys()
 
@@ -194,7 +202,7 @@ class MPOConfig(Config):
 
     def _check_value(self, key: str, value):
         default = self.internal_config_dict.get(key)
-        setting = self._schema.settings.get(key)
+        setting = self._schema.settings.get(key) or self._schema.recbole.get(key)
         if setting is None and default is not None and type(default) in KIND_OF_TYPE:
             # RecBole's own key: its default decides its kind. A single name is taken as a list of one.
             setting = Setting(key, KIND_OF_TYPE[type(default)], single=True)
@@ -216,9 +224,25 @@ class MPOConfig(Config):
                 final[key] = setting.final(value)
             elif isinstance(self.internal_config_dict.get(key), str) and value is not None:
                 final[key] = str(value)
+        self._check_together(final)
         self._default_negative_sampling(final)
         self.data_root = str(final["data_path"])
         return final
+
+    @staticmethod
+    def _check_together(settings: dict):
+        """Refuse values that are right alone and not together; RecBole fails on them later, or never."""
+        keys: dict[str, str] = {}
+        for key in COLUMN_KEYS:
+            name = settings[key]
+            if name in keys:
+                raise ConfigError(f"{keys[name]} and {key} are both {name!r}; they are different columns")
+            keys[name] = key
+        split = settings["eval_args"].get("split")
+        if not isinstance(split, dict) or len(split) != 1:
+            raise ConfigError(f"eval_args.split must be one of LS, RS and TS, not {split!r}")
+        if settings["log_wandb"] and find_spec("wandb") is None:
+            raise ConfigError("log_wandb needs the package wandb, which is not installed: pip install wandb")
 
     def _default_negative_sampling(self, final):
         """Turn negative sampling off for cross-entropy over all items; RecBole's default draws one and then fails."""
@@ -266,6 +290,13 @@ class MPOConfig(Config):
         changed = copy.copy(self)
         changed.final_config_dict = {**self.final_config_dict, **values}
         return changed
+
+    def suspects(self) -> str:
+        """Return words for the settings of RecBole's given to this run, which may be why its code fails on the data."""
+        given = self.external_config_dict
+        keys = [key for key in given if key == "eval_args" or key not in self._schema.settings.keys() | RUN_KEYS]
+        words = [f"{key}={shown(given[key])}" for key in keys if given[key] != self.internal_config_dict.get(key)]
+        return f" with {', '.join(words)}" if words else ""
 
     def plain(self) -> dict:
         """Return the settings that the model uses, as plain data for JSON; ``data_path`` is as the user wrote it."""

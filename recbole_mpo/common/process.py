@@ -1,5 +1,5 @@
-"""Settings of the whole process that must be made before PyTorch is loaded; only the command line applies them, except
-:func:`settle_memory`.
+"""Settings of the whole process, most of which must be made before PyTorch is loaded; only the command line applies
+them, except :func:`settle_memory`.
 
 Both were measured on two cores: a training step beside another busy process falls from 4-7 s to 0.8 s when waiting
 threads sleep, and by a sixth more when freed memory is kept.
@@ -7,7 +7,10 @@ threads sleep, and by a sixth more when freed memory is kept.
 
 import ctypes
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 
 # Names of glibc's malloc.h, whose defaults the next line holds.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
@@ -16,6 +19,44 @@ TRIM_BYTES, MMAP_ARRAYS = 128 << 10, 65536
 LARGE_BYTES = 4 << 20
 # Items from which on memory is worth more than the time that keeping it saves.
 LARGE_CATALOGUE = 1 << 17
+
+# The requests to end that would otherwise end the process at once; the second is absent on Windows.
+END_REQUESTS = ("SIGTERM", "SIGHUP")
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by a signal; the same steps follow as after Ctrl-C.
+
+    Attributes:
+        signal: number of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+@contextmanager
+def raising_at_the_end():
+    """Raise :class:`Terminated` where the block is when the process is asked to end; what was set before comes back.
+
+    A signal that someone handles or ignores, as ``nohup`` does, is left alone.
+    """
+    numbers = [getattr(signal, name) for name in END_REQUESTS if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    for number in numbers:
+        signal.signal(number, _terminate)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _terminate(number: int, _frame):
+    raise Terminated(number)
 
 
 def prepare_process():

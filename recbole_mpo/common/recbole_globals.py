@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from recbole_mpo.common.recbole_install import missing_recbole
+from recbole_mpo.common.terminal import drop_output, printable
 
 try:
     from recbole.utils.logger import RemoveColorFilter
@@ -77,15 +78,12 @@ def logging_to(path: Path, level: str = "INFO"):
     """
     root = logging.getLogger()
     former_handlers, former_level = root.handlers[:], root.level
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    colour_free = RemoveColorFilter()
-    file.addFilter(colour_free)
-    if not sys.stdout.isatty():
-        screen.addFilter(colour_free)
+    screen = _Screen(sys.stdout)
+    screen.setFormatter(_Printable("%(message)s"))
+    file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    file.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     for handler in (screen, file):
+        handler.addFilter(RemoveColorFilter())
         handler.addFilter(_is_worth_a_line)
     root.handlers = [screen, file]
     root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
@@ -94,6 +92,23 @@ def logging_to(path: Path, level: str = "INFO"):
     finally:
         root.handlers, root.level = former_handlers, former_level
         file.close()
+
+
+class _Printable(logging.Formatter):
+    """Makes control characters in messages visible, since names of the data may hold them."""
+
+    def format(self, record):
+        return printable(super().format(record))
+
+
+class _Screen(logging.StreamHandler):
+    """The screen of a run, which goes on without it where it is closed or full: its log is also in a file."""
+
+    def handleError(self, record):
+        if isinstance(sys.exc_info()[1], OSError):
+            drop_output()
+        else:
+            super().handleError(record)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

@@ -20,10 +20,17 @@ ALIKE = 0.8
 
 @dataclass(frozen=True)
 class Schema:
-    """All rows, and the groups of models that the rows name."""
+    """All rows, and the groups of models that the rows name.
+
+    Attributes:
+        groups: names of models and of other groups, by group.
+        settings: the rows of settings.
+        recbole: rows for RecBole's own settings, which only check their values.
+    """
 
     groups: dict[str, tuple[str, ...]]
     settings: dict[str, Setting]
+    recbole: dict[str, Setting]
 
     def is_recboles(self, model: str) -> bool:
         """Return whether a model is RecBole's own, not one of this package."""
@@ -96,7 +103,7 @@ def parse_schema(table: dict) -> Schema:
         for like in setting.instead.values():
             if like not in settings:
                 raise ConfigError(f"schema.yaml: {setting.name} names {like!r}, which is not a setting")
-    return Schema(groups, settings)
+    return Schema(groups, settings, {name: _parse_row(name, row) for name, row in table.get("recbole", {}).items()})
 
 
 def _check_entries(entries, groups: dict):
@@ -118,8 +125,10 @@ def _parse_row(name: str, row: dict) -> Setting:
         "default": row.get("default"),
         "models": tuple(as_list(row.get("models"))),
         "tune_for": {entry: tuple(choices) for entry, choices in row.get("tune_for", {}).items()},
-        "each": _parse_row(name, row["each"]) if "each" in row else None,
+        **{field: _parse_row(name, row[field]) if field in row else None for field in ("each", "values", "also")},
     }
+    if isinstance(row.get("keys"), dict):
+        values["keys"] = {key: _parse_row(key, entry) for key, entry in row["keys"].items()}
     setting = Setting(name=name, has_default="default" in row, **values)
     values_for_models = [value for choices in setting.tune_for.values() for value in choices]
     for value in (setting.default, *setting.tune, *values_for_models):

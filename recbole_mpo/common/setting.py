@@ -1,12 +1,14 @@
 """One setting: its row of ``properties/schema.yaml``, and the check of a value against it."""
 
 import math
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 import yaml
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.values import check_choice, suggestion
+from recbole_mpo.common.terminal import has_control_characters
+from recbole_mpo.common.values import check_choice, shown, suggestion
 
 KINDS = {
     "bool": "true or false",
@@ -17,6 +19,7 @@ KINDS = {
     "mapping": "a mapping",
 }
 PLURALS = {"int": "whole numbers", "float": "numbers", "text": "names"}
+LARGEST = 2**63 - 1
 # What Python calls the kinds.
 KIND_OF_TYPE = {bool: "bool", int: "int", float: "float", str: "text", list: "list", dict: "mapping"}
 
@@ -43,7 +46,13 @@ class Setting:
     each: "Setting | None" = None
     single: bool = False
     joined: bool = False
-    keys: tuple[str, ...] = ()
+    keys: "tuple[str, ...] | dict[str, Setting]" = ()
+    needs: tuple[str, ...] = ()
+    values: "Setting | None" = None
+    also: "Setting | None" = None
+    matches: str = ""
+    filled: bool = False
+    control: bool = False
     example: object = None
     tune: tuple = ()
     tune_for: dict[str, tuple] = field(default_factory=dict)
@@ -61,6 +70,11 @@ class Setting:
         """
         if value is None:
             return self._check_empty(may_be_left_out)
+        if self.also and self.also._is_of_kind(value):
+            return replace(self.also, name=self.name).check(value)
+        # No library takes a longer number.
+        if self.kind == "int" and type(value) is int and abs(value) > LARGEST:
+            raise self._refusal(value, f"a whole number of at most {LARGEST}")
         if not self._is_of_kind(value):
             raise self._refusal(value, self._description(with_range=may_be_left_out))
         if self.choices:
@@ -69,26 +83,48 @@ class Setting:
             raise self._refusal(value, self._description(with_range=True) if may_be_left_out else self._bounds())
         if self.kind == "list":
             self._check_entries(value)
-        for key in value if self.keys else ():
-            if key not in self.keys:
+        if self.kind == "text":
+            self._check_text(str(value))
+        if self.kind == "mapping":
+            self._check_mapping(value)
+
+    def _check_text(self, text: str):
+        if has_control_characters(text) and not self.control:
+            raise ConfigError(f"{self.name} must be one line without control characters, not {shown(text)}")
+        if self.filled and not text:
+            raise self._refusal(text, "text that is not empty")
+        if self.matches and not re.fullmatch(self.matches, text):
+            raise self._refusal(text, self._description())
+
+    def _check_mapping(self, value: dict):
+        for key, entry in value.items():
+            if self.keys and key not in self.keys:
                 raise ConfigError(f"unknown key {key!r} in {self.name}{suggestion(str(key), self.keys)}")
+            row = self.keys.get(key) if isinstance(self.keys, dict) else self.values
+            if row:
+                may_be_left_out = row.has_default and row.default is None
+                replace(row, name=f"{self.name}.{key}").check(entry, may_be_left_out)
+        for key in self.needs:
+            if key not in value:
+                raise ConfigError(f"{self.name} needs {key}")
 
     def _refusal(self, value, description: str) -> ConfigError:
-        return ConfigError(f"{self.name} must be {description}, not {value!r}")
+        return ConfigError(f"{self.name} must be {description}, not {shown(value)}")
 
     def _check_empty(self, may_be_left_out: bool):
         if may_be_left_out:
             return
         if self.choices:
             self._check_choice(None)
-        if self.kind in ("bool", "int", "float"):
+        if self.kind in ("bool", "int", "float") or self.filled:
             raise ConfigError(f"{self.name} must be {self._description()}, not empty")
         if self.each and not self.each.choices:
             raise self._refusal(None, self._description())
 
     def _is_of_kind(self, value) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and not math.isfinite(value):
+        # A whole number may be too long to be asked.
+        if isinstance(value, float) and not math.isfinite(value):
             return False
         return {
             "bool": isinstance(value, bool),
@@ -111,10 +147,10 @@ class Setting:
         if self.each and self.each.choices:
             for entry in entries:
                 if entry not in self.each.choices:
-                    raise ConfigError(f"{self.name} names {entry!r}; choose from {', '.join(self.each.choices)}")
+                    raise ConfigError(f"{self.name} names {shown(entry)}; choose from {', '.join(self.each.choices)}")
         elif self.each and not all(self.each._is_of_kind(entry) and self.each._is_in_range(entry) for entry in entries):
             raise self._refusal(value, self._description())
-        if self.at_least is not None and len(entries) < self.at_least:
+        if not self._is_in_range(len(entries)):
             raise self._refusal(value, self._description())
 
     def _is_in_range(self, value) -> bool:
@@ -150,7 +186,8 @@ class Setting:
         if with_range:
             words.append(self.range_words())
         if self.example is not None:
-            words += ["such as", yaml.safe_dump(self.example, default_flow_style=True).strip()]
+            example = yaml.safe_dump(self.example, default_flow_style=True).removesuffix("...\n").strip()
+            words += ["such as", example]
         return " ".join(filter(None, words))
 
     def plural(self) -> str:

@@ -5,15 +5,44 @@ a separate column.
 """
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
 # Endings of the interaction files' names, after the dataset's name.
 SINGLE_SUFFIX = ".inter"
 SPLIT_SUFFIXES = tuple(f".{split}.inter" for split in SPLITS)
+# A name is a folder's name and the beginning of its files' names: never a path, hidden, or broken by a line end.
+_NAME = re.compile(r"(?![.\s])[^/\\\x00-\x1f\x7f]{1,100}(?<!\s)")
+
+
+def check_name(name: str):
+    """Refuse a text that is not the name of a dataset.
+
+    Raises:
+        ConfigError: the name is empty or too long, begins with a dot, or contains a slash or a control character.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is not the name of a dataset: give 1 to 100 characters without a slash and without a dot at the "
+            "beginning; --data_path names the folder that holds the dataset's folder"
+        )
+
+
+def check_encoding(name: str):
+    """Refuse a name that is not a text encoding.
+
+    Raises:
+        ConfigError: the encoding is unknown, or it does not decode to text.
+    """
+    try:
+        b"".decode(name)
+        "".encode(name)
+    except (LookupError, ValueError) as problem:
+        raise ConfigError(f"encoding {name!r} is unknown; try utf-8, latin-1 or cp1252") from problem
 
 
 @dataclass(frozen=True)
@@ -26,6 +55,9 @@ class Fields:
         separator: between columns (``field_separator``).
         sequence_separator: between the values of a sequence (``seq_separator``).
         encoding: encoding of the files.
+
+    Raises:
+        ConfigError: a separator is empty or contains a line end, or the encoding is unknown.
     """
 
     user: str = "user_id"
@@ -35,6 +67,12 @@ class Fields:
     separator: str = "\t"
     sequence_separator: str = " "
     encoding: str = "utf-8"
+
+    def __post_init__(self):
+        for key, separator in (("field_separator", self.separator), ("seq_separator", self.sequence_separator)):
+            if not separator or any(character in separator for character in "\r\n\0"):
+                raise ConfigError(f"{key} is {separator!r}; give at least one character and no line end")
+        check_encoding(self.encoding)
 
     @classmethod
     def of(cls, config) -> "Fields":
@@ -46,6 +84,11 @@ class Fields:
     def history(self) -> str:
         """Return the name of the history column in pre-split files."""
         return self.item + self.list_suffix
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Return the type that each column must have for what it means."""
+        return {self.user: "token", self.item: "token", self.history: "token_seq", self.time: "float"}
 
     @property
     def single_header(self) -> str:
@@ -84,8 +127,10 @@ def find_layout(data_path: str | Path, name: str) -> Layout:
     """Return the layout of dataset ``name`` in ``data_path``; pre-split files win over a single file.
 
     Raises:
+        ConfigError: ``name`` is not a name.
         DataError: the folder or the files are missing; the message names the files and a similar dataset.
     """
+    check_name(name)
     folder = Path(data_path) / name
     single = folder / f"{name}{SINGLE_SUFFIX}"
     split = tuple(folder / f"{name}{suffix}" for suffix in SPLIT_SUFFIXES)

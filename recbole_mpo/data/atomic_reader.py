@@ -13,7 +13,10 @@ import pandas as pd
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields
+from recbole_mpo.data.exact_times import exact_numbers
 from recbole_mpo.data.sequences import cut
+from recbole_mpo.text.index_files import PAD
+from recbole_mpo.text.lines import NUL_ADVICE, undecodable
 
 # Pandas skips a line of only these characters; tabs separate cells, so a line of tabs is a row.
 BLANK = " \r\n"
@@ -55,8 +58,9 @@ def read_atomic(path: str | Path, columns, fields: Fields = RECBOLE_FIELDS) -> t
         The frame, and RecBole's type of each column by its name, in file order.
 
     Raises:
-        DataError: the file or a column is missing, a row has the wrong width, a token is empty, a value of a float
-            column is not a number, or bytes are in another encoding.
+        DataError: the file or a column is missing, a column's type does not fit what the column means, a row has the
+            wrong width, a token is empty, a value of a float column is not a number, different times are one number in
+            64 bits, or bytes are zero or in another encoding.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,12 +70,44 @@ def read_atomic(path: str | Path, columns, fields: Fields = RECBOLE_FIELDS) -> t
     try:
         header = read_header(path, fields.separator, encoding)
         names = _selected_columns(header, columns, path)
-        _check_widths(path, len(header), fields.separator, encoding)
         types = {name: header[name] for name in names}
+        _check_types(types, fields, path)
+        rows = _check_lines(path, len(header), fields.separator, encoding)
         file = _AtomicFile(path, list(header), fields.separator, fields.sequence_separator, encoding)
-        return pd.DataFrame(_read_columns(file, types), copy=False), types
-    except (pd.errors.ParserError, UnicodeDecodeError) as problem:
+        frame = pd.DataFrame(_read_columns(file, types), copy=False)
+    except UnicodeError as problem:
+        with open(path, "rb") as file:
+            raise undecodable(path, file, encoding, problem) from problem
+    except (OSError, pd.errors.ParserError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
+    if len(header) > 1 and len(frame) != rows:
+        raise DataError(f"{path} has {rows:,} rows, of which {len(frame):,} can be read; the file is damaged")
+    if types.get(fields.time) == "float" and frame[fields.time].dtype == np.float64:
+        frame[fields.time] = _exact_times(fields.time, file)
+    return frame, types
+
+
+def _check_types(types: dict[str, str], fields: Fields, path: Path):
+    """Refuse a type that does not fit what a column means: times that are tokens would be sorted as text, or not."""
+    for name, kind in types.items():
+        expected = fields.types.get(name, kind)
+        if kind != expected:
+            raise DataError(
+                f"{path}, line 1: column {name!r} has the type {kind}, but users and items are token, histories "
+                f"token_seq and times float; write {name}:{expected} in the header"
+            )
+
+
+def _exact_times(name: str, file: "_AtomicFile") -> np.ndarray:
+    """Return times with fractions, rounded to the nearest float64; refuse times whose order that would lose."""
+    cells = np.concatenate([block[name].to_numpy() for block in file.blocks([name], [name])])
+    times = exact_numbers(cells)
+    if times.dtype != np.float64:
+        raise DataError(
+            f"{file.path}: different times in column {name!r} are one number in 64 bits; write whole numbers, for "
+            "example nanoseconds"
+        )
+    return times
 
 
 def _selected_columns(header: dict[str, str], columns, path: Path) -> list[str]:
@@ -86,10 +122,16 @@ def _selected_columns(header: dict[str, str], columns, path: Path) -> list[str]:
     return [name for name in header if name in columns]
 
 
-def _check_widths(path: Path, width: int, separator: str, encoding: str):
-    """Refuse rows of another width; pandas silently cuts rows that are too wide and fills rows that are too short."""
-    lines_before = 0
+def _check_lines(path: Path, width: int, separator: str, encoding: str) -> int:
+    """Return the number of rows; refuse rows of another width and NUL bytes.
+
+    Pandas silently cuts rows that are too wide, fills rows that are too short, and ends a cell at a NUL.
+    """
+    lines_before = blank = 0
     for block in _blocks_of_lines(path, encoding):
+        if (place := block.find("\0")) >= 0:
+            number = lines_before + block.count("\n", 0, place) + 1
+            raise DataError(f"{path}, line {number}: a NUL byte; {NUL_ADVICE}")
         separators = _separators_per_line(block, separator)
         wrong = np.flatnonzero(separators != width - 1)
         lines = block.split("\n") if len(wrong) else []
@@ -98,7 +140,9 @@ def _check_widths(path: Path, width: int, separator: str, encoding: str):
                 raise DataError(
                     f"{path}, line {lines_before + index + 1} has {separators[index] + 1} columns, the header {width}"
                 )
+        blank += len(wrong)
         lines_before += len(separators)
+    return lines_before - blank - 1
 
 
 def _blocks_of_lines(path: Path, encoding: str) -> Iterator[str]:
@@ -189,6 +233,8 @@ def _number_tokens(cells: np.ndarray, earlier: np.ndarray) -> tuple[np.ndarray, 
 def _token_column(name: str, codes: np.ndarray, tokens: np.ndarray, file: _AtomicFile) -> pd.Categorical:
     if "" in tokens:
         file.refuse(int(np.argmax(tokens[codes] == "")), f"column {name!r} is empty")
+    if PAD in tokens:
+        file.refuse(int(np.argmax(tokens[codes] == PAD)), f"column {name!r} holds {PAD}, the name of the padding")
     return pd.Categorical.from_codes(codes, categories=tokens)
 
 

@@ -5,6 +5,8 @@ The format is that of UniSRec's release (its dataset FHCKM); ``<Name>.pt_dataset
 
 from pathlib import Path
 
+from recbole_mpo.text.lines import read_lines
+
 DOMAINS_SUFFIX = ".pt_datasets"
 
 
@@ -19,6 +21,10 @@ def domain_of(token: str) -> int:
 
 
 def read_domains(data_path: str | Path, name: str) -> list[str]:
-    """Return the names of a dataset's domains in the order of their numbers; for one domain, the dataset's own name."""
+    """Return the names of a dataset's domains in the order of their numbers; for one domain, the dataset's own name.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     path = Path(data_path) / name / f"{name}{DOMAINS_SUFFIX}"
-    return path.read_text(encoding="utf-8").strip().split(",") if path.is_file() else [name]
+    return ",".join(read_lines(path, "domains")).split(",") if path.is_file() else [name]

@@ -147,9 +147,10 @@ class GraphAttention(nn.Module):
 class FactorisedAttention(nn.Module):
     """The aggregator of CCDR's published code.
 
-    It sums linear terms of the node, of the attention over its neighbours and of their mean, and pairwise terms of the
-    latter two. Attention is a softmax of inner products, per head and without projections. Pairwise terms are those of
-    a factorisation machine, ``((x W)^2 - x^2 W^2) / 2``.
+    It sums linear terms of the node, of the attention over its neighbours and itself, and of the mean of its neighbours
+    alone, and pairwise terms of the latter two. Attention is a softmax of inner products, per head and without
+    projections. Pairwise terms are those of a factorisation machine, ``((x W)^2 - x^2 W^2) / 2``. The mean of a node
+    without neighbours is zero.
 
     Args:
         size: size of a state, D.
@@ -176,13 +177,15 @@ class FactorisedAttention(nn.Module):
     def forward(self, states_UD: Tensor, nodes_M: Tensor, neighbours_MK: Tensor, worth_MK: Tensor) -> Tensor:
         """Return the states [M, D] of some nodes; nodes and neighbours are row numbers of ``states_UD``."""
         nodes_MD = F.embedding(nodes_M, states_UD)
-        seen_MKD = torch.cat([nodes_MD.unsqueeze(1), F.embedding(neighbours_MK, states_UD)], dim=1)
-        worth_MK = F.pad(worth_MK, (1, 0), value=1.0)
+        neighbours_MKD = F.embedding(neighbours_MK, states_UD)
+        seen_MKD = torch.cat([nodes_MD.unsqueeze(1), neighbours_MKD], dim=1)
+        log_worth_MK = F.pad(worth_MK, (1, 0), value=1.0).log().unsqueeze(-1)
         heads_MKHd = seen_MKD.unflatten(-1, (self.heads, -1))
         scores_MKH = (heads_MKHd * heads_MKHd[:, :1]).sum(dim=-1)
-        weights_MKH = (scores_MKH + worth_MK.log().unsqueeze(-1)).softmax(dim=1)
+        weights_MKH = (scores_MKH + log_worth_MK).softmax(dim=1)
         attended_MD = torch.einsum("mkh,mkhd->mhd", weights_MKH, heads_MKHd).flatten(1)
-        mean_MD = torch.einsum("mk,mkd->md", worth_MK / worth_MK.sum(dim=1, keepdim=True), seen_MKD)
+        shares_MK = worth_MK / worth_MK.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        mean_MD = torch.einsum("mk,mkd->md", shares_MK, neighbours_MKD)
         linear_terms = zip(self.linear, (nodes_MD, attended_MD, mean_MD), strict=True)
         pairwise_terms = zip(self.pairwise, (mean_MD, attended_MD), strict=True)
         linear_MD = sum(layer(x_MD) for layer, x_MD in linear_terms)

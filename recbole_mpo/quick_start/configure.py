@@ -2,6 +2,7 @@
 
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import check_dataset_name
 from recbole_mpo.data.atomic_files import Fields, find_layout
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
 
@@ -22,8 +23,11 @@ def make_config(
     Raises:
         ConfigError: the model is unknown, or settings are wrong or do not fit together.
     """
+    check_dataset_name("dataset", dataset)
     spec = find_model(model)
     config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides, stored)
+    if config["ccdr_source"]:
+        check_dataset_name("ccdr_source", config["ccdr_source"])
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")

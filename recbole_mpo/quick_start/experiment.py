@@ -10,8 +10,8 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_mpo.common.config import MPOConfig
-from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.files import file_hash
+from recbole_mpo.common.foreign import as_config_error
 from recbole_mpo.common.process import settle_memory
 from recbole_mpo.common.recbole_globals import without_future_warnings
 from recbole_mpo.data.atomic_files import SPLITS, find_layout
@@ -127,13 +127,15 @@ class Experiment:
             DataError: the files cannot be read.
             ConfigError: the dataset cannot be split with ``eval_args``.
         """
-        with without_future_warnings():
+        with without_future_warnings(), as_config_error(
+            f"{self.config['dataset']} cannot be read and split{self.config.suspects()}"
+        ):
             return self._build_data()
 
     def _build_data(self) -> RunData:
         config = self.config
         dataset = self.spec.dataset_class(config)
-        splits = _split(dataset, config)
+        splits = dataset.build()
         # Packed training and full ranking need no samplers, which would list the items of every user.
         is_packed = config["train_mode"] == "packed"
         samplers = [None] * len(SPLITS) if is_packed else create_samplers(config, dataset, splits)
@@ -201,10 +203,8 @@ class Experiment:
         Raises:
             ConfigError: the training settings do not fit together.
         """
-        try:
+        with as_config_error(f"the training settings do not fit together{self.config.suspects()}"):
             return self.spec.trainer_class(self.config, model, run_dir)
-        except (TypeError, ValueError) as problem:
-            raise ConfigError(f"the training settings do not fit together: {problem}") from problem
 
     def statistics(self) -> dict:
         """Return the sizes of the dataset and its splits, and the hashes of its files, for the record."""
@@ -234,12 +234,3 @@ class Experiment:
             "hash": features.hash,
             **vars(features.report),
         }
-
-
-def _split(dataset, config) -> list:
-    try:
-        return dataset.build()
-    except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as problem:
-        raise ConfigError(
-            f"{config['dataset']} cannot be split with eval_args {config['eval_args']}: {problem}"
-        ) from problem

@@ -15,7 +15,7 @@ from recbole_mpo.quick_start.evaluate import evaluate_split, keep_ranks
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import package_versions, write_record
 from recbole_mpo.quick_start.resume import find_resume
-from recbole_mpo.quick_start.run_folder import make_run_dir, this_process
+from recbole_mpo.quick_start.run_folder import make_run_dir, this_process, training_in
 from recbole_mpo.quick_start.show import show_results, show_run
 from recbole_mpo.trainer.checkpoint import load_checkpoint
 
@@ -46,19 +46,25 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
         prepare_if_absent(dataset, config.data_root, bool(config["show_progress"]))
     experiment = Experiment.with_config(spec, config)
     resume_file = find_resume(experiment, str(resume)) if resume else None
-    # Before anything is written into the folder of the run that goes on.
-    restored = experiment.restore_model(load_checkpoint(resume_file), resume_file) if resume_file else None
     run_dir = resume_file.parent if resume_file else make_run_dir(config["checkpoint_dir"], spec.name, dataset)
     record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
-    log = logging_to(run_dir / f"{run_dir.name}.log", config["state"] or "INFO")
-    with log, _recorded(experiment, run_dir, record_paths) as record:
+    with training_in(run_dir):
+        record = _run_in(run_dir, experiment, record_paths, resume_file, dry_run, begin)
+    return record
+
+
+def _run_in(run_dir: Path, experiment: Experiment, paths, resume_file: Path | None, dry_run: bool, begin) -> dict:
+    # Before anything is written into the record of the run that goes on.
+    restored = experiment.restore_model(load_checkpoint(resume_file), resume_file) if resume_file else None
+    log = logging_to(run_dir / f"{run_dir.name}.log", experiment.config["state"] or "INFO")
+    with log, _recorded(experiment, run_dir, paths) as record:
         built = restored if resume_file else experiment.build_model()
         record.update(_describe(experiment, built))
         show_run(record)
         if dry_run:
             record["status"] = "dry_run"
         else:
-            _write(record, record_paths)
+            _write(record, paths)
             record.update(_train_and_test(experiment, built, run_dir, resume_file))
         record["seconds"]["total"] = time.perf_counter() - begin
     return record
@@ -72,12 +78,21 @@ def _recorded(experiment: Experiment, run_dir: Path, paths: list):
         yield record
     except BaseException as problem:
         record.update(status="failed", error=f"{type(problem).__name__}: {problem}")
+        if isinstance(problem, KeyboardInterrupt):
+            problem.add_note(_way_on(run_dir))
         raise
     finally:
         del record["process"]
         record.update(finished=_now(), peak_memory_mb=machine.peak_memory_mb(experiment.config["device"]))
         _write(record, paths)
     show_results(record, paths)
+
+
+def _way_on(run_dir: Path) -> str:
+    """Return what to do after an interruption."""
+    if (run_dir / "last.pth").is_file():
+        return "to continue, give the same command again with --resume=auto"
+    return "no epoch was saved yet; give the same command again"
 
 
 def _announce(experiment: Experiment, run_dir: Path) -> dict:

@@ -9,6 +9,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.foreign import as_config_error
 from recbole_mpo.common.recbole_globals import sequential_models
 from recbole_mpo.common.values import suggestion
 from recbole_mpo.data.attribute_dataset import AttributeDataset
@@ -53,10 +54,8 @@ class ModelSpec:
         Raises:
             ConfigError: the settings do not fit the model.
         """
-        try:
+        with as_config_error(f"{self.name} cannot be built with these settings"):
             return self.model_class(config, dataset)
-        except (ArithmeticError, KeyError, RuntimeError, TypeError, ValueError) as problem:
-            raise ConfigError(f"{self.name} cannot be built with these settings: {problem}") from problem
 
 
 def _own(name: str, model_class: type, trainer_class: Callable = ItemVectorTrainer) -> ModelSpec:

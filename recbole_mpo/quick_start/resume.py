@@ -1,12 +1,13 @@
 """Find the run to resume, and check that it can be resumed."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.errors import CheckpointError, ConfigError, RecordError
 from recbole_mpo.common.schema import for_model
 from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.quick_start.run_folder import is_running
+from recbole_mpo.quick_start.record import read_record
+from recbole_mpo.quick_start.run_folder import is_held, is_running
 from recbole_mpo.trainer import checkpoint
 
 # Settings that may be changed when a run is resumed, since they do not affect its figures.
@@ -23,6 +24,7 @@ def find_resume(experiment: Experiment, resume: str) -> Path | None:
     Raises:
         CheckpointError: the file is missing or damaged, has only weights, or was trained on other data.
         ConfigError: the run has other settings, or is still training.
+        RecordError: the record beside the file is damaged; ``auto`` steps over such a run.
     """
     path = _newest_unfinished(experiment) if resume == "auto" else Path(resume)
     if path is None:
@@ -30,7 +32,7 @@ def find_resume(experiment: Experiment, resume: str) -> Path | None:
         return None
     path = path / "last.pth" if path.is_dir() else path
     state = checkpoint.load_checkpoint(path)
-    if state.get("optimizer") is None:
+    if state.get("optimizer") is None or "config" not in state:
         raise CheckpointError(f"checkpoint {path} holds only weights; start a new run from them with --pretrained")
     changed = _changed_settings(state["config"], experiment)
     if changed:
@@ -49,8 +51,7 @@ def _refuse_other_files(before: dict | None, now: dict, path: Path):
 
 
 def _record_beside(path: Path) -> dict:
-    record_file = path.parent / "record.json"
-    return json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
+    return read_record(path.parent) if (path.parent / "record.json").is_file() else {}
 
 
 def _is_training(record: dict) -> bool:
@@ -58,15 +59,24 @@ def _is_training(record: dict) -> bool:
 
 
 def _newest_unfinished(experiment: Experiment) -> Path | None:
-    folders = Path(experiment.config["checkpoint_dir"]).glob(f"{experiment.spec.name}-*")
-    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
+    for folder in _newest_first(Path(experiment.config["checkpoint_dir"]), experiment.spec.name):
         path = folder / "last.pth"
-        record = _record_beside(path)
-        if not record or not path.is_file() or _is_training(record):
+        try:
+            record = _record_beside(path)
+        except RecordError as problem:
+            print(f"Not looked at: {problem}")
             continue
-        if record.get("status") != "completed" and not _changed_settings(record.get("config", {}), experiment):
+        if not record or not path.is_file() or _is_training(record) or is_held(folder):
+            continue
+        if record["status"] != "completed" and not _changed_settings(record["config"], experiment):
             return path
     return None
+
+
+def _newest_first(checkpoint_dir: Path, model: str) -> Iterator[Path]:
+    """Yield the folders of a model's runs, the one changed last first."""
+    folders = [folder for folder in checkpoint_dir.glob(f"{model}-*") if folder.is_dir()]
+    yield from sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 
 def _changed_settings(stored: dict, experiment: Experiment) -> list[str]:

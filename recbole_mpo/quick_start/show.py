@@ -1,6 +1,7 @@
 """What a run says of itself in the log."""
 
 import logging
+from pathlib import Path
 
 from recbole_mpo.model.parameters import parameter_table
 
@@ -35,4 +36,7 @@ def show_results(record: dict, paths):
         if record[split]:
             values = "  ".join(f"{name} {value:.4f}" for name, value in record[split].items())
             logger.info("best %s: %s", split, values)
+    best = Path(paths[0]).parent / "best.pth"
+    if best.is_file():
+        logger.info("checkpoint: %s", best)
     logger.info("record: %s", ", ".join(str(path) for path in paths))

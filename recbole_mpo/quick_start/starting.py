@@ -9,6 +9,11 @@ from recbole_mpo.trainer import checkpoint
 
 logger = logging.getLogger(__name__)
 
+# Where a run writes. A checkpoint from elsewhere does not decide that: the user's own settings do.
+WRITTEN_TO = {
+    "cache_dir", "checkpoint_dir", "save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"
+}  # fmt: skip
+
 
 def settings_of(state: dict, path: str | Path, overrides: dict | None) -> dict:
     """Return the arguments of ``make_config`` for the run that wrote a checkpoint.
@@ -23,11 +28,12 @@ def settings_of(state: dict, path: str | Path, overrides: dict | None) -> dict:
     """
     if "config" not in state or "model" not in state:
         raise CheckpointError(f"checkpoint {path} holds weights but no settings; start a run from it with --pretrained")
+    stored = {key: value for key, value in state["config"].items() if key not in WRITTEN_TO}
     return {
         "model": state["model"],
         "dataset": state["config"]["dataset"],
         # The checkpoint has every weight, so the file that its run started from is no longer needed.
-        "stored": {**state["config"], "pretrained": None},
+        "stored": {**stored, "pretrained": None},
         "overrides": overrides,
     }
 

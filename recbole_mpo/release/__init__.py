@@ -4,7 +4,8 @@ A checkpoint comes in. Recommendations for histories of item tokens, and merged 
 room up to quick_start, but not study.
 """
 
+from recbole_mpo.release.history_files import History, read_histories
 from recbole_mpo.release.merge import merge_checkpoint
-from recbole_mpo.release.recommend import Recommended, Recommender, read_histories
+from recbole_mpo.release.recommend import Recommended, Recommender
 
-__all__ = ["Recommended", "Recommender", "merge_checkpoint", "read_histories"]
+__all__ = ["History", "Recommended", "Recommender", "merge_checkpoint", "read_histories"]

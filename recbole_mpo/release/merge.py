@@ -1,42 +1,77 @@
-"""Convert an MPO checkpoint to a dense one."""
+"""Convert a checkpoint with MPO or LoRA layers to a dense one."""
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.layers.lora import LoRALinear
 from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.trainer import checkpoint
 
 # The model of a merged checkpoint.
 DENSE_MODEL = "UniSRec"
+# Settings of the layers that are merged away.
+LAYER_SETTINGS = ("mpo_", "lora_")
+# Key of merged checkpoints: the model that was merged. Only files with it are replaced.
+MERGED_FROM = "merged_from"
 
 
 def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | None = None):
-    """Write the merged weights of an MPO checkpoint as a UniSRec checkpoint, for evaluation or ``pretrained``.
+    """Write the merged weights of a checkpoint as a UniSRec checkpoint, for evaluation or ``pretrained``.
 
     The dataset is not read, unless an older version wrote the checkpoint.
 
     Args:
-        path: file of the MPO checkpoint.
-        output: the file to write; its folder is created.
+        path: file of a checkpoint with MPO or LoRA layers.
+        output: the file to write; its folder is created. An existing file is replaced only if it was merged too.
         overrides: settings that override those of the checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint has no MPO layers, or a file cannot be read or written.
+        CheckpointError: the checkpoint has no such layers, a file cannot be read or written, or ``output`` is another
+            file that would be lost.
         ConfigError: the settings do not fit together.
     """
-    if Path(output).is_dir():
-        raise CheckpointError(f"output {output} is a folder; name the file to write")
+    _check_output(Path(path), Path(output))
     model, state = model_of_checkpoint(path, overrides)
-    if not mpo_layers(model):
-        raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO layers to merge")
-    config = {key: value for key, value in state["config"].items() if not key.startswith("mpo_")}
+    low_rank = {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+    if not mpo_layers(model) and not low_rank:
+        raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO or LoRA layers to merge")
+    config = {key: value for key, value in state["config"].items() if not key.startswith(LAYER_SETTINGS)}
     merged = {
         "model": DENSE_MODEL,
+        MERGED_FROM: state["model"],
         "config": {**config, "model": DENSE_MODEL, "pretrained": None},
         **{name: state[name] for name in checkpoint.IDENTITY_KEYS if name in state},
-        "state_dict": dense_state_dict(model),
+        "state_dict": _with_updates_added(dense_state_dict(model), low_rank),
         "epoch": state["epoch"],
     }
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save_checkpoint(merged, output)
+
+
+@torch.no_grad()
+def _with_updates_added(state_dict: dict[str, Tensor], low_rank: dict[str, LoRALinear]) -> dict[str, Tensor]:
+    """Return weights in which each low-rank update is part of its weight."""
+    updates = tuple(f"{name}.lora_{matrix}" for name in low_rank for matrix in "AB")
+    dense = {name: weight for name, weight in state_dict.items() if name not in updates}
+    return dense | {f"{name}.weight": layer.merged_weight() for name, layer in low_rank.items()}
+
+
+def _check_output(path: Path, output: Path):
+    """Refuse an output that would replace the source, or a file that this command did not write."""
+    if output.is_dir():
+        raise CheckpointError(f"output {output} is a folder; name the file to write")
+    if not output.exists():
+        return
+    if path.exists() and output.samefile(path):
+        raise CheckpointError(
+            f"output {output} is the checkpoint itself, which would lose its cores and optimizer; name another file"
+        )
+    try:
+        is_merged = MERGED_FROM in checkpoint.load_checkpoint(output)
+    except CheckpointError:
+        is_merged = False
+    if not is_merged:
+        raise CheckpointError(f"output {output} exists and is not of merge; name another file, or move it away first")

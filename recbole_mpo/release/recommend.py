@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.terminal import one_line
 from recbole_mpo.common.values import suggestion
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.layers.mpo.convert import merged
@@ -36,32 +37,6 @@ class Recommended:
     token: str
     score: float
     title: str
-
-
-def read_histories(path: str | Path) -> list[list[str]]:
-    """Return the histories of a file as lists of item tokens, oldest first.
-
-    The file has one history per line, with tokens separated by blanks, tabs or commas.
-
-    Args:
-        path: the file to read.
-
-    Raises:
-        DataError: the file is missing, is empty, is not valid UTF-8, or has an empty line.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as problem:
-        raise DataError(f"histories file {path} cannot be read: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        raise DataError(f"histories file {path} is not valid UTF-8: {problem}") from problem
-    histories = [line.replace(",", " ").split() for line in lines]
-    for number, history in enumerate(histories, start=1):
-        if not history:
-            raise DataError(f"{path}, line {number}: a history needs at least one item")
-    if not histories:
-        raise DataError(f"histories file {path} is empty; write one history per line, oldest item first")
-    return histories
 
 
 class Recommender:
@@ -189,13 +164,14 @@ class Recommender:
             recommended: the recommendations.
             width: largest number of characters of a title.
         """
-        last = history[-5:]
-        longest = max((len(token) for token in [*last, *(item.token for item in recommended)]), default=0)
-        lines = [f"after {len(history)} items, the last ones:"]
-        lines += [f"  {'':6}  {token:>{longest}}  {_cut(self.titles.get(token, ''), width)}" for token in last]
-        lines.append("recommended:")
-        lines += [f"  {item.score:6.2f}  {item.token:>{longest}}  {_cut(item.title, width)}" for item in recommended]
-        return "\n".join(lines)
+        last = [(token, self.titles.get(token, "")) for token in history[-5:]]
+        rows = [("", token, title) for token, title in last]
+        rows += [(f"{item.score:6.2f}", item.token, item.title) for item in recommended]
+        rows = [(score, one_line(token), _cut(one_line(title), width)) for score, token, title in rows]
+        longest = max((len(token) for _, token, _ in rows), default=0)
+        lines = [f"  {score:6}  {token:>{longest}}  {title}" for score, token, title in rows]
+        begin = f"after {len(history)} items, the last ones:"
+        return "\n".join([begin, *lines[: len(last)], "recommended:", *lines[len(last) :]])
 
 
 def _cut(title: str, width: int) -> str:

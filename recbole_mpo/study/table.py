@@ -1,17 +1,16 @@
 """A table of runs, computed from their records."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.values import check_choice, read_yaml
-from recbole_mpo.quick_start.record import read_record
+from recbole_mpo.quick_start.record import read_record, record_file
+from recbole_mpo.study.forms import FORMS
+from recbole_mpo.study.reference import difference_columns
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
-FORMATS = ("markdown", "text", "csv")
 
 
 def make_table(
@@ -20,6 +19,7 @@ def make_table(
     metrics: Iterable[str] | None = None,
     mix: bool = False,
     published: bool = False,
+    reference: str | Path | None = None,
 ) -> str:
     """Return a table of runs, one row per record in the given order.
 
@@ -29,38 +29,68 @@ def make_table(
         metrics: names of metrics such as ``hit@10``; HIT and NDCG at 10 and 50 by default.
         mix: whether to allow records that cannot be compared.
         published: whether to add the test figures of the MPORec paper for the same model and dataset.
+        reference: a run from which to show the differences of the others over users: of each test metric the mean
+            difference, the ends of its 95 % bootstrap interval, and the p-value of the two-sided paired t-test. It is
+            the first row unless it is one of ``paths``.
 
     Raises:
         RecordError: there is no record, a record cannot be read, or the records cannot be compared, since they differ
-            in dataset, candidates, targets, item input or evaluation.
+            in dataset, candidates, targets, item input or evaluation; or the ranks beside them cannot be paired.
         ConfigError: ``form`` is unknown.
     """
-    check_choice("format", form, FORMATS)
+    check_choice("format", form, FORMS)
+    paths, position = _with_reference(list(paths), reference)
     if not paths:
         raise RecordError("table needs at least one record: recbole-mpo table saved/*/record.json")
-    records = [read_record(path) for path in paths]
-    if not mix:
-        _check_comparable(records, paths)
-    metrics = [metric.lower() for metric in metrics or METRICS]
-    rows = [_row(record, metrics, exact=form == "csv") for record in records]
+    runs = [(read_record(path), path) for path in paths]
+    _check_protocol(runs, mix, paired=reference is not None)
+    metrics, exact = [metric.lower() for metric in metrics or METRICS], form == "csv"
+    rows = _rows(runs, metrics, exact) if reference is None else _paired_rows(runs, position, metrics, exact)
     if published:
         published_figures = read_yaml(find_property("published"))
-        columns = [_published(record, metrics, published_figures) for record in records]
+        columns = [_published(record, metrics, published_figures) for record, _ in runs]
         rows = [{**row, **more} for row, more in zip(rows, columns, strict=True)]
-    return {"markdown": _markdown, "text": _text, "csv": _csv}[form](rows)
+    return FORMS[form](rows)
 
 
-def _check_comparable(records: list[dict], paths):
+def _rows(runs: list[tuple], metrics: list[str], exact: bool) -> list[dict[str, str]]:
+    return [_row(record, metrics, exact) for record, _ in runs]
+
+
+def _paired_rows(runs: list[tuple], reference: int, metrics: list[str], exact: bool) -> list[dict[str, str]]:
+    differences = difference_columns(runs, reference, metrics)
+    records = [record for record, _ in runs]
+    return [_paired_row(record, metrics, found, exact) for record, found in zip(records, differences, strict=True)]
+
+
+def _with_reference(paths: list, reference) -> tuple[list, int]:
+    """Return the paths with the reference among them, and its position."""
+    if reference is None:
+        return paths, 0
+    files = [record_file(path).resolve() for path in paths]
+    wanted = record_file(reference).resolve()
+    return (paths, files.index(wanted)) if wanted in files else ([reference, *paths], 0)
+
+
+def _check_protocol(runs: list[tuple], mix: bool, paired: bool):
+    _check_comparable(runs, _NEVER_MIXED, "their figures cannot stand in one table. Leave one of them out")
+    if not mix:
+        _check_comparable(runs, _PROTOCOL, "their figures cannot be compared. Leave one of them out, or use --mix")
+    elif paired:
+        _check_comparable(runs, _TARGETS, "their users cannot be paired. Leave one of them out")
+
+
+def _check_comparable(runs: list[tuple[dict, str | Path]], protocol: dict, so: str):
     # A run that failed before its data were read has no figures; it is shown as failed.
-    readable = [(path, record) for path, record in zip(paths, records, strict=True) if record["data"]]
-    for label, value_of in _PROTOCOL.items():
-        values = [(path, value_of(record)) for path, record in readable]
+    readable = [(record, path) for record, path in runs if record["data"]]
+    for label, value_of in protocol.items():
+        values = [(path, value_of(record)) for record, path in readable]
+        values = [(path, value) for path, value in values if value is not _ANY]
         for path, value in values[1:]:
             first_path, first = values[0]
             if value != first:
                 raise RecordError(
-                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; their figures "
-                    "cannot be compared. Leave one of them out, or use --mix"
+                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; {so}"
                 )
 
 
@@ -68,40 +98,65 @@ def _interaction_files(record: dict) -> dict:
     return {name: digest for name, digest in record["data"]["files"].items() if name.endswith(".inter")}
 
 
-_PROTOCOL = {
+# Of a value that agrees with every other.
+_ANY = object()
+# Figures of the two ways differ by more than models do.
+_NEVER_MIXED = {"eval_history": lambda record: record["config"].get("eval_history") or "kept"}
+# What decides which targets there are, and among which items each is ranked.
+_TARGETS = {
     "the dataset": lambda record: record["dataset"],
     "the interaction files": _interaction_files,
     "the number of candidate items": lambda record: record["data"]["item_num"],
     "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
-    "item_input": lambda record: record["item_input"],
-    "the split": lambda record: record["config"]["eval_args"],
+    "the split": lambda record: record["config"].get("eval_args"),
+}
+_PROTOCOL = {
+    **_TARGETS,
+    # Models without training know items in their own way and stand beside every other.
+    "item_input": lambda record: _ANY if record["item_input"] == "none" else record["item_input"],
     "the longest history": lambda record: record["config"].get("MAX_ITEM_LIST_LENGTH"),
     "eval_mode": lambda record: record["config"].get("eval_mode"),
 }
 
 
 def _label(record: dict) -> str:
-    label = record.get("label", record["model"])
+    label = record.get("label") or record["model"]
     return label if record["status"] == "completed" else f"{label} [{record['status']}]"
 
 
-def _row(record: dict, metrics, exact: bool) -> dict[str, str]:
-    def number(value, form):
-        return "" if value is None else (repr(value) if exact else format(value, form))
+def _number(value, form: str, exact: bool) -> str:
+    return "" if value is None else (repr(value) if exact else format(value, form))
 
-    row = {
-        "model": _label(record),
-        "seed": str(record["seed"]),
-        "total": number(record["params"].get("total"), ","),
-        "trainable": number(record["params"].get("trainable"), ","),
-    }
+
+def _row(record: dict, metrics: list[str], exact: bool) -> dict[str, str]:
+    params = record["params"]
+    row = {"model": _label(record), "seed": str(record["seed"])}
+    row |= {name: _number(params.get(name), ",", exact) for name in ("total", "trainable")}
     for split in ("valid", "test"):
-        for metric in metrics:
-            row[f"{split} {metric}"] = number(record[split].get(metric), ".4f")
-    row["best epoch"] = str(record.get("best_epoch", ""))
-    row["s/epoch"] = number(record["seconds"].get("per_epoch"), ".1f")
-    row["peak MB"] = number(record.get("peak_memory_mb"), ".0f")
+        row |= {f"{split} {metric}": _number(record[split].get(metric), ".4f", exact) for metric in metrics}
+    row |= _best_epoch(record, exact)
+    row["s/epoch"] = _number(record["seconds"].get("per_epoch"), ".1f", exact)
+    row["peak MB"] = _number(record.get("peak_memory_mb"), ".0f", exact)
     return row
+
+
+def _best_epoch(record: dict, exact: bool) -> dict[str, str]:
+    """Return the best epoch, and whether the limit of epochs ended the training, which more epochs might improve."""
+    best, limit = record.get("best_epoch"), record.get("epochs_run") if record.get("hit_epoch_limit") else None
+    if exact:
+        return {"best epoch": _number(best, "", exact), "epoch limit hit": _number(limit, "", exact)}
+    return {"best epoch": _number(best, "", exact) + (f" of {limit}" if limit is not None else "")}
+
+
+def _paired_row(record: dict, metrics: list[str], differences: dict, exact: bool) -> dict[str, str]:
+    row = {"model": _label(record), "seed": str(record["seed"])}
+    for metric in metrics:
+        found = differences.get(metric)
+        row[f"test {metric}"] = _number(record["test"].get(metric), ".4f", exact)
+        for name, value in (("difference", "mean"), ("from", "low"), ("to", "high")):
+            row[f"{metric} {name}"] = _number(getattr(found, value, None), "+.4f", exact)
+        row[f"{metric} p"] = _number(getattr(found, "p_value", None), ".2g", exact)
+    return row | _best_epoch(record, exact)
 
 
 def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
@@ -111,29 +166,3 @@ def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
     figures = figures_of["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
     values = dict(zip(figures_of["metrics"], figures, strict=False))
     return {f"published {metric}": format(values[metric], ".4f") if metric in values else "" for metric in metrics}
-
-
-def _csv(rows: list[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _markdown(rows: list[dict]) -> str:
-    names = list(rows[0])
-    lines = [names, ["---" if name == "model" else "---:" for name in names]]
-    lines += [[row[name].replace("|", "\\|") for name in names] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _text(rows: list[dict]) -> str:
-    """Return aligned columns under headings of two lines, the first column to the left."""
-    columns = []
-    for name in rows[0]:
-        first, _, second = name.rpartition(" ")
-        cells = [first, second, *(row[name] for row in rows)]
-        width = max(map(len, cells))
-        columns.append([cell.ljust(width) if name == "model" else cell.rjust(width) for cell in cells])
-    return "".join(f"{'  '.join(line).rstrip()}\n" for line in zip(*columns, strict=True))

@@ -21,20 +21,23 @@ from recbole_mpo.text.feature_files import MATRIX_KEY, feature_hash, read_safete
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 512  # texts encoded between two writes of the partial store
-_HEADER_BYTES = 256
+# Changes with the form of the partial store, so that an older version's file is never read.
+_FORMAT = 2
+_HEADER_BYTES, _DIGEST_BYTES = 256, 32
 
 
 class PartialStore:
-    """Vectors of an unfinished encoding, in a file that survives if the process is killed: a header, then float32 rows.
+    """Vectors of an unfinished encoding, in a file that survives if the process is killed.
 
-    The file's name and header contain a hash of all that decides the rows, so another text or encoder never uses them.
-    Chunks go to fixed offsets, and the file is never shortened once it has rows: two processes that encode the same
-    texts at the same time write the same bytes to the same places.
+    The file holds a header, then chunks: the float32 rows of ``CHUNK_SIZE`` texts (the last chunk may have fewer), and
+    the sha256 of their number and bytes. The file's name and header contain a hash of all that decides the rows, so
+    another text or encoder never uses them. Chunks go to fixed offsets, and the file is never shortened once it has
+    rows: two processes that encode the same texts at the same time write the same bytes to the same places.
     """
 
     def __init__(self, folder: Path, name: str, identity: dict[str, Any]):
         # The chunk size is part of the key, because rounding depends on which texts share a batch.
-        key = json.dumps([identity, CHUNK_SIZE], sort_keys=True)
+        key = json.dumps([_FORMAT, identity, CHUNK_SIZE], sort_keys=True)
         self.key = hashlib.sha256(key.encode()).hexdigest()
         self.path = folder / f"{name}.{self.key[:16]}.partial"
 
@@ -46,20 +49,25 @@ class PartialStore:
         self.file.close()
 
     def read(self, n_texts: int) -> list[np.ndarray]:
-        """Return the rows of finished chunks as a list of one array [at most U, F], or an empty list."""
+        """Return the rows of the chunks before the first that is missing, incomplete or damaged, a chunk per array."""
         header = self.file.read(_HEADER_BYTES)
         dimension = self._dimension(header)
         if dimension is None:
             if header:
                 self.file.truncate(0)
             return []
-        body = self.file.read()
-        rows = min(len(body) // (4 * dimension), n_texts)
-        if rows < n_texts:  # the last chunk may be incomplete
-            rows -= rows % CHUNK_SIZE
-        if rows == 0:
-            return []
-        return [np.frombuffer(body, dtype=np.float32, count=rows * dimension).reshape(rows, dimension)]
+        chunks: list[np.ndarray] = []
+        for start in range(0, n_texts, CHUNK_SIZE):
+            rows = min(CHUNK_SIZE, n_texts - start)
+            body, digest = self.file.read(4 * dimension * rows), self.file.read(_DIGEST_BYTES)
+            if len(digest) < _DIGEST_BYTES:
+                break
+            if digest != _chunk_digest(start, body):
+                # A killed process leaves a chunk without its digest, so this one has changed since.
+                logger.warning("%s is damaged after %d texts; encoding again from there", self.path, start)
+                break
+            chunks.append(np.frombuffer(body, dtype=np.float32).reshape(rows, dimension))
+        return chunks
 
     def write(self, start: int, vectors: np.ndarray) -> None:
         """Write the rows of texts ``start``, ``start + 1``, … and wait until they are on disk."""
@@ -67,8 +75,10 @@ class PartialStore:
             header = json.dumps({"key": self.key, "dimension": vectors.shape[1]}).encode()
             self.file.seek(0)
             self.file.write(header.ljust(_HEADER_BYTES))
-        self.file.seek(_HEADER_BYTES + start * vectors[0].nbytes)
-        self.file.write(np.ascontiguousarray(vectors).data)
+        body = np.ascontiguousarray(vectors).tobytes()
+        digests = start // CHUNK_SIZE * _DIGEST_BYTES
+        self.file.seek(_HEADER_BYTES + start * vectors[0].nbytes + digests)
+        self.file.write(body + _chunk_digest(start, body))
         self.file.flush()
         os.fsync(self.file.fileno())
 
@@ -79,6 +89,10 @@ class PartialStore:
             return int(stored["dimension"]) if is_whole and stored["key"] == self.key else None
         except (ValueError, KeyError, TypeError):
             return None
+
+
+def _chunk_digest(start: int, body: bytes) -> bytes:
+    return hashlib.sha256(f"{start} ".encode() + body).digest()
 
 
 def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray | None:

@@ -6,11 +6,13 @@ Shapes: N items, U distinct texts, F feature.
 import hashlib
 import json
 import tempfile
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.common.progress import progress_bar
@@ -50,8 +52,20 @@ def encode_items(
     vectors_UF = _encode_distinct(distinct_texts, encoder, folder, identity, show_progress)
     features_NF = vectors_UF[rows_N]
     features_NF[rows_N < 0] = 0.0
-    save_cached(folder, encoder.name, identity, features_NF)
+    with _stored_in(folder):
+        save_cached(folder, encoder.name, identity, features_NF)
     return features_NF
+
+
+@contextmanager
+def _stored_in(folder: Path):
+    """Tell in one line that the folder's disk is full or broken; what was stored so far is used the next time."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{folder}: cannot store item features there ({error}); make room or set another cache_dir"
+        ) from error
 
 
 def text_hash(item_text: ItemText) -> str:
@@ -61,11 +75,9 @@ def text_hash(item_text: ItemText) -> str:
 
 def _require_writable(folder: Path):
     """Refuse a cache folder that cannot be written to, before an hour of encoding is lost."""
-    try:
+    with _stored_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise DataError(f"{folder}: cannot store item features there ({error}); set another cache_dir") from error
 
 
 def _distinct(item_text: ItemText) -> tuple[list[str], np.ndarray]:
@@ -102,7 +114,8 @@ def _encode_distinct(
         with bar(initial=done) as progress:
             for start in range(done, len(texts), cache.CHUNK_SIZE):
                 chunks.append(_encode_checked(encoder, texts[start : start + cache.CHUNK_SIZE]))
-                store.write(start, chunks[-1])
+                with _stored_in(folder):
+                    store.write(start, chunks[-1])
                 progress.update(len(chunks[-1]))
     return np.concatenate(chunks)
 

@@ -20,6 +20,11 @@ _FOREIGN_SUFFIXES = {
 }
 
 
+# Of a raw file so many rows are looked at. Features of language models are below 1000, and the standard deviation of
+# the binary logarithm of their size is about 1.6; for other types read as float32 it is 12 and more.
+SAMPLED_ROWS, LARGEST_VALUE, LARGEST_SPREAD = 4096, 1e6, 8.0
+
+
 def read_feature_file(
     path: str | Path, n_rows: int, dimension: int | None = None, tokens: Sequence[str] | None = None
 ) -> np.ndarray:
@@ -62,16 +67,18 @@ def feature_hash(table: np.ndarray) -> str:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        matrix = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        # Mapped first, so that a header that promises more than the file has does not reserve memory.
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # damaged bytes make the reader of headers fail in many ways
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
         raise FeatureError(
-            f"{path}: not a plain .npy matrix ({str(error).splitlines()[0]}); store a float32 array with "
+            f"{path}: not a plain .npy matrix ({problem}); store a float32 array with "
             "numpy.save (pickled objects are refused because loading them runs code)"
         ) from error
     if not isinstance(matrix, np.ndarray) or not np.issubdtype(matrix.dtype, np.floating):
         content = matrix.dtype if isinstance(matrix, np.ndarray) else "an archive"
         raise FeatureError(f"{path}: holds {content}; a feature matrix must be float16, float32 or float64")
-    return matrix
+    return np.array(matrix)
 
 
 def read_safetensors(path: Path) -> np.ndarray:
@@ -97,6 +104,11 @@ def read_safetensors(path: Path) -> np.ndarray:
 
 
 def _read_raw(path: Path, n_rows: int, dimension: int | None) -> np.ndarray:
+    """Return a raw matrix; refuse a file whose size or numbers are not those of float32.
+
+    Raises:
+        FeatureError: the size does not fit, or the numbers are another type's.
+    """
     size = path.stat().st_size
     unit = 4 * (n_rows if dimension is None else dimension)
     if size == 0 or size % unit:
@@ -104,7 +116,29 @@ def _read_raw(path: Path, n_rows: int, dimension: int | None) -> np.ndarray:
         raise FeatureError(
             f"{path}: {size} bytes are not a float32 matrix {expected}; row r must be the r-th line of .text"
         )
-    return np.fromfile(path, dtype="<f4").reshape(-1, size // unit if dimension is None else dimension)
+    if dimension is not None and 2 * size in (unit * n_rows, 4 * unit * n_rows):
+        kind = "float16" if size < unit * n_rows else "float64"
+        raise FeatureError(
+            f"{path}: {size} bytes are {n_rows} rows of {dimension} {kind} numbers, and a raw file holds float32; "
+            "store it with numpy.save as .npy"
+        )
+    matrix = np.fromfile(path, dtype="<f4").reshape(-1, size // unit if dimension is None else dimension)
+    _refuse_other_types(matrix, path)
+    return matrix
+
+
+def _refuse_other_types(matrix: np.ndarray, path: Path):
+    """Refuse numbers that are float64, float16 or text read as float32: their magnitudes are spread far too widely."""
+    values = np.abs(matrix[:: max(1, len(matrix) // SAMPLED_ROWS)])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return
+    spread = np.log2(values.astype(np.float64)).std()
+    if values.max() > LARGEST_VALUE or spread > LARGEST_SPREAD:
+        raise FeatureError(
+            f"{path}: its numbers lie between {values.min():.1e} and {values.max():.1e}, so it is float64, float16 or "
+            "text rather than raw float32; store it with numpy.save as .npy, which says what it holds"
+        )
 
 
 def _checked_matrix(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.text.lines import read_lines
 
 # RecBole's token of row 0 of each field, the padding.
 PAD = "[PAD]"
@@ -27,15 +28,19 @@ def read_index(path: Path) -> dict[str, str]:
     """Read the number of each raw name from an ``.item2index`` or ``.user2index`` file.
 
     Raises:
-        DataError: a line is not a name and a number, or the numbers are not 0, 1, 2, …
+        DataError: the file is unreadable or not UTF-8, a line is not a name and a number, a name or a number occurs
+            twice, or the numbers are not 0, 1, 2, …
     """
-    number_of = {}
-    # Not str.splitlines, which would break a name at U+2028 and others.
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
+    number_of: dict[str, str] = {}
+    line_of: dict[str, int] = {}
+    for line_number, line in enumerate(read_lines(path, "index"), start=1):
         name, tab, number = line.rpartition("\t")
-        if not tab or not number.isdecimal():
+        if not tab or not number.isdecimal() or str(int(number)) != number:
             raise DataError(f"{path}, line {line_number}: expected a name, a tab and a number, found {line[:60]!r}")
-        number_of[name] = number
-    if sorted(map(int, number_of.values())) != list(range(len(number_of))):
-        raise DataError(f"{path}: its {len(number_of):,} numbers do not count from 0 to {len(number_of) - 1:,}")
+        if name in number_of or number in line_of:
+            earlier = line_of[number_of[name]] if name in number_of else line_of[number]
+            raise DataError(f"{path}, line {line_number}: its name or number is already in line {earlier}")
+        number_of[name], line_of[number] = number, line_number
+    if not line_of or sorted(map(int, line_of)) != list(range(len(line_of))):
+        raise DataError(f"{path}: its {len(line_of):,} numbers do not count from 0 to {len(line_of) - 1:,}")
     return number_of

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.text.index_files import read_index
+from recbole_mpo.text.lines import read_lines
 
 TEXT_HEADER = "item_id:token\ttext:token_seq"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def read_item_text(path: str | Path) -> ItemText:
     one. Only a line feed ends a line, so other Unicode line separators stay inside a text.
 
     Raises:
-        DataError: the file is missing or has no items, the header is wrong, bytes are not valid UTF-8, a line has no
-            tab or no token, or a token occurs twice; the message names file and line.
+        DataError: the file is missing or has no items, the header is wrong, bytes are not valid UTF-8 or zero, a line
+            has no tab or no token, or a token occurs twice; the message names file and line.
     """
     path = Path(path)
-    lines = _read_lines(path)
+    lines = read_lines(path, "item texts")
     if not lines or lines[0] != TEXT_HEADER:
         first_line = repr(lines[0][:80]) if lines else "an empty file"
         raise DataError(f"{path}, line 1: the header must be {TEXT_HEADER!r}, found {first_line}")
@@ -67,27 +67,6 @@ def read_item_text(path: str | Path) -> ItemText:
     if not tokens:
         raise DataError(f"{path} has no items after the header")
     return ItemText(tokens, texts, path)
-
-
-def _read_lines(path: Path) -> list[str]:
-    """Return the file's lines without line ends; empty lines at the very end are dropped."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the item texts ({error.strerror or error})") from error
-    raw = raw.removeprefix(_BYTE_ORDER_MARK)
-    try:
-        content = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        number = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, line {number}: not valid UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
-        ) from error
-    # Not str.splitlines: it also breaks a text at U+2028, U+0085 and others, which shifts all later rows.
-    lines = [line.removesuffix("\r") for line in content.split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
 
 
 def read_dataset_text(path: Path) -> ItemText:

@@ -27,19 +27,35 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 def clean_field(value) -> str:
     """Return one field as a sentence with one full stop at its end: "." for an empty field, "" for None.
 
-    Lists are joined by spaces, HTML entities are resolved, double quotes and line ends are removed. A field of
-    ``TOO_LONG`` or more characters gives "".
+    Lists are joined by spaces, also lists in lists; an object becomes its keys, each followed by its value. HTML
+    entities are resolved, double quotes and line ends are removed. A field of ``TOO_LONG`` or more characters gives "".
     """
     if value is None:
         return ""
-    words = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    sentence = _SEPARATOR.sub(" ", _REMOVED.sub("", html.unescape(words))).rstrip(".") + "."
+    words = html.unescape(_joined(value))
+    sentence = _SEPARATOR.sub(" ", _REMOVED.sub("", words)).rstrip(".") + "."
     return sentence if len(sentence) < TOO_LONG else ""
 
 
-def item_sentence(record: dict, fields) -> str:
-    """Return those of ``fields`` that a record has, cleaned and joined by spaces, in this order."""
-    sentences = (clean_field(record.get(field)) for field in fields)
+def _joined(value) -> str:
+    if isinstance(value, dict):
+        value = [(key, content) for key, content in value.items() if content is not None]
+    if isinstance(value, list | tuple):
+        return " ".join(_joined(part) for part in value if part is not None)
+    return str(value)
+
+
+def item_sentence(record: dict, fields, too_long: Counter | None = None) -> str:
+    """Return those of ``fields`` that a record has, cleaned and joined by spaces, in this order.
+
+    ``too_long`` counts the fields that are left out because of their length.
+    """
+    sentences = []
+    for field in fields:
+        value = record.get(field)
+        sentences.append(clean_field(value))
+        if too_long is not None and value is not None and not sentences[-1]:
+            too_long[field] += 1
     return " ".join(filter(None, sentences))
 
 

@@ -7,6 +7,7 @@ reading a pickle can run code. Here a checkpoint is a dict of tensors, numbers, 
 import pickle
 import zipfile
 from collections.abc import Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import replacing
+from recbole_mpo.trainer.checkpoint_content import IDENTITY_KEYS, check_content
+from recbole_mpo.trainer.finite import names_not_finite
 
 FORMAT_VERSION = 1
 OTHERS = "use another file, such as last.pth or best.pth of the same run"
@@ -33,7 +36,12 @@ def save_checkpoint(state: dict, path: str | Path):
         with replacing(path) as file:
             torch.save({"format_version": FORMAT_VERSION, **state}, file)
     except (OSError, RuntimeError) as problem:
-        raise CheckpointError(f"checkpoint {path} cannot be written: {problem}") from problem
+        # torch says where in its archive it failed; the system's error, such as a full disk, is in the context.
+        cause = problem.__context__ if isinstance(problem.__context__, OSError) else problem
+        reason = getattr(cause, "strerror", None) or str(cause.args[0] if cause.args else cause).splitlines()[0]
+        raise CheckpointError(
+            f"checkpoint {path} cannot be written: {reason}; what was there before is unchanged"
+        ) from problem
 
 
 def load_checkpoint(path: str | Path) -> dict:
@@ -46,39 +54,55 @@ def load_checkpoint(path: str | Path) -> dict:
         The data that ``save_checkpoint`` was given, and ``format_version``.
 
     Raises:
-        CheckpointError: the file is missing or damaged, was not written by this package, or has a newer format.
+        CheckpointError: the file is missing or damaged, was not written by this package, has a newer format, or has
+            a field of a wrong type or size.
     """
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give a file in it, such as {path / 'best.pth'}")
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
-    try:
+    with _named(path):
         if not zipfile.is_zipfile(path):
-            raise CheckpointError(f"checkpoint {path} is damaged or truncated, or not a checkpoint; {OTHERS}")
+            raise zipfile.BadZipFile("not an archive of torch.save")
         _compare_checksums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
+    version = state.get("format_version", 0)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {path} has format {version}, but this version of recbole_mpo reads formats up to "
+            f"{FORMAT_VERSION}: update recbole_mpo"
+        )
+    check_content(state, path)
+    return state
+
+
+@contextmanager
+def _named(path: Path):
+    """Turn all that can go wrong while a file is read into one line that names the file."""
+    try:
+        yield
     except pickle.UnpicklingError as problem:
         raise CheckpointError(
             f"checkpoint {path} holds pickled objects, which can run code, so it was not loaded; "
             "save only its weights, torch.save({'state_dict': ...}), with the program that wrote it"
         ) from problem
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as problem:
+    # A foreign archive may contain anything, and torch checks little of it.
+    except Exception as problem:
         reason = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise CheckpointError(f"checkpoint {path} is damaged or truncated ({reason}); {OTHERS}") from problem
-    if not isinstance(state, dict) or "state_dict" not in state:
-        raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
-    if state.get("format_version", 0) > FORMAT_VERSION:
         raise CheckpointError(
-            f"checkpoint {path} has format {state['format_version']}, but this version of recbole_mpo reads formats up "
-            f"to {FORMAT_VERSION}: update recbole_mpo"
-        )
-    return state
+            f"checkpoint {path} is damaged or truncated, or not a checkpoint ({reason}); {OTHERS}"
+        ) from problem
 
 
 def _compare_checksums(path: Path):
     """Raise BadZipFile where a part of the archive is not what was written, which ``torch.load`` does not check."""
     with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.compress_type != zipfile.ZIP_STORED:
+                raise zipfile.BadZipFile(f"its part {part.filename} is compressed, which torch.save does not do")
         damaged = archive.testzip()
     if damaged:
         raise zipfile.BadZipFile(f"the checksum of its part {damaged} differs")
@@ -93,8 +117,17 @@ def load_weights(model, state_dict: dict, path: str | Path):
         path: file of the weights, for messages.
 
     Raises:
-        CheckpointError: names or shapes differ; the message lists them.
+        CheckpointError: names, shapes or kinds of numbers differ (the message lists them), or weights are infinite or
+            not a number.
     """
+    kinds = {name: weight.is_floating_point() for name, weight in model.state_dict().items()}
+    other_kind = [
+        name
+        for name, weight in state_dict.items()
+        if name in kinds and (weight.is_floating_point() != kinds[name] or weight.is_complex())
+    ]
+    if other_kind:
+        raise CheckpointError(f"checkpoint {path} has {_names('numbers of another kind in', other_kind)}; {OTHERS}")
     try:
         missing, unexpected = model.load_state_dict(state_dict, strict=False)
     except RuntimeError as problem:
@@ -105,13 +138,19 @@ def load_weights(model, state_dict: dict, path: str | Path):
             f"{_names('it lacks', missing)}{'; ' if missing and unexpected else ''}"
             f"{_names('it also has', unexpected)}"
         )
+    blown_up = names_not_finite(dict(model.named_parameters()))
+    if blown_up:
+        raise CheckpointError(
+            f"checkpoint {path} has weights that are infinite or not a number: {_names('', blown_up)}; its training "
+            "blew up, so start a new run with a lower learning_rate"
+        )
 
 
 def _names(label: str, names) -> str:
     if not names:
         return ""
     shown = ", ".join(sorted(names)[:6])
-    return f"{label} {shown}{f' and {len(names) - 6} more' if len(names) > 6 else ''}"
+    return f"{label}{' ' if label else ''}{shown}{f' and {len(names) - 6} more' if len(names) > 6 else ''}"
 
 
 def _shape_lines(problem: RuntimeError) -> str:
@@ -119,20 +158,17 @@ def _shape_lines(problem: RuntimeError) -> str:
     return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
-# Keys of the dict that ``identity`` returns.
-IDENTITY_KEYS = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
-
-
 def identity(model) -> dict:
     """Return the part of a checkpoint that identifies the model's data: item tokens, feature size and hashes."""
-    return {
-        "item_num": model.n_items,
-        "item_tokens": _as_bytes(model.item_tokens),
-        "feature_size": model.feature_size,
-        "item_hash": model.item_hash,
-        "feature_hash": model.feature_hash,
-        "counts_hash": model.counts_hash,
-    }
+    values = (
+        model.n_items,
+        _as_bytes(model.item_tokens),
+        model.feature_size,
+        model.item_hash,
+        model.feature_hash,
+        model.counts_hash,
+    )
+    return dict(zip(IDENTITY_KEYS, values, strict=True))
 
 
 def _as_bytes(tokens: Iterable[str]) -> Tensor:
@@ -159,7 +195,11 @@ def restore_model(model, state: dict, path: str | Path):
     """
     check_identity(state, model, path)
     load_weights(model, state["state_dict"], path)
-    model.load_other_parameter(state.get("other_parameter"))
+    other = state.get("other_parameter") or {}
+    # RecBole sets an attribute of the model for each of them.
+    if other and other.keys() != model.other_parameter().keys():
+        raise CheckpointError(f"checkpoint {path} has {_names('other_parameter', other)}, which the model has not")
+    model.load_other_parameter(other)
 
 
 def check_identity(state: dict, model, path: str | Path):

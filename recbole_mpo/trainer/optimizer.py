@@ -1,8 +1,9 @@
 """Which parameters the optimizer updates, and with which learning rate."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.model.parameters import core_names, group_of
 
 
@@ -34,3 +35,64 @@ def optimizer_groups(
         for names, multiplier in named
     ]
     return [group for group in groups if group["params"]]
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict, path):
+    """Give an optimizer the state of a checkpoint, after checking it; torch does not, and fails in a later step.
+
+    Settings such as the learning rate stay those of the optimizer: a run is resumed with the same ones.
+
+    Args:
+        optimizer: the optimizer, changed in place.
+        state: its former ``state_dict()``.
+        path: file of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: the state is of another optimizer or of other parameters.
+    """
+    now = optimizer.state_dict()
+    numbers = [group["params"] for group in now["param_groups"]]
+    if [group.get("params") for group in state["param_groups"]] != numbers:
+        raise CheckpointError(f"checkpoint {path} has an optimizer of other parameters, so it cannot be resumed")
+    parameters = dict(zip(sum(numbers, []), _parameters(optimizer), strict=True))
+    like = _state_after_a_step(optimizer)
+    for number, entries in state["state"].items():
+        if number not in parameters or not _fits(entries, like, parameters[number]):
+            raise CheckpointError(
+                f"checkpoint {path} has an optimizer whose state of parameter {number} does not fit the model or is "
+                "not finite, so it cannot be resumed"
+            )
+    optimizer.load_state_dict({"state": state["state"], "param_groups": now["param_groups"]})
+
+
+def _parameters(optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _state_after_a_step(optimizer) -> dict:
+    """Return the state that an optimizer of this class and these settings keeps of a parameter of shape [2, 3]."""
+    parameter = nn.Parameter(torch.zeros(2, 3, device=_parameters(optimizer)[0].device))
+    gradient = torch.zeros_like(parameter)
+    parameter.grad = gradient.to_sparse() if isinstance(optimizer, torch.optim.SparseAdam) else gradient
+    settings = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+    probe = type(optimizer)([{**settings, "params": [parameter]}])
+    probe.step()
+    return dict(probe.state[parameter])
+
+
+def _fits(entries: dict, like: dict, parameter: Tensor) -> bool:
+    """Return whether the entries are those of ``like``, which is of a parameter of shape [2, 3]."""
+    if entries.keys() != like.keys():
+        return False
+    for key, expected in like.items():
+        value = entries[key]
+        if not isinstance(expected, Tensor):
+            if type(value) is not type(expected):
+                return False
+            continue
+        shape = parameter.shape if expected.shape == (2, 3) else expected.shape
+        if not isinstance(value, Tensor) or value.shape != shape or not value.is_floating_point():
+            return False
+        if not bool(value.isfinite().all()):
+            return False
+    return True

@@ -1,7 +1,6 @@
 """Evaluation by the rank of each target among all items.
 
-With one target per row every metric here follows from its rank r: HIT@k = [r <= k],
-NDCG@k = [r <= k] / log2(r + 1), MRR@k = [r <= k] / r.
+With one target per row every metric here follows from its rank: recbole_mpo.common.rank_gains.
 
 Shapes: B rows of a batch, N items (column 0 is PAD), R rows.
 """
@@ -14,37 +13,35 @@ import torch
 from torch import Tensor
 
 from recbole_mpo.common.progress import progress_bar
+from recbole_mpo.common.rank_gains import GAINS, rank_gains
 from recbole_mpo.layers.mpo.convert import merged
+from recbole_mpo.trainer.finite import check_scores
 
 # Largest number of scores held at once.
 MAX_SCORES = 1 << 25
 
-GAINS = {
-    "hit": lambda ranks: np.ones(len(ranks)),
-    "recall": lambda ranks: np.ones(len(ranks)),
-    "ndcg": lambda ranks: 1.0 / np.log2(ranks + 1.0),
-    "mrr": lambda ranks: 1.0 / ranks,
-    "map": lambda ranks: 1.0 / ranks,
-}
-
 
 def can_rank(metrics) -> bool:
     """Return whether all of the metrics can be computed from ranks."""
-    return all(metric.lower() in GAINS or metric.lower() == "precision" for metric in metrics)
+    return all(metric.lower() in GAINS for metric in metrics)
 
 
 def ranks_of_targets(scores_BN: Tensor, targets_B: Tensor) -> Tensor:
     """Return the rank of each row's target: 1 + items with a higher score + other items with the same score.
 
-    PAD is not a candidate. A target whose score is NaN ranks last. The scores are overwritten with 0 and 1, so that
-    their sum does not need a second array.
+    PAD is not a candidate, and a target whose score is -inf ranks last. The scores are overwritten with 0 and 1, so
+    that their sum does not need a second array.
+
+    Raises:
+        RecboleMPOError: a score is +inf or not a number.
     """
     scores_BN[:, 0] = -torch.inf
+    check_scores(scores_BN)
     target_B1 = scores_BN.gather(1, targets_B.unsqueeze(1))
     digits = torch.float32 if scores_BN.shape[1] < 1 << 24 else torch.float64
     count_type = torch.promote_types(scores_BN.dtype, digits)
-    at_least = scores_BN.ge_(target_B1).sum(dim=1, dtype=count_type).long()
-    return torch.where(target_B1.squeeze(1).isnan(), scores_BN.shape[1] - 1, at_least)
+    # A target of -inf ties with PAD too, which does not count.
+    return scores_BN.ge_(target_B1).sum(dim=1, dtype=count_type).long().clamp(max=scores_BN.shape[1] - 1)
 
 
 def metrics_from_ranks(ranks: np.ndarray, metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:
@@ -58,14 +55,8 @@ def metrics_from_ranks(ranks: np.ndarray, metrics: Iterable[str], topk: Iterable
     Returns:
         ``{"hit@10": …, …}``, for every metric at every k.
     """
-    ranks = ranks.astype(np.float64)
-    results = {}
-    for metric in (name.lower() for name in metrics):
-        for k in topk:
-            inside = ranks <= k
-            gain = np.ones(len(ranks)) / k if metric == "precision" else GAINS[metric](ranks)
-            results[f"{metric}@{k}"] = float((gain * inside).mean())
-    return results
+    names = [metric.lower() for metric in metrics]
+    return {f"{metric}@{k}": float(rank_gains(ranks, metric, k).mean()) for metric in names for k in topk}
 
 
 def rows_per_batch(batch_size: int, item_num: int) -> int:

@@ -11,15 +11,15 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 
-from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.common.recbole_globals import without_future_warnings
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
-from recbole_mpo.trainer import checkpoint, random_state, ranking
+from recbole_mpo.trainer import checkpoint, finite, random_state, ranking
+from recbole_mpo.trainer.checkpoint_content import check_content
 from recbole_mpo.trainer.epoch_lines import epoch_line
-from recbole_mpo.trainer.optimizer import optimizer_groups
+from recbole_mpo.trainer.optimizer import load_optimizer, optimizer_groups
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
 
 logger = logging.getLogger(__name__)
@@ -80,8 +80,9 @@ class RunTrainerMixin:
             loss_func = partial(trimmed_loss, self.model)
         begin = time.perf_counter()
         shown = progress_bar(train_data, shown=show_progress, description=f"Epoch {epoch_idx}", unit="step")
-        with without_future_warnings():
+        with without_future_warnings(), finite.finite_steps(epoch_idx):
             loss = super()._train_epoch(shown, epoch_idx, loss_func, show_progress=False)
+        finite.check_weights(self.model, epoch_idx)
         seconds = time.perf_counter() - begin
         total = sum(loss) if isinstance(loss, tuple) else loss
         self.history.append(
@@ -139,10 +140,14 @@ class RunTrainerMixin:
         """Go on from ``path`` (a run's ``last.pth``) as if the run had not been interrupted.
 
         ``train_data`` is the loader that :meth:`fit` will train on; one of RecBole's draws on where it stopped.
+
+        Raises:
+            CheckpointError: the checkpoint does not fit the run, or lacks what is needed to go on.
         """
         self.train_loader = train_data
         state = self.load(path)
-        self.optimizer.load_state_dict(state["optimizer"])
+        check_content(state, path, resumable=True)
+        load_optimizer(self.optimizer, state["optimizer"], path)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
@@ -151,8 +156,9 @@ class RunTrainerMixin:
         self.pretraining = state.get("pretraining", [])
         self.is_finished = self.cur_step > self.stopping_step or self.start_epoch >= self.epochs
         if state["loader_rng"] is not None:
-            train_data.generator.set_state(state["loader_rng"])
-        random_state.restore_rng_state(state["rng"], self.device)
+            with random_state.refusals_named(path):
+                train_data.generator.set_state(state["loader_rng"])
+        random_state.restore_rng_state(state["rng"], self.device, path)
         logger.info("resuming %s at epoch %d", path, self.start_epoch)
 
     @torch.no_grad()
@@ -185,11 +191,13 @@ class RunTrainerMixin:
             return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress)
 
     def _check_nan(self, loss):
-        if torch.isnan(loss):
-            raise RecboleMPOError(
-                f"the training loss is not a number in epoch {len(self.history)}; lower learning_rate or set "
-                "clip_grad_norm, then go on from the last checkpoint with --resume"
-            )
+        finite.check_loss(loss, len(self.history))
+
+    def _full_sort_batch_eval(self, batched_data):
+        return _with_checked_scores(super()._full_sort_batch_eval(batched_data))
+
+    def _neg_sample_batch_eval(self, batched_data):
+        return _with_checked_scores(super()._neg_sample_batch_eval(batched_data))
 
     def mean_seconds(self) -> dict[str, float]:
         """Return the mean seconds of an epoch's training and of an evaluation, over the epochs run so far."""
@@ -199,6 +207,12 @@ class RunTrainerMixin:
             "per_epoch": float(np.mean(train)) if train else 0.0,
             "evaluate": float(np.mean(valid)) if valid else 0.0,
         }
+
+
+def _with_checked_scores(evaluated: tuple) -> tuple:
+    """Return what RecBole's evaluation of a batch returns, whose second part are the scores."""
+    finite.check_scores(evaluated[1])
+    return evaluated
 
 
 class RunTrainer(RunTrainerMixin, Trainer):

@@ -129,6 +129,17 @@ class TestOwnTables:
             (["shop", "--intercations=a.csv"], r"no --intercations \(did you mean 'interactions'\?\)"),
             (["shop", "--user=a"], "--user describes your own table; give --interactions=FILE too"),
             (["shop", "--interactions=a.csv"], "needs --user=COLUMN"),
+            (["shop", *OWN[:-1]], "needs --time=COLUMN .*, or --order=file if the rows are in order of time"),
+            (["shop", *OWN, "--order=file"], "leave --time out, or give --order=time"),
+            (["shop", *OWN, "--min_rating=3"], "--min_rating needs --rating too"),
+            (["shop", *OWN, "--rating=price"], "--rating needs --min_rating too"),
+            (["shop", *OWN, "--rating=price", "--min_rating=100"], "no row with a 'price' of at least 100"),
+            (["shop", *OWN, "--rating=user", "--min_rating=3"], "no column 'user'"),
+            (["shop", *OWN, "--items_encoding=latin-1"], "--items_encoding describes the table of items; give --items"),
+            (["shop", *OWN, "--encoding=nope"], "encoding 'nope' is unknown"),
+            (["shop", *OWN, "--separator=;;\n"], "cannot separate cells"),
+            (["../shop", *OWN], "'../shop' is not the name of a dataset"),
+            (["ml-100k", "--min_rating=3"], "--min_rating is not used with ml-100k"),
             (["shop", *OWN[:-1], "--time=wehn"], r"orders.csv has no column 'wehn' \(did you mean 'when'\?\)"),
             (["shop", *OWN, TEXTS[0]], "needs --text=COLUMN,COLUMN"),
             (["shop", *OWN, "--items=none.csv", "--text=title"], "none.csv does not exist"),
@@ -300,4 +311,11 @@ class TestInspect:
 
     def test_mistakes_are_told(self, failing, tiny_path):
         assert "inspect has no --html" in failing("inspect", "tiny", "--html=x")
+        here = f"--data_path={tiny_path}"
+        assert "encoding 'nope' is unknown" in failing("inspect", "tiny", here, "--encoding=nope")
+        assert "'../tiny' is not the name of a dataset" in failing("inspect", "../tiny", here)
+        assert "'item_id' has the type token" in failing("inspect", "tiny", here, "--TIME_FIELD=item_id")
+        file = tiny_path / "tiny" / "tiny.inter"
+        file.write_text(file.read_text().replace("timestamp:float", "timestamp:token"))
+        assert "write timestamp:float in the header" in failing("inspect", "tiny", here)
         assert "'nothing' not found" in failing("inspect", "nothing", f"--data_path={tiny_path}")

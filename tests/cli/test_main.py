@@ -1,7 +1,9 @@
 """The entry: help, version, exit codes, and errors as one line."""
 
+import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,13 +83,40 @@ class TestErrors:
         with pytest.raises(ZeroDivisionError):
             cli.main(["table"])
 
-    def test_interruption_names_the_way_on(self, monkeypatch, capsys):
+    @pytest.mark.parametrize("note", [None, "to continue, give the same command again with --resume=auto"])
+    def test_interruption_names_the_way_on(self, monkeypatch, capsys, note):
         def interrupt():
-            raise KeyboardInterrupt
+            problem = KeyboardInterrupt()
+            if note:
+                problem.add_note(note)
+            raise problem
 
         monkeypatch.setitem(commands.COMMANDS, "run", stub(interrupt))
         assert cli.main(["run"]) == 130
-        assert "--resume=auto" in capsys.readouterr().err
+        assert capsys.readouterr().err == f"interrupted; {note or 'give the same command again'}\n"
+
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+    def test_a_request_to_end_is_an_interruption_too(self, monkeypatch, capsys, name):
+        number = getattr(signal, name)
+        monkeypatch.setitem(commands.COMMANDS, "run", stub(lambda: os.kill(os.getpid(), number)))
+        assert cli.main(["run"]) == 128 + number
+        assert capsys.readouterr().err == f"ended by {name}; give the same command again\n"
+        assert signal.getsignal(number) is signal.SIG_DFL
+
+    @pytest.mark.parametrize(
+        ("problem", "message"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device", "a/b"), "a/b: No space left on device"),
+            (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+            (PermissionError(errno.EACCES, "Permission denied", "c\x1b[2J"), "c\\x1b[2J: Permission denied"),
+        ],
+    )
+    def test_an_error_of_the_system_is_one_line(self, monkeypatch, failing, problem, message):
+        def fail():
+            raise problem
+
+        monkeypatch.setitem(commands.COMMANDS, "table", stub(fail))
+        assert failing("table") == message
 
     @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
     def test_a_command_may_have_an_exit_code_of_its_own(self, monkeypatch, returned, code):
@@ -100,6 +129,33 @@ class TestErrors:
         monkeypatch.setitem(commands.COMMANDS, "table", stub(lambda: calls.append("ran")))
         assert cli.main(["tabel"]) == 2 and not calls
         assert cli.main(["table"]) == 0 and calls == ["prepared", "ran"]
+
+
+class TestOutput:
+    """A reader that is gone and a full device, as a shell has them."""
+
+    @staticmethod
+    def run(arguments, output):
+        command = [sys.executable, "-m", "recbole_mpo", *arguments]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stderr
+
+    @pytest.fixture(autouse=True, params=["", "1"])
+    def set_buffering(self, monkeypatch, request):
+        monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["doctor"]])
+    def test_a_closed_pipe_ends_the_command_without_a_word(self, arguments):
+        read, write = os.pipe()
+        os.close(read)
+        assert self.run(arguments, write) == (141, "")
+        os.close(write)
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device")
+    def test_a_full_output_is_one_line(self):
+        with open("/dev/full", "w") as full:
+            code, error = self.run(["--help"], full)
+        assert (code, error) == (2, "error: the standard output cannot be written: No space left on device\n")
 
 
 @pytest.mark.skipif(not (REPOSITORY / "run_recbole_mpo.py").is_file(), reason="not a source tree")

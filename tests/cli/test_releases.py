@@ -1,5 +1,6 @@
 """``merge`` and ``recommend``: what they need, and what they call; tests/release holds what becomes of a checkpoint."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from recbole_mpo.cli import main as cli
 from recbole_mpo.release import merge, recommend
+from recbole_mpo.release.recommend import Recommended
 
 
 def test_merge_passes_its_files_and_settings_on(monkeypatch, capsys):
@@ -30,10 +32,10 @@ class EchoRecommender:
     settings: dict
 
     def recommend(self, histories, topk):
-        return [[f"{self.path} {topk}"] for _ in histories]
+        return [[Recommended(f"{self.path} {topk}", 0.5, "title")] for _ in histories]
 
     def as_text(self, history, recommended):
-        return f"{history} {recommended} {self.settings}"
+        return f"{history} {[item.token for item in recommended]} {self.settings}"
 
 
 class TestRecommend:
@@ -51,12 +53,32 @@ class TestRecommend:
         assert cli.main(["recommend", "--checkpoint=a.pth", "--histories=h.txt", "--topk=3"]) == 0
         assert capsys.readouterr().out == "['a', 'b'] ['a.pth 3'] {}\n['c'] ['a.pth 3'] {}\n"
 
+    def test_an_item_is_taken_as_written_and_may_be_repeated(self, capsys):
+        arguments = ["recommend", "--checkpoint=a.pth", "--item=a, b", "--item=007", "--item=a, b", "--item= c=d "]
+        assert cli.main(arguments) == 0
+        assert capsys.readouterr().out == "['a, b', '007', 'a, b', ' c=d '] ['a.pth 10'] {}\n"
+
+    def test_formats(self, capsys):
+        arguments = ["recommend", "--checkpoint=a.pth", "--items=b"]
+        assert cli.main([*arguments, "--format=json"]) == 0
+        recommended = [{"item_id": "a.pth 10", "score": 0.5, "title": "title"}]
+        assert json.loads(capsys.readouterr().out) == {"user_id": "1", "items": ["b"], "recommended": recommended}
+        assert cli.main([*arguments, "--format=csv"]) == 0
+        assert capsys.readouterr().out == "user_id,rank,item_id,score,title\n1,1,a.pth 10,0.5,title\n"
+
+    def test_help_names_the_option_that_repeats(self, capsys):
+        assert cli.main(["recommend", "--help"]) == 0
+        assert "--item=TOKEN" in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             ([], "recommend needs --checkpoint=VALUE"),
             (["--checkpoint=a"], "recommend needs either --items=token,token or --histories=FILE"),
             (["--checkpoint=a", "--items=b", "--histories=c"], "recommend needs either --items=token,token or"),
+            (["--checkpoint=a", "--items=b", "--item=c"], "recommend needs either --items=token,token or"),
+            (["--checkpoint=a", "--items=b", "--format=xml"], "format is 'xml'; choose one of text, json, csv"),
+            (["--checkpoint=a", "--item", "b"], "argument '--item' is not understood; write --item=VALUE"),
             (["--checkpoint=a", "--items=b", "--topk=0"], "topk must be a positive whole number, not 0"),
             (["--checkpoint=a", "--items=b", "--topk=many"], "topk must be a positive whole number, not 'many'"),
             (["--checkpoint=a", "--items", "b"], "argument '--items' is not understood; write --items=VALUE"),

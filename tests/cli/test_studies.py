@@ -22,14 +22,15 @@ def asked(monkeypatch):
 def test_records_and_defaults(asked, capsys):
     assert cli.main(["table", "a.json", "b"]) == 0
     metrics = list(table.METRICS)
-    assert asked == [(["a.json", "b"], {"form": "markdown", "metrics": metrics, "mix": False, "published": False})]
+    choices = {"form": "markdown", "metrics": metrics, "mix": False, "published": False, "reference": None}
+    assert asked == [(["a.json", "b"], choices)]
     assert capsys.readouterr().out == "a table\n"
 
 
 def test_options_may_stand_among_the_records(asked):
     arguments = ["a.json", "--mix", "b", "--format=csv", "--metrics=mrr@10,hit@5", "--published=true"]
-    assert cli.main(["table", *arguments]) == 0
-    choices = {"form": "csv", "metrics": ["mrr@10", "hit@5"], "mix": True, "published": True}
+    assert cli.main(["table", *arguments, "--reference=007"]) == 0
+    choices = {"form": "csv", "metrics": ["mrr@10", "hit@5"], "mix": True, "published": True, "reference": "007"}
     assert asked == [(["a.json", "b"], choices)]
 
 

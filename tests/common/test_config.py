@@ -90,11 +90,81 @@ class TestKeysAndTypes:
 
     @pytest.mark.parametrize(
         ("key", "value", "least"),
-        [("epochs", -1, 0), ("seed", -1, 0), ("train_batch_size", 0, 1), ("MAX_ITEM_LIST_LENGTH", 0, 1)],
+        [("epochs", -1, 0), ("stopping_step", -5, 0), ("train_batch_size", 0, 1), ("MAX_ITEM_LIST_LENGTH", 0, 1)],
     )
     def test_numbers_that_cannot_work(self, refused, configure, key, value, least):
         assert f"{key} must be at least {least}, not {value}" in refused(**{key: value})
         assert configure(**{key: least})[key] == least
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"seed": -1}, "seed must be between 0 and 4294967295, not -1"),
+            ({"seed": 2**32}, "seed must be between 0 and 4294967295, not 4294967296"),
+            ({"weight_decay": -1}, "weight_decay must be at least 0, not -1"),
+            ({"worker": -1}, "worker must be at least 0, not -1"),
+            ({"loss_decimal_place": -3}, "loss_decimal_place must be between 0 and 20, not -3"),
+            ({"mpo_lr_multiplier": -1}, "mpo_lr_multiplier must be at least 0, not -1"),
+            ({"mpo_expand": float("nan")}, "mpo_expand must be a whole number from 1 up, not nan"),
+            ({"attn_dropout_prob": 1.5}, "attn_dropout_prob must be between 0 and 1, not 1.5"),
+            ({"clip_grad_norm": {"max_norm": -1}}, "clip_grad_norm.max_norm must be above 0, not -1"),
+            ({"clip_grad_norm": {"max_norm": "a"}}, "clip_grad_norm.max_norm must be a number, not 'a'"),
+            ({"clip_grad_norm": {"foo": 1}}, "unknown key 'foo' in clip_grad_norm"),
+            ({"clip_grad_norm": {}}, "clip_grad_norm needs max_norm"),
+            ({"eval_args": {"group_by": "item"}}, "eval_args.group_by is 'item'; choose one of user, none"),
+            ({"eval_args": {"order": "RO"}}, "eval_args.order is 'RO'; choose one of TO"),
+            ({"eval_args": {"split": {"LS": "x"}}}, "eval_args.split.LS is 'x'; choose one of valid_and_test, valid_o"),
+            ({"eval_args": {"split": {"RS": [0.8]}}}, "eval_args.split.RS must be a list of numbers"),
+            ({"eval_args": {"split": {"RS": [-1, 1, 1]}}}, "eval_args.split.RS must be a list of numbers"),
+            ({"eval_args": {"split": {"XS": 1}}}, "unknown key 'XS' in eval_args.split"),
+            ({"eval_args": {"split": {}}}, "eval_args.split must be one of LS, RS and TS, not {}"),
+            ({"eval_args": {"split": {"LS": "valid_only", "RS": [1, 1, 1]}}}, "must be one of LS, RS and TS"),
+            ({"eval_args": {"mode": {"foo": "full"}}}, "unknown key 'foo' in eval_args.mode"),
+            ({"eval_args": {"mode": ["full"]}}, "eval_args.mode must be text such as uni100, not ['full']"),
+            ({"eval_args": {"mode": "uni0"}}, "eval_args.mode must be text such as uni100, not 'uni0'"),
+            ({"val_interval": {"rating": "foo"}}, "val_interval.rating must be text such as '[3,inf)', not 'foo'"),
+            ({"val_interval": {"rating": 3}}, "val_interval.rating must be text such as '[3,inf)', not '3'"),
+            ({"user_inter_num_interval": "5"}, "user_inter_num_interval must be text such as '[5,inf)', not '5'"),
+            ({"threshold": {"rating": "x"}}, "threshold.rating must be a number, not 'x'"),
+            ({"load_col": {"inter": 3}}, "load_col.inter must be a list of names, not 3"),
+            ({"benchmark_filename": ["train"]}, "benchmark_filename must be a list of names"),
+            ({"alias_of_item_id": "foo"}, "alias_of_item_id must be a list of names, not 'foo'"),
+            ({"rm_dup_inter": "foo"}, "rm_dup_inter is 'foo'; choose one of first, last"),
+            ({"state": "foo"}, "state is 'foo'; choose one of DEBUG, INFO"),
+            ({"TIME_FIELD": "item_id"}, "ITEM_ID_FIELD and TIME_FIELD are both 'item_id'"),
+            ({"LIST_SUFFIX": None}, "LIST_SUFFIX must be text, not empty"),
+            ({"field_separator": ""}, "field_separator must be text that is not empty, not ''"),
+            ({"field_separator": None}, "field_separator must be text, not empty"),
+            ({"run_label": "a\nb"}, "run_label must be one line without control characters, not 'a\\nb'"),
+            ({"save_dataset": True}, "save_dataset has no effect here"),
+        ],
+    )
+    def test_values_that_mean_nothing_are_refused_by_name(self, refused, settings, message):
+        assert message in refused(**settings)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"eval_args": {"group_by": None}},
+            {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"}},
+            {"eval_args": {"mode": {"valid": "full", "test": "full"}}},
+            {"clip_grad_norm": {"max_norm": 5, "norm_type": 2}},
+            {"val_interval": {"rating": "[3,inf)", "genre": ["a"]}},
+            {"val_interval": {"rating": "[1, 2];(3 ,4.5]"}},
+            {"seed": 2**32 - 1},
+            {"field_separator": "\t", "seq_separator": "|"},
+            {"state": "warning"},
+            {"save_dataset": False},
+        ],
+    )
+    def test_values_that_mean_something_are_taken(self, configure, settings):
+        (key, value), *_ = settings.items()
+        assert configure(**settings)[key] is not None or value is None
+
+    def test_wandb_must_be_installed(self, refused, monkeypatch):
+        monkeypatch.setitem(sys.modules, "wandb", None)
+        message = "log_wandb needs the package wandb, which is not installed: pip install wandb"
+        assert refused(log_wandb=True) == message
 
     def test_an_unknown_learner_is_not_replaced_by_adam(self, refused, configure):
         assert "learner is 'adamm'; choose one of adam, adamw" in refused(learner="adamm")
@@ -124,8 +194,8 @@ class TestKeysAndTypes:
             ({"topk": "abc"}, "topk"),
             ({"repeatable": False}, "repeatable"),
             ({"eval_args": "full"}, "eval_args"),
-            ({"eval_args": {"mode": "bogus"}}, "the mode [bogus] in eval_args is not supported"),
-            ({"eval_args": {"mode": "uniabc"}}, "do not fit together"),
+            ({"eval_args": {"mode": "bogus"}}, "eval_args.mode must be text such as uni100, not 'bogus'"),
+            ({"eval_args": {"mode": "uniabc"}}, "eval_args.mode must be text such as uni100, not 'uniabc'"),
             ({"train_neg_sample_args": {"distribution": "uniform"}}, "train_neg_sample_args"),
             ({"valid_metric": "NDCG@20"}, "valid_metric"),
             ({"topk": [5]}, "valid_metric"),
@@ -229,11 +299,12 @@ class TestUse:
 
 class TestStored:
     def test_stands_between_the_property_files_and_what_is_given(self, tiny_path):
-        stored = {"data_path": str(tiny_path), "n_layers": 3, "n_heads": 4, "epochs": 7, "eval_args": {"order": "RO"}}
+        stored = {"data_path": str(tiny_path), "n_layers": 3, "n_heads": 4, "epochs": 7}
+        stored["eval_args"] = {"group_by": "none"}
         file = write("a.yaml", "n_heads: 6")
         _, config = make_config("MPORec", "tiny", [file], {"epochs": 1}, stored)
         assert (config["n_layers"], config["n_heads"], config["epochs"]) == (3, 6, 1)
-        assert config["eval_args"]["order"] == "RO" and config["eval_args"]["split"] == {"LS": "valid_and_test"}
+        assert config["eval_args"]["group_by"] == "none" and config["eval_args"]["split"] == {"LS": "valid_and_test"}
 
     def test_keys_that_are_gone_or_idle_are_dropped_by_name(self, tiny_path, caplog):
         stored = {"data_path": str(tiny_path), "temperature": 0.5, "init_from": "a.pth", "n_layers": 3}

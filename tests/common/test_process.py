@@ -1,8 +1,10 @@
 """What the command line sets for its whole process, and what the user's own settings keep it from."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -60,3 +62,37 @@ def test_it_loads_neither_torch_nor_recbole():
     code = "import sys, recbole_mpo.common.process; print({'torch', 'recbole'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+class TestRequestsToEnd:
+    @pytest.mark.parametrize("name", process.END_REQUESTS)
+    def test_one_interrupts_the_block_and_names_itself(self, name):
+        number = getattr(signal, name)
+        with pytest.raises(process.Terminated, match=f"^{name}$") as caught, process.raising_at_the_end():
+            os.kill(os.getpid(), number)
+        assert caught.value.signal == number and signal.getsignal(number) is signal.SIG_DFL
+        assert issubclass(process.Terminated, KeyboardInterrupt)
+
+    def test_what_someone_handles_or_ignores_is_left_alone(self):
+        handled = []
+        former = signal.signal(signal.SIGTERM, lambda *_: handled.append("handled"))
+        ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with process.raising_at_the_end():
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGHUP)
+        finally:
+            signal.signal(signal.SIGTERM, former)
+            signal.signal(signal.SIGHUP, ignored)
+        assert handled == ["handled"]
+
+    def test_only_the_main_thread_can_be_interrupted(self):
+        def ask():
+            with process.raising_at_the_end():
+                handlers.append(signal.getsignal(signal.SIGTERM))
+
+        handlers = []
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        assert handlers == [signal.SIG_DFL]

@@ -1,6 +1,7 @@
 """RecBole's grip on the process: autograd's anomaly detection, the root logger, numpy's names and warnings."""
 
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -96,6 +97,33 @@ def test_colours_stay_out_of_the_file(root, tmp_path):
     with logging_to(tmp_path / "a.log"):
         logging.getLogger("a").info("\x1b[1;35mvalid\x1b[0m")
     assert "\x1b" not in (tmp_path / "a.log").read_text(encoding="utf-8")
+
+
+def test_control_characters_of_the_data_reach_neither_screen_nor_file(root, tmp_path, capsys):
+    with logging_to(tmp_path / "a.log"):
+        logging.getLogger("a").info("first\nsecond %s", "\x1b]0;title\x07\ud83d")
+    out = capsys.readouterr().out
+    assert out == "first\nsecond \\x1b]0;title\\x07\\ud83d\n"
+    assert (tmp_path / "a.log").read_text(encoding="utf-8").endswith(out)
+
+
+LOGS = """
+import logging, pathlib, sys
+from recbole_mpo.common.recbole_globals import logging_to
+with logging_to(pathlib.Path("a.log")):
+    for number in range(3):
+        logging.warning("line %d", number)
+print("done", file=sys.stderr)
+"""
+
+
+def test_a_run_goes_on_where_nobody_reads_its_output(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", LOGS], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "done\n")
+    assert (tmp_path / "a.log").read_text().count("line ") == 3
 
 
 def test_its_warnings_about_later_versions_are_left_out_and_others_kept():

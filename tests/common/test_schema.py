@@ -41,6 +41,19 @@ class TestRows:
         for entry in SCHEMA.settings[name].tune_for:
             assert SCHEMA.declares(entry, name)
 
+    def test_for_recboles_own_settings_only_check_values(self):
+        recbole = parse_schema({"groups": {"own": []}, "settings": {}, "recbole": {"worker": {"kind": "int"}}}).recbole
+        assert recbole["worker"].kind == "int"
+        assert not SCHEMA.recbole.keys() & SCHEMA.settings.keys()
+        assert not any(setting.models or setting.has_default for setting in SCHEMA.recbole.values())
+
+    def test_may_nest_in_keys_values_and_other_kinds(self):
+        row = {"kind": "mapping", "keys": {"a": {"kind": "int"}}, "also": {"kind": "text"}}
+        setting = schema_of(key=row).settings["key"]
+        assert setting.keys["a"].kind == "int" and setting.also.kind == "text"
+        with pytest.raises(ConfigError, match="a is of kind 'number'"):
+            schema_of(key={"kind": "mapping", "keys": {"a": {"kind": "number"}}})
+
     @pytest.mark.parametrize(
         ("row", "message"),
         [

@@ -20,7 +20,7 @@ def refusal(setting, value, may_be_left_out=False):
     ("kind", "values"),
     [
         ("bool", [True, False]),
-        ("int", [0, -3, 10**20]),
+        ("int", [0, -3, 2**63 - 1]),
         ("float", [0, 1.5, -2]),
         ("text", ["", "a", 7, 1.5]),
         ("list", [[], [1, "a"], [[1]]]),
@@ -110,3 +110,59 @@ def test_text_is_text_in_the_end():
     ids.check([0, 1])
     assert ids.final([0, 1]) == "0,1"
     assert refusal(Setting("label", "text"), [0, 1]) == "label must be text, not [0, 1]"
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63), 10**400])
+def test_whole_numbers_that_no_library_takes(value):
+    message = refusal(Setting("key", "int"), value)
+    assert message.startswith("key must be a whole number of at most 9223372036854775807, not") and len(message) < 300
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\rb", "\x1b[31mred", "tab\tulator", "\u202eback", "a\x00"])
+def test_text_is_one_line_that_a_terminal_cannot_obey(text):
+    assert refusal(Setting("key", "text"), text) == (
+        f"key must be one line without control characters, not {text!r}"
+    )
+    Setting("key", "text", control=True).check(text)
+
+
+def test_text_may_have_to_be_there_and_to_have_a_form():
+    setting = Setting("key", "text", filled=True, matches=r"a+", example="aa")
+    setting.check("aaa")
+    assert refusal(setting, "") == "key must be text that is not empty, not ''"
+    assert refusal(setting, None) == "key must be text such as aa, not empty"
+    assert refusal(setting, "ab") == "key must be text such as aa, not 'ab'"
+
+
+class TestMappings:
+    ROWS = {"size": Setting("size", "float", above=0), "how": Setting("how", "text", choices=("a", "b"))}
+    SETTING = Setting("key", "mapping", keys=ROWS, needs=("size",))
+
+    def test_each_value_is_checked_by_its_row(self):
+        self.SETTING.check({"size": 1, "how": "b"})
+        assert refusal(self.SETTING, {"size": -1}) == "key.size must be above 0, not -1"
+        assert refusal(self.SETTING, {"size": 1, "how": "c"}) == "key.how is 'c'; choose one of a, b"
+        assert refusal(self.SETTING, {"size": 1, "how": None}) == "key.how is None; choose one of a, b"
+
+    def test_keys_may_be_unknown_or_missing(self):
+        assert refusal(self.SETTING, {"sise": 1}) == "unknown key 'sise' in key (did you mean 'size'?)"
+        assert refusal(self.SETTING, {"how": "a"}) == "key needs size"
+
+    def test_one_row_may_be_that_of_all_values(self):
+        setting = Setting("key", "mapping", values=Setting("value", "int"))
+        setting.check({"any": 1, 2: 3})
+        assert refusal(setting, {"any": "x"}) == "key.any must be a whole number, not 'x'"
+
+    def test_another_kind_may_be_accepted_too(self):
+        setting = Setting("key", "text", matches="full", example="full", also=self.SETTING)
+        setting.check("full")
+        setting.check({"size": 2})
+        assert refusal(setting, {"size": 0}) == "key.size must be above 0, not 0"
+        assert refusal(setting, "none") == "key must be text such as full, not 'none'"
+
+
+def test_a_list_may_have_a_largest_length():
+    setting = Setting("key", "list", at_least=3, at_most=3, each=Setting("entry", "float", at_least=0))
+    setting.check([0.8, 0.1, 0.1])
+    for value in ([1], [1, 2, 3, 4], [1, 2, -3]):
+        assert refusal(setting, value).startswith("key must be a list of numbers")

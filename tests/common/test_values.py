@@ -3,7 +3,15 @@
 import pytest
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.values import as_list, check_choice, parse_assignments, parse_value, read_yaml, suggestion
+from recbole_mpo.common.values import (
+    as_list,
+    check_choice,
+    parse_assignments,
+    parse_value,
+    read_yaml,
+    shown,
+    suggestion,
+)
 
 
 def write(name, text):
@@ -53,6 +61,44 @@ class TestValues:
     def test_python_objects_are_refused(self):
         with pytest.raises(ConfigError, match="not valid YAML"):
             parse_value("!!python/object/apply:os.getcwd []")
+
+    @pytest.mark.parametrize(
+        "text",
+        ["2020-13-45", "9" * 5000, "!!int abc", "!!float abc", "!!timestamp abc", "!!bool abc", "{[1]: 2}", "a: b: c"],
+    )
+    def test_what_python_cannot_convert_is_one_short_line(self, text):
+        with pytest.raises(ConfigError, match="not valid YAML") as caught:
+            parse_value(text)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+    @pytest.mark.parametrize("text", ["[" * 1000 + "]" * 1000, "[" * 30 + "]" * 30, "&a [*a]", "{a: " * 1000])
+    def test_what_is_nested_without_end_is_refused(self, text):
+        with pytest.raises(ConfigError, match="too deeply|not valid YAML") as caught:
+            parse_value(text)
+        assert len(str(caught.value)) < 500
+        with pytest.raises(ConfigError, match="config file a.yaml is (nested too deeply|not valid YAML)"):
+            read_yaml(write("a.yaml", f"load_col: {text}"))
+
+    def test_references_cannot_make_a_short_text_endless(self):
+        lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 100)}]" for n in range(1, 12)]
+        with pytest.raises(ConfigError, match="config file a.yaml is nested too deeply or too long"):
+            read_yaml(write("a.yaml", "\n".join(lines)))
+
+    def test_references_of_usual_size_are_read(self):
+        assert read_yaml(write("a.yaml", "a: &x [1]\nb: *x\nc: {<<: {d: 1}, e: 2}")) == {
+            "a": [1], "b": [1], "c": {"d": 1, "e": 2}
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3\n", "a: 1\nb: 2\n'a': 1\n", "c:\n  a: 1\n  a: 1"])
+    def test_a_key_that_is_given_twice_is_refused_with_its_lines(self, text):
+        with pytest.raises(ConfigError, match=r"a\.yaml is not valid YAML: 'a' is given twice, also in .* line 3"):
+            read_yaml(write("a.yaml", text))
+        with pytest.raises(ConfigError, match="'a' is given twice"):
+            parse_value("{a: 1, a: 2}")
+
+    def test_long_values_are_shown_in_part(self):
+        assert shown("ab") == "'ab'" and shown([1]) == "[1]"
+        assert len(shown("x" * 10_000)) < 200 and shown("x" * 10_000).startswith("'xxx")
 
 class TestArguments:
     def test_hyphens_and_underscores_are_the_same(self):

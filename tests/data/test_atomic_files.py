@@ -2,8 +2,8 @@
 
 import pytest
 
-from recbole_mpo.common.errors import DataError
-from recbole_mpo.data.atomic_files import Fields, find_layout
+from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.data.atomic_files import Fields, check_name, find_layout
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 
@@ -94,3 +94,34 @@ def test_headers_are_those_of_the_official_files():
     assert Fields().single_header == HEADER
     assert Fields().split_header == "user_id:token\titem_id_list:token_seq\titem_id:token"
     assert Fields("u", "i", "t", "s", ",").split_header == "u:token,is:token_seq,i:token"
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["Scientific", "ml-100k", "a b", "Großhandel", "S.T", "a..b", "_x"])
+def test_a_name_may_be_any_word(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "./T", "../T", "a/b", "/a", "a\\b", ".hidden", " a", "a ", "a\nb", "a\x1b[m"]
+)
+def test_a_path_is_no_name(tmp_path, name):
+    with pytest.raises(ConfigError, match="is not the name of a dataset"):
+        find_layout(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"separator": ""}, "field_separator is ''"),
+        ({"sequence_separator": "\n"}, r"seq_separator is '\\n'"),
+        ({"encoding": "nope"}, "encoding 'nope' is unknown"),
+        ({"encoding": "hex"}, "encoding 'hex' is unknown"),
+        ({"encoding": "a\0"}, "is unknown"),
+    ],
+)
+def test_separators_and_encodings_that_cannot_be_used_are_told(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        Fields(**fields)

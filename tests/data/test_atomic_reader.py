@@ -66,6 +66,32 @@ def test_a_missing_column_names_those_found_and_the_fix(tmp_path):
     assert "ITEM_ID_FIELD" in message and "load_col" in message
 
 
+@pytest.mark.parametrize(
+    "header, column, expected",
+    [
+        ("user_id:token\titem_id:token\ttimestamp:token", "timestamp", "timestamp:float"),
+        ("user_id:token\titem_id:token\ttimestamp:float_seq", "timestamp", "timestamp:float"),
+        ("user_id:float\titem_id:token\ttimestamp:float", "user_id", "user_id:token"),
+        ("user_id:token\titem_id:token_seq\ttimestamp:float", "item_id", "item_id:token"),
+        ("user_id:token\titem_id_list:token\titem_id:token", "item_id_list", "item_id_list:token_seq"),
+    ],
+)
+def test_a_type_that_does_not_fit_what_the_column_means_is_an_error(tmp_path, header, column, expected):
+    """Times read as tokens are sorted by first appearance, so that a user's oldest item becomes the target."""
+    message = refusal(atomic(tmp_path, "1\t2\t3", header=header))
+    assert "line 1" in message and repr(column) in message and f"write {expected} in the header" in message
+
+
+def test_a_type_is_free_where_the_column_means_nothing_to_us(tmp_path):
+    path = atomic(tmp_path, "a\tx\t1\tred", header="user_id:token\titem_id:token\twhen:token\tcolour:token_seq")
+    assert len(read_atomic(path, None)[0]) == 1
+
+
+def test_the_users_column_may_not_be_the_time(tmp_path):
+    with pytest.raises(DataError, match="'item_id' has the type token"):
+        read_atomic(atomic(tmp_path, "a\tx\t1"), None, Fields(time="item_id"))
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     path = atomic(tmp_path, "a\tx\t1", header="\ufeff" + HEADER)
     frame, _ = read_atomic(path, ["user_id"])
@@ -104,10 +130,10 @@ def test_the_widths_of_rows_are_those_a_loop_over_lines_counts(scratch_file, par
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(atomic_reader, "BLOCK_CHARACTERS", block)
         if wrong is None:
-            atomic_reader._check_widths(scratch_file, 2, separator, encoding)
+            atomic_reader._check_lines(scratch_file, 2, separator, encoding)
             return
         with pytest.raises(DataError, match=f"line {wrong[0]} has {wrong[1]} columns, the header 2"):
-            atomic_reader._check_widths(scratch_file, 2, separator, encoding)
+            atomic_reader._check_lines(scratch_file, 2, separator, encoding)
 
 
 # Cells
@@ -151,6 +177,18 @@ def test_whole_times_are_kept_exactly(tmp_path, first):
     assert frame["timestamp"].tolist() == times
 
 
+def test_different_times_that_64_bits_cannot_hold_are_refused(tmp_path):
+    path = atomic(tmp_path, "a\tx\t1700000000.000000002", "a\ty\t1700000000.000000001")
+    assert "different times in column 'timestamp' are one number in 64 bits" in refusal(path)
+    assert len(read_atomic(path, ["user_id", "item_id"])[0]) == 2
+
+
+def test_times_with_seventeen_digits_keep_their_order(tmp_path):
+    """Pandas reads both as 1700000000.765432."""
+    path = atomic(tmp_path, "a\tx\t1700000000.7654325", "a\ty\t1700000000.7654321")
+    assert read_atomic(path, None)[0]["timestamp"].tolist() == [1700000000.7654325, 1700000000.7654321]
+
+
 def test_fractions_are_read_in_64_bits(tmp_path):
     frame, _ = read_atomic(atomic(tmp_path, "a\tx\t1700000000.25", "a\tx\t1.7e9"), None)
     assert frame["timestamp"].dtype == np.float64
@@ -188,7 +226,7 @@ def test_blank_lines_are_skipped_and_still_counted(tmp_path):
 def test_bytes_of_another_encoding_are_a_data_error(tmp_path, rows_before):
     path = tmp_path / "shop.inter"
     path.write_bytes(HEADER.encode() + b"\n" + b"a\tx\t1\n" * rows_before + b"Jos\xe9\tx\t1\n")
-    assert "utf-8" in refusal(path)
+    assert f"line {rows_before + 2}: not valid utf-8 text" in refusal(path)
 
 
 # Blocks
@@ -238,7 +276,7 @@ NUMBER_CELLS += [" 5", "5 ", "", "-0", "9007199254740993", "9223372036854775808"
 def test_numbers_are_what_pandas_makes_of_the_cells_as_text(scratch_file, cells):
     """The quick reading takes no cell that the careful one refuses, and gives the same values."""
     rows = "".join(f"a\t{cell}\n" for cell in cells)
-    scratch_file.write_text(f"user_id:token\ttimestamp:float\n{rows}", encoding="utf-8")
+    scratch_file.write_text(f"user_id:token\trating:float\n{rows}", encoding="utf-8")
     expected = pd.to_numeric(pd.Series(cells, dtype=str), errors="coerce")
     bad = np.flatnonzero(~np.isfinite(expected.to_numpy(dtype=np.float64)))
     if len(bad):
@@ -246,8 +284,8 @@ def test_numbers_are_what_pandas_makes_of_the_cells_as_text(scratch_file, cells)
         assert f"line {bad[0] + 2}: " in message and repr(cells[bad[0]]) in message
         return
     frame, _ = read_atomic(scratch_file, None)
-    assert frame["timestamp"].dtype == expected.dtype or not cells
-    assert frame["timestamp"].tolist() == expected.tolist()
+    assert frame["rating"].dtype == expected.dtype or not cells
+    assert frame["rating"].tolist() == expected.tolist()
 
 
 # Sequences

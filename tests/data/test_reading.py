@@ -9,6 +9,8 @@ import pytest
 from recbole.data.dataset import SequentialDataset
 
 from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.data.histories import read_dataset_histories
+from recbole_mpo.data.inspection import describe
 
 SINGLE_HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 
@@ -110,9 +112,8 @@ def test_leave_one_out_is_recboles_row_by_row(tmp_path, model, mode, data):
 
 def test_an_unknown_way_to_leave_one_out_is_an_error(tmp_path, data):
     data.write_single(tmp_path, data.random_interactions())
-    opened = data.open_dataset(tmp_path, eval_args={"split": {"LS": "train_only"}})
-    with pytest.raises(ConfigError, match="leave_one_mode.*train_only"):
-        opened.experiment.data  # noqa: B018
+    with pytest.raises(ConfigError, match="is 'train_only'; choose one of valid_and_test, valid_only, test_only"):
+        data.open_dataset(tmp_path, eval_args={"split": {"LS": "train_only"}})
 
 
 # Histories and their order
@@ -254,3 +255,42 @@ def test_other_column_names_can_be_set(tmp_path, data):
     names = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "asin", "TIME_FIELD": "time"}
     splits = data.open_dataset(tmp_path, **names).splits
     assert [len(split) for split in splits] == [expected.total() for expected in data.leave_one_out(rows)]
+
+
+# What a column means
+
+
+@pytest.mark.parametrize("header", [
+    "user_id:token\titem_id:token\ttimestamp:token", "user_id:token\titem_id:token\ttimestamp:token_seq",
+    "user_id:float\titem_id:token\ttimestamp:float", "user_id:token\titem_id:token_seq\ttimestamp:float",
+])  # fmt: skip
+def test_no_reader_takes_a_type_that_does_not_fit(tmp_path, data, header):
+    """Times as tokens were sorted by first appearance here, and as text by inspect."""
+    rows = [(user, item, 90 + item) for user in range(5) for item in (9, 8, 10, 7, 11)]
+    data.write_lines(tmp_path / "shop" / "shop.inter", header, rows)
+    for read in (
+        lambda: data.open_dataset(tmp_path).dataset,
+        lambda: data.open_dataset(tmp_path, train_mode="pairwise").dataset,
+        lambda: read_dataset_histories(tmp_path, "shop"),
+        lambda: describe(tmp_path, "shop"),
+    ):
+        with pytest.raises(DataError, match=r"shop\.inter, line 1: column .* has the type .*; write .* in the header"):
+            read()
+
+
+@pytest.mark.parametrize("unit", [
+    "{}", "17000000000000000{:02}", "1700000000.1234{:02}", "{}e-5", "-{}",
+], ids=["small", "nanoseconds", "microseconds", "exponent", "negative"])  # fmt: skip
+def test_all_readers_agree_on_the_order_of_times(tmp_path, data, unit):
+    """Written in reverse order, so that a lost digit shows."""
+    rows = [(f"u{user}", f"i{item}", unit.format(10 + item)) for user in range(3) for item in reversed(range(9))]
+    data.write_single(tmp_path, rows)
+    order = [f"i{item}" for item in (reversed(range(9)) if unit.startswith("-") else range(9))]
+    histories = read_dataset_histories(tmp_path, "shop")
+    assert histories.item_tokens[histories.items].tolist() == order * 3
+    (_, sample), *_ = describe(tmp_path, "shop").samples
+    assert [item for item, _ in sample] == order
+    for mode in ("packed", "pairwise"):
+        *_, test = data.open_dataset(tmp_path, train_mode=mode).splits
+        rows = [(history, target) for _, history, target in data.token_rows(test)]
+        assert rows == [(tuple(order[:-1]), order[-1])] * 3

@@ -1,5 +1,7 @@
 """The adaptor computes UniSRec's published form, only faster; a projection stands where it stands."""
 
+import math
+
 import pytest
 import torch
 
@@ -121,6 +123,23 @@ def test_gates_sum_to_one_and_noise_only_in_training(adaptor, features):
     torch.testing.assert_close(adaptor.gates(features).sum(1), torch.ones(ITEMS, dtype=torch.float64))
     adaptor.train()
     assert not torch.equal(adaptor.gates(features), adaptor.gates(features))
+
+
+@pytest.mark.parametrize(
+    ("weight", "spread"), [(-100.0, 0.01), (0.0, math.log(2) + 0.01), (2.0, math.log1p(math.exp(2)) + 0.01)]
+)
+def test_the_noise_of_the_gates_is_never_below_its_floor(weight, spread):
+    """UniSRec's noisy gating: the standard deviation is ``softplus(x W_noise) + 0.01``."""
+    adaptor = MoEAdaptor(1, 4, 3).train()
+    torch.nn.init.constant_(adaptor.w_noise, weight)
+    torch.nn.init.normal_(adaptor.w_gate)
+    features = torch.ones(5, 1)
+    torch.manual_seed(0)
+    gates = adaptor.gates(features)
+    torch.manual_seed(0)
+    expected = (features @ adaptor.w_gate + spread * torch.randn(5, 3)).softmax(dim=-1)
+    torch.testing.assert_close(gates, expected)
+    assert not torch.equal(gates[0], gates[1])
 
 
 def test_state_dict_has_unisrecs_names(adaptor):

@@ -73,23 +73,38 @@ def test_attention_is_the_papers():
 
 
 def test_the_published_aggregator_is_the_sum_of_its_five_terms():
+    """Written from the formula: for node x with neighbours x_j and its attention c, and m the mean of the x_j alone,
+
+    ``x W1 + c W2 + m W3 + ((m V1)^2 - m^2 V1^2) / 2 + ((c V2)^2 - c^2 V2^2) / 2``.
+    """
     torch.manual_seed(0)
     layer, states = graph.FactorisedAttention(6, 2).double(), torch.randn(3, 6).double()
     worth = torch.tensor([[2.0, 1.0]]).double()
     out = layer(layer.prepare(states), torch.tensor([1]), torch.tensor([[0, 2]]), worth)[0]
-    node, seen, share = states[1], states[[1, 0, 2]], torch.tensor([1.0, 2.0, 1.0]).double()
+    # Worth 2 is the same as being drawn twice.
+    node, neighbours = states[1], [states[0], states[0], states[2]]
     attended = []
     for head in (slice(0, 3), slice(3, 6)):
-        weights = share * (seen[:, head] @ node[head]).exp()
-        attended.append((weights / weights.sum()) @ seen[:, head])
-    attended, mean = torch.cat(attended), (share / 4) @ seen
-    first, second, third = (part.weight for part in layer.linear)
-    expected = first @ node + second @ attended + third @ mean
-    for part, x in zip(layer.pairwise, (mean, attended), strict=True):
+        seen = torch.stack([x[head] for x in (*neighbours, node)])
+        attended.append((seen @ node[head]).softmax(dim=0) @ seen)
+    attended, mean = torch.cat(attended), sum(neighbours) / 3
+    w1, w2, w3 = (part.weight for part in layer.linear)
+    v1, v2 = (part.weight for part in layer.pairwise)
+    expected = w1 @ node + w2 @ attended + w3 @ mean
+    for weight, x in ((v1, mean), (v2, attended)):
         # All products of two different coordinates, each pair once.
-        weighted = part.weight * x
+        weighted = weight * x
         expected += torch.stack([sum(row[i] * row[j] for i in range(6) for j in range(i)) for row in weighted])
     torch.testing.assert_close(out, expected)
+
+
+def test_the_mean_of_no_neighbours_is_zero():
+    torch.manual_seed(0)
+    layer, states = graph.FactorisedAttention(4, 2).double(), torch.randn(2, 4).double()
+    out = layer(states, torch.tensor([1]), torch.tensor([[0, 0]]), torch.zeros(1, 2).double())[0]
+    node, v2 = states[1], layer.pairwise[1].weight
+    pairwise = ((v2 @ node) ** 2 - v2**2 @ node**2) / 2
+    torch.testing.assert_close(out, layer.linear[0].weight @ node + layer.linear[1].weight @ node + pairwise)
 
 
 def test_layers_but_the_last_are_rectified():

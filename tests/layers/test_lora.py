@@ -79,3 +79,11 @@ def test_the_default_rank_needs_a_central_core():
 def test_ranks_are_checked(rank):
     with pytest.raises(ValueError, match="rank must be between 1 and 8"):
         convert_to_lora(nn.Sequential(nn.Linear(12, 8)), ["0"], rank=rank)
+
+
+@pytest.mark.parametrize(("alpha", "scale"), [(None, 1.0), (6.0, 2.0), (1.5, 0.5)])
+def test_the_update_is_multiplied_by_alpha_over_rank(alpha, scale):
+    """Once, where alpha is left out."""
+    layer = LoRALinear(torch.nn.Linear(5, 4), 3, alpha)
+    torch.nn.init.normal_(layer.lora_B)
+    torch.testing.assert_close(layer.merged_weight(), layer.weight + scale * layer.lora_B @ layer.lora_A)

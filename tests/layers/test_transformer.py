@@ -145,3 +145,18 @@ def test_settings_are_checked():
         CausalTransformerEncoder(**{**SETTINGS, "hidden_size": 15})
     with pytest.raises(ValueError, match="hidden_act is 'gleu'; choose one of gelu"):
         CausalTransformerEncoder(**{**SETTINGS, "hidden_act": "gleu"})
+
+
+def test_attention_dropout_is_kept_where_few_positions_are_computed():
+    """Without it they are computed without keys and values, which has no place for it."""
+    torch.manual_seed(5)
+    encoder = CausalTransformerEncoder(**{**SETTINGS, "n_layers": 1, "hidden_dropout_prob": 0.0}).train()
+    random_weights(encoder)
+    states, places = torch.randn(4, 10, 16), torch.tensor([9, 25])
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(encoder(states, None, places))
+    torch.manual_seed(1)
+    torch.testing.assert_close(drawn[0], encoder(states).flatten(0, 1)[places])
+    assert torch.equal(drawn[0], drawn[1]) and not torch.allclose(drawn[0], drawn[2], atol=1e-3)

@@ -115,3 +115,16 @@ def test_what_the_memory_cannot_work_with_is_said(tiny_settings, changes):
         with_weight(tiny_settings, 0.0, **changes)
     with pytest.raises(ConfigError, match="memory is 'both'"):
         built_run("MPORec", "tiny", (), {**tiny_settings, "memory": "both"}).model  # noqa: B018
+
+
+@torch.no_grad()
+def test_items_of_a_history_that_have_no_id_are_passed_over(tiny_settings):
+    model = built_run("UniSRec", "tiny", (), {**tiny_settings, "memory": "covisit"}).model.eval()
+    torch.nn.init.ones_(model.memory.weight)
+    count = len(model.memory.recent_weights)
+    history = torch.tensor([[4, 5, model.n_items + 3]])
+    scores = model.remember(torch.zeros(1, model.n_items), history, torch.tensor([3]))
+    # The other two keep their age.
+    recent, exists = torch.zeros(1, count, dtype=torch.long), torch.zeros(1, count, dtype=torch.bool)
+    recent[0, 1:3], exists[0, 1:3] = torch.tensor([5, 4]), True
+    assert torch.equal(scores, model.memory(recent, exists).add_to(torch.zeros(1, model.n_items))) and scores.any()

@@ -128,6 +128,29 @@ def test_pad_takes_no_gradient_but_stays_in_the_softmax(tiny_settings):
     assert model.calculate_loss(packed) < loss
 
 
+def test_pad_takes_no_gradient_where_its_vector_is_not_zero(tiny_settings):
+    """The gradient is that of a softmax in which PAD's vector is a constant."""
+    experiment = built_run("UniSRec", "tiny", (), {**tiny_settings, **QUIET})
+    model = experiment.model.double()
+    for expert in model.moe_adaptor.experts:
+        torch.nn.init.normal_(expert.bias, std=0.3)
+    packed, _ = batches(experiment)
+    loss, gradients = loss_and_gradients(model, packed)
+    vectors = model.encode_items()
+    assert vectors[0].abs().max() > 1e-3
+    for with_pad in (False, True):
+        model.zero_grad(set_to_none=True)
+        items = model.encode_items()
+        of_text = model.moe_adaptor(model.item_table.features)
+        items = torch.cat([of_text[:1] if with_pad else of_text[:1].detach(), items[1:]])
+        states = model.predicting_states(items, packed.items, packed)
+        expected = torch.nn.functional.cross_entropy(model.score(states, items), packed.targets)
+        expected.backward()
+        torch.testing.assert_close(expected.detach(), loss, rtol=1e-6, atol=1e-6)
+        found = model.moe_adaptor.experts[0].bias.grad
+        assert torch.allclose(found, gradients["moe_adaptor.experts.0.bias"], rtol=1e-6, atol=1e-9) != with_pad
+
+
 @pytest.mark.parametrize("train_mode", ["packed", "pairwise"])
 def test_evaluation_without_padding_equals_padded_rows(tiny_settings, train_mode):
     experiment = built_run("MPORec", "tiny", (), {**tiny_settings, "train_mode": train_mode})

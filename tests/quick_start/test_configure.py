@@ -20,6 +20,25 @@ def test_settings_need_neither_files_nor_the_network(dataset, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "./T", "a/b", "a\\b", "/T", "T/", ".hidden", "c:T"])
+def test_a_datasets_name_is_no_path(name):
+    with pytest.raises(ConfigError, match="dataset is .*; give the name of one folder, without"):
+        make_config("CCDR", name)
+    if name:
+        with pytest.raises(ConfigError, match="ccdr_source is .*; give the name of one folder, without"):
+            make_config("CCDR", "T", overrides={"ccdr_source": name})
+
+
+def test_a_datasets_name_has_no_control_character():
+    with pytest.raises(ConfigError, match=r"dataset is 'a\\nb'; give the name"):
+        make_config("MPORec", "a\nb")
+
+
+@pytest.mark.parametrize("name", ["ml-100k", "Pantry-2023", "a b", "é", "x.y", "T_1"])
+def test_any_name_of_a_folder_is_a_datasets(name):
+    assert make_config("MPORec", name)[1]["dataset"] == name
+
+
 def test_files_and_overrides_are_layers(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("epochs: 3\nn_layers: 1\n", encoding="utf-8")

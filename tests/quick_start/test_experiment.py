@@ -1,12 +1,14 @@
 """The parts of one run: data complete in one step, models of the seed alone, and what a checkpoint brings back."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from support import built_run
 
+from recbole_mpo.common import foreign
 from recbole_mpo.common.errors import CheckpointError, ConfigError, DataError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.common.schema import for_model
@@ -109,8 +111,40 @@ class TestData:
 
     def test_a_split_that_recbole_does_not_know_is_an_error_of_settings(self, settings):
         wrong = settings("MPORec", eval_args={"split": {"LS": "some"}})
-        with pytest.raises(ConfigError, match="tiny cannot be split with eval_args"):
-            Experiment.of("MPORec", "tiny", (), wrong).data  # noqa: B018
+        with pytest.raises(ConfigError, match="eval_args.split.LS is 'some'; choose one of valid_and_test"):
+            Experiment.of("MPORec", "tiny", (), wrong)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"val_interval": {"rating": "[3,inf)"}}, r"Field \[rating\] not defined in dataset"),
+            ({"threshold": {"rating": 3}}, r"Field \[rating\] not in inter_feat"),
+            ({"load_col": {"inter": ["user_id"]}}, ""),
+            ({"load_col": {"foo": ["user_id"]}}, ""),
+            ({"benchmark_filename": ["a", "b", "c"]}, "tiny.a.inter not exist"),
+            ({"alias_of_item_id": ["foo"]}, "KeyError .*foo"),
+            ({"normalize_field": ["foo"]}, r"Field \[foo\] does not exist"),
+            ({"numerical_features": ["foo"]}, r"Field \[foo\] not defined"),
+            ({"transform": "foo"}, "no transform named 'foo'"),
+        ],
+    )
+    @pytest.mark.parametrize("model", ["MPORec", "SASRec"])
+    def test_what_recbole_says_of_the_data_is_one_line_with_the_settings_in_question(
+        self, settings, model, changes, words
+    ):
+        (key,) = changes
+        with pytest.raises((ConfigError, DataError), match=rf"{key}.*{words}") as caught:
+            Experiment.of(model, "tiny", (), settings(model, **changes)).data  # noqa: B018
+        assert "\n" not in str(caught.value)
+
+    def test_a_fault_of_this_package_shows_as_what_it_is(self, settings, monkeypatch):
+        def fail(*_):
+            raise AssertionError("a fault")
+
+        monkeypatch.setattr(foreign, "_PACKAGE", Path(__file__).resolve().parent)
+        monkeypatch.setattr(Experiment, "_build_data", fail)
+        with pytest.raises(AssertionError, match="a fault"):
+            Experiment.of("MPORec", "tiny", (), settings("MPORec")).data  # noqa: B018
 
     def test_sizes_and_hashes_are_those_of_the_files(self, settings, tiny_path):
         experiment = Experiment.of("MPORec", "tiny", (), settings("MPORec"))

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import signal
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ from support import built_run
 
 from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.common.files import file_hash
+from recbole_mpo.common.process import Terminated
 from recbole_mpo.quick_start import record as records
+from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.trainer.trainer import ItemVectorTrainer
 
 
@@ -133,7 +138,7 @@ def test_two_runs_in_one_process_have_folders_and_logs_of_their_own(tiny_setting
     for own, other in (found, found[::-1]):
         folder = run_dir(own, tiny_settings)
         assert {path.name for path in folder.iterdir()} == {
-            "best.pth", "last.pth", "ranks.npz", "record.json", f"{own['run_id']}.log"
+            "best.pth", "last.pth", "ranks.npz", "record.json", "run.lock", f"{own['run_id']}.log"
         }  # fmt: skip
         log = (folder / f"{own['run_id']}.log").read_text(encoding="utf-8")
         assert own["run_id"] in log and "parameters:" in log and "best test:" in log
@@ -168,16 +173,27 @@ def test_a_missing_dataset_leaves_no_folder(tiny_settings):
     assert not Path(tiny_settings["checkpoint_dir"]).exists()
 
 
-def test_a_run_that_is_interrupted_is_recorded_as_failed(tiny_settings, monkeypatch):
-    def interrupt(*_args, **_settings):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, partial(Terminated, signal.SIGTERM)])
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_run_that_is_interrupted_is_recorded_as_failed_and_says_how_it_goes_on(
+    tiny_settings, monkeypatch, problem, epochs
+):
+    train = ItemVectorTrainer._train_epoch
+
+    def interrupt(trainer, train_data, epoch, *args, **settings):
+        if epoch == epochs:
+            raise problem()
+        return train(trainer, train_data, epoch, *args, **settings)
 
     monkeypatch.setattr(ItemVectorTrainer, "_train_epoch", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         run("MPORec", "tiny", (), tiny_settings, record_path="copy.json")
     record = records.read_record("copy.json")
-    assert record["status"] == "failed" and record["error"].startswith("KeyboardInterrupt")
+    assert record["status"] == "failed" and record["error"].startswith(caught.type.__name__)
     assert "process" not in record and record["valid"] == {}
+    # Only a run that --resume=auto finds is promised to go on.
+    assert bool(find_resume(Experiment.of("MPORec", "tiny", (), tiny_settings), "auto")) == bool(epochs)
+    assert ("--resume=auto" in caught.value.__notes__[0]) == bool(epochs)
 
 
 def test_a_label_is_the_users_or_the_models(tiny_settings):

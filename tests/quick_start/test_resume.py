@@ -13,14 +13,15 @@ import psutil
 import pytest
 import torch
 
-from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.errors import CheckpointError, ConfigError, RecordError
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.resume import FREE_ON_RESUME, find_resume
-from recbole_mpo.quick_start.run_folder import this_process
+from recbole_mpo.quick_start.run_folder import this_process, training_in
 from recbole_mpo.release.merge import merge_checkpoint
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.random_state import rng_state
 
 
 def comparable(record):
@@ -179,9 +180,18 @@ class TestFindResume:
             folder = Path(wanted.config["checkpoint_dir"]) / f"UniSRec-tiny-{number}"
             folder.mkdir(parents=True)
             config = {**wanted.config.plain(), **(settings or {})}
-            checkpoint.save_checkpoint({"state_dict": {}, "optimizer": {}, "config": config, **(state or {})},
-                                       folder / "last.pth")  # fmt: skip
-            content = {"status": status, "config": config, "data": {"files": wanted.file_hashes()}, **(record or {})}
+            content = {
+                "state_dict": {}, "optimizer": {"state": {}, "param_groups": []}, "config": config, "model": "UniSRec",
+                "epoch": 0, "cur_step": 0, "best_valid_score": 0.0, "best_valid_result": None, "loader_rng": None,
+                "history": [{"epoch": 0, "train_loss": 1.0, "train_seconds": 1.0}],
+                "rng": rng_state(torch.device("cpu")), **(state or {}),
+            }  # fmt: skip
+            checkpoint.save_checkpoint(content, folder / "last.pth")
+            data = {"files": wanted.file_hashes(), "item_num": 31, "targets": {"valid": 40, "test": 40}}
+            content = {
+                "status": status, "model": "UniSRec", "dataset": "tiny", "seed": 7, "item_input": "text",
+                "params": {}, "valid": {}, "test": {}, "seconds": {}, "config": config, "data": data, **(record or {}),
+            }  # fmt: skip
             (folder / "record.json").write_text(json.dumps(content), encoding="utf-8")
             os.utime(folder, (number, number))
             return folder
@@ -236,7 +246,7 @@ class TestFindResume:
 
     def test_changed_files_are_named(self, wanted, write):
         hashes = {**wanted.file_hashes(), "tiny.text": "other"}
-        folder = write(record={"data": {"files": hashes}})
+        folder = write(record={"data": {"files": hashes, "item_num": 31, "targets": {"valid": 40, "test": 40}}})
         with pytest.raises(CheckpointError, match=r"was trained on other data: tiny\.text changed since"):
             find_resume(wanted, str(folder))
         # A run that failed before its data were read says nothing of them.
@@ -249,6 +259,26 @@ class TestFindResume:
         with pytest.raises(ConfigError, match=f"is still training, in process {parent.pid}"):
             find_resume(wanted, str(folder))
         assert find_resume(wanted, "auto") is None
+
+    def test_a_folder_that_a_run_holds_is_left_alone(self, wanted, write, tiny_settings):
+        folder = write()
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with training_in(folder):
+            assert find_resume(wanted, "auto") is None
+            with pytest.raises(ConfigError, match=f"is still training, in process {os.getpid()}"):
+                run("UniSRec", "tiny", (), tiny_settings, resume=str(folder))
+        assert {name: (folder / name).read_bytes() for name in before} == before
+        assert find_resume(wanted, "auto") == folder / "last.pth"
+
+    @pytest.mark.parametrize("content", ["{", "[]", '{"status": "failed"}', "", "\udcff", '{"config": {"a": NaN}}'])
+    def test_auto_steps_over_a_damaged_record_and_says_so(self, wanted, write, capsys, content):
+        folder, damaged = write(), write()
+        (damaged / "record.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+        assert find_resume(wanted, "auto") == folder / "last.pth"
+        said = capsys.readouterr().out
+        assert said.startswith(f"Not looked at: record {damaged / 'record.json'} ") and said.count("\n") == 1
+        with pytest.raises(RecordError, match="record"):
+            find_resume(wanted, str(damaged))
 
     @pytest.mark.parametrize("process", [None, "own"])
     def test_a_run_that_no_other_process_trains_goes_on(self, wanted, write, process):

@@ -13,6 +13,7 @@ from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.starting import settings_of, start
 from recbole_mpo.release.merge import merge_checkpoint
+from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.trainer import checkpoint
 
 
@@ -165,3 +166,18 @@ def test_items_of_another_dataset_are_not_taken_over(tiny_settings, tiny_path, t
     assert torch.equal(started["item_embedding.weight"], fresh["item_embedding.weight"])
     shared = [name for name in started if name != "item_embedding.weight"]
     assert len(shared) > 30 and all(torch.equal(started[name], source[name]) for name in shared)
+
+
+def test_a_checkpoint_does_not_decide_where_is_written(tiny_settings, tmp_path):
+    record = run("MPORec", "tiny", (), {**tiny_settings, "epochs": 1})
+    path = tmp_path / "saved" / record["run_id"] / "best.pth"
+    state = checkpoint.load_checkpoint(path)
+    keys = ("cache_dir", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path")
+    state["config"] |= {key: str(tmp_path / "foreign") for key in keys}
+    checkpoint.save_checkpoint(state, tmp_path / "foreign.pth")
+    evaluate_checkpoint(tmp_path / "foreign.pth")
+    Recommender.from_checkpoint(tmp_path / "foreign.pth").recommend([["i1"]])
+    merge_checkpoint(tmp_path / "foreign.pth", tmp_path / "dense.pth")
+    assert not (tmp_path / "foreign").exists() and (tmp_path / "dataset" / ".cache" / "tiny").is_dir()
+    evaluate_checkpoint(tmp_path / "foreign.pth", {"cache_dir": str(tmp_path / "mine")})
+    assert (tmp_path / "mine" / "tiny").is_dir()

@@ -32,10 +32,77 @@ def test_merged_mporec_is_a_unisrec_with_the_same_metrics(trained, tmp_path):
         assert results[split] == pytest.approx(record[split], abs=1e-9)
 
 
+def test_merged_lora_is_a_unisrec_with_the_same_metrics(tiny_settings, tmp_path):
+    record = run("LoRA", "tiny", (), {**tiny_settings, "lora_rank": 2, "lora_alpha": 6})
+    source = tmp_path / "saved" / record["run_id"] / "best.pth"
+    merge_checkpoint(source, tmp_path / "dense.pth")
+    experiment = RestoredRun(tmp_path / "dense.pth")
+    assert experiment.spec.name == "UniSRec"
+    dense = built_run("UniSRec", "tiny", (), tiny_settings).model
+    assert set(weights(tmp_path / "dense.pth")) == set(dense.state_dict())
+    assert not any(key.startswith("lora_") for key in experiment.state["config"])
+    # The updates are part of the weights: without them the metrics would be those of the frozen matrices.
+    before, after = weights(source), weights(tmp_path / "dense.pth")
+    updates = [name.removesuffix(".lora_B") for name in before if name.endswith(".lora_B")]
+    assert updates
+    for name in updates:
+        update = 3.0 * before[f"{name}.lora_B"] @ before[f"{name}.lora_A"]
+        assert update.abs().max() > 0
+        assert torch.allclose(after[f"{name}.weight"], before[f"{name}.weight"] + update, atol=1e-6)
+    results = evaluate_checkpoint(tmp_path / "dense.pth")
+    for split in ("valid", "test"):
+        assert results[split] == pytest.approx(record[split], abs=1e-9)
+
+
+class TestOutput:
+    """What is not of merge is never replaced."""
+
+    def contents(self, folder):
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    @pytest.mark.parametrize("way", ["same", "dots", "symlink", "hardlink", "last"])
+    def test_onto_the_source_or_another_checkpoint_of_the_run(self, trained, way):
+        _, _, folder = trained
+        source = folder / "best.pth"
+        outputs = {"same": source, "dots": folder / ".." / folder.name / "best.pth", "last": folder / "last.pth"}
+        if way == "symlink":
+            outputs[way] = folder / "link.pth"
+            outputs[way].symlink_to(source)
+        if way == "hardlink":
+            outputs[way] = folder / "hard.pth"
+            outputs[way].hardlink_to(source)
+        before = self.contents(folder)
+        message = "exists and is not of merge" if way == "last" else "is the checkpoint itself, which would lose"
+        with pytest.raises(CheckpointError, match=message):
+            merge_checkpoint(source, outputs[way])
+        assert self.contents(folder) == before
+
+    @pytest.mark.parametrize("content", [b"", b"notes", b"PK\x03\x04 damaged"])
+    def test_onto_another_file(self, trained, tmp_path, content):
+        _, _, folder = trained
+        (tmp_path / "notes.txt").write_bytes(content)
+        with pytest.raises(CheckpointError, match="notes.txt exists and is not of merge; name another file"):
+            merge_checkpoint(folder / "best.pth", tmp_path / "notes.txt")
+        assert (tmp_path / "notes.txt").read_bytes() == content
+
+    def test_an_earlier_output_is_replaced(self, trained, tmp_path):
+        _, _, folder = trained
+        merge_checkpoint(folder / "best.pth", tmp_path / "dense.pth")
+        before = weights(tmp_path / "dense.pth")
+        merge_checkpoint(folder / "best.pth", tmp_path / "dense.pth")
+        assert same_weights(weights(tmp_path / "dense.pth"), before)
+
+    def test_a_file_where_the_folder_would_be(self, trained, tmp_path):
+        _, _, folder = trained
+        (tmp_path / "file").write_text("x", encoding="utf-8")
+        with pytest.raises(CheckpointError, match="dense.pth cannot be written"):
+            merge_checkpoint(folder / "best.pth", tmp_path / "file" / "dense.pth")
+
+
 def test_merge_refuses_what_has_nothing_to_merge(tiny_settings, tmp_path):
     record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1})
     path = tmp_path / "saved" / record["run_id"] / "best.pth"
-    with pytest.raises(CheckpointError, match="is of UniSRec, which has no MPO layers to merge"):
+    with pytest.raises(CheckpointError, match="is of UniSRec, which has no MPO or LoRA layers to merge"):
         merge_checkpoint(path, tmp_path / "dense.pth")
     with pytest.raises(CheckpointError, match="is a folder; name the file to write"):
         merge_checkpoint(path, tmp_path)

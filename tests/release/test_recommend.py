@@ -1,5 +1,10 @@
 """Recommendations: raw tokens in, best candidates out, scored as the model scores them."""
 
+import csv
+import io
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +13,7 @@ from support import RestoredRun, built_run
 from recbole_mpo.cli.main import main
 from recbole_mpo.common.errors import CheckpointError, DataError
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.release.recommend import Recommended, Recommender, read_histories
+from recbole_mpo.release.recommend import Recommended, Recommender
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 
@@ -115,6 +120,14 @@ def test_columns_of_the_text_stand_apart_however_long_a_token_is(untrained, toke
     assert first.index("A title") == second.index("yyy")
 
 
+def test_text_of_the_data_does_not_steer_the_terminal(untrained):
+    recommender = recommender_of(untrained())
+    recommender.titles["a\x1b[2J"] = "one\ntwo\x1b]0;title\x07"
+    shown = recommender.as_text(["a\x1b[2J"], [Recommended("b\x07", 1.0, "x\u202ey")])
+    assert len(shown.splitlines()) == 4
+    assert all(character.isprintable() or character == "\n" for character in shown)
+
+
 class TestTextOnlyItems:
     def test_are_candidates_and_history_where_text_is_all(self, untrained, with_text_only):
         recommender = recommender_of(untrained(item_input="text"))
@@ -159,27 +172,6 @@ class TestInput:
         with pytest.raises(DataError, match="this is a GRU4Rec"):
             recommender_of(built_run("GRU4Rec", "tiny", (), settings))
 
-    def test_histories_are_split_at_blanks_tabs_and_commas(self, tmp_path):
-        (tmp_path / "h.txt").write_text("a b\tc\n1e3,007\nd, e\n", encoding="utf-8")
-        assert read_histories("h.txt") == [["a", "b", "c"], ["1e3", "007"], ["d", "e"]]
-
-    @pytest.mark.parametrize(
-        ("content", "part"),
-        [
-            (b"a b\n\nc\n", "h.txt, line 2: a history needs at least one item"),
-            (b"", "h.txt is empty; write one history per line"),
-            (b"caf\xe9\n", "h.txt is not valid UTF-8:"),
-        ],
-    )
-    def test_histories_that_cannot_be_read(self, tmp_path, content, part):
-        (tmp_path / "h.txt").write_bytes(content)
-        with pytest.raises(DataError, match=part):
-            read_histories("h.txt")
-
-    def test_a_missing_histories_file(self):
-        with pytest.raises(DataError, match="histories file no.txt cannot be read: No such file"):
-            read_histories("no.txt")
-
 
 class TestCommand:
     @pytest.fixture(autouse=True)
@@ -189,7 +181,7 @@ class TestCommand:
     @pytest.fixture
     def checkpoint(self, tiny_settings):
         """The best checkpoint of a short run on items with awkward tokens."""
-        names = {"i1": "007", "i2": "1e3", "i3": "true", "i4": "5-star"}
+        names = {"i1": "007", "i2": "1e3", "i3": "true", "i4": "5-star", "i5": "a, b"}
         folder = f"{tiny_settings['data_path']}/tiny"
         for name in ("tiny.inter", "tiny.text"):
             with open(f"{folder}/{name}", encoding="utf-8") as file:
@@ -218,12 +210,31 @@ class TestCommand:
         output = capsys.readouterr().out
         assert output.count("recommended:") == 2 and "after 1 items" in output and "after 2 items" in output
 
+    def test_ids_with_blanks_and_commas_and_each_form_alone_on_the_output(self, checkpoint, capfd):
+        Path("h.jsonl").write_text('["007", "a, b"]\n', encoding="utf-8")
+        Path("h.csv").write_text('user_id,item_id\n1,007\n1,"a, b"\n', encoding="utf-8")
+        answers = []
+        for source in (["--histories=h.jsonl"], ["--histories=h.csv"], ["--item=007", "--item=a, b"]):
+            assert main(["recommend", f"--checkpoint={checkpoint}", *source, "--format=json", "--topk=3"]) == 0
+            answers.append([json.loads(line) for line in capfd.readouterr().out.splitlines()])
+        ((first,), *others) = answers
+        assert others == [[first], [first]]
+        assert first["user_id"] == "1" and first["items"] == ["007", "a, b"] and len(first["recommended"]) == 3
+        arguments = ["recommend", f"--checkpoint={checkpoint}", "--item=007", "--item=a, b"]
+        assert main([*arguments, "--format=csv", "--topk=3"]) == 0
+        rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out)))
+        assert [(row["item_id"], float(row["score"]), row["title"]) for row in rows] == [
+            (item["item_id"], item["score"], item["title"]) for item in first["recommended"]
+        ]
+
     @pytest.mark.parametrize("topk", ["0", "-1", "2.5", "abc", "true"])
     def test_topk_must_be_a_positive_whole_number(self, capsys, topk):
         assert main(["recommend", "--checkpoint=x.pth", "--items=a", f"--topk={topk}"]) == 2
         assert "topk must be a positive whole number" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("source", [[], ["--items=a", "--histories=h.txt"], ["--item=a"]])
+    @pytest.mark.parametrize(
+        "source", [[], ["--items=a", "--histories=h.txt"], ["--item=a", "--items=b"], ["--item=a", "--histories=h.txt"]]
+    )
     def test_needs_one_source_of_histories(self, capsys, source):
         assert main(["recommend", "--checkpoint=x.pth", *source]) == 2
         assert "either --items=token,token or --histories=FILE" in capsys.readouterr().err

@@ -3,56 +3,16 @@
 import copy
 import csv
 import io
+import json
 
 import pytest
 
 from recbole_mpo.common.errors import ConfigError, RecordError
 from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.values import read_yaml
-from recbole_mpo.quick_start.record import write_record
 from recbole_mpo.study.table import make_table
 
 EVAL_ARGS = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
-RECORD = {
-    "status": "completed",
-    "model": "MPORec",
-    "label": "MPORec",
-    "dataset": "tiny",
-    "seed": 7,
-    "item_input": "text",
-    "data": {
-        "files": {"tiny.inter": "aa", "tiny.text": "bb"},
-        "item_num": 31,
-        "targets": {"train": 281, "valid": 40, "test": 40},
-    },
-    "params": {"total": 6525864, "trainable": 2109304},
-    "valid": {"hit@10": 0.45, "hit@50": 1.0, "ndcg@10": 1 / 3, "ndcg@50": 0.4, "mrr@10": 0.125},
-    "test": {"hit@10": 0.375, "hit@50": 0.95, "ndcg@10": 0.17758889, "ndcg@50": 0.3},
-    "seconds": {"total": 3.0, "per_epoch": 0.26, "evaluate": 0.1},
-    "best_epoch": 0,
-    "peak_memory_mb": 512.4,
-    "config": {"eval_args": EVAL_ARGS, "mpo_expand": None, "run_label": None},
-}
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a record with changes, ``a__b`` standing for a nested key; returns its path."""
-    numbers = iter(range(100))
-
-    def make(**changes):
-        record = copy.deepcopy(RECORD)
-        for name, value in changes.items():
-            place = record
-            *outer, last = name.split("__")
-            for key in outer:
-                place = place[key]
-            place[last] = value
-        path = tmp_path / f"run{next(numbers)}" / "record.json"
-        write_record(record, path)
-        return path
-
-    return make
 
 
 def cells(markdown):
@@ -113,9 +73,28 @@ def test_labels_are_the_records_with_the_status_of_unfinished_runs(write, change
     assert row["model"] == label
 
 
-def test_a_bar_in_a_label_does_not_break_the_table(write):
-    header, _, row = make_table([write(label="a|b")]).splitlines()
-    assert "a\\|b" in row and row.replace("\\|", "").count("|") == header.count("|")
+@pytest.mark.parametrize("label", ["a|b", "two\nlines", "a\\|b", "a\r\x1b[31mb\u2028c", "=cmd|' /c calc'!A1"])
+@pytest.mark.parametrize("form", ["markdown", "text"])
+def test_no_label_adds_a_line_or_a_column(write, label, form):
+    lines = make_table([write(label=label)], form=form).splitlines()
+    assert len(lines) == 3 and "\x1b" not in lines[2]
+    if form == "markdown":
+        bars = lines[2].replace("\\\\", "").replace("\\|", "").count("|")
+        assert bars == lines[0].count("|")
+
+
+def test_a_label_is_no_formula_in_csv_and_numbers_stay_numbers(write):
+    (row,) = csv.DictReader(io.StringIO(make_table([write(label="=cmd|' /c calc'!A1", seed=-1)], form="csv")))
+    assert row["model"] == "'=cmd|' /c calc'!A1" and row["seed"] == "-1"
+
+
+def test_runs_that_the_limit_of_epochs_ended_are_marked(write):
+    limited = write(best_epoch=44, epochs_run=50, hit_epoch_limit=True)
+    stopped = write(best_epoch=21, epochs_run=33, hit_epoch_limit=False)
+    paths = [limited, stopped, write(best_epoch=None)]
+    assert [row["best epoch"] for row in cells(make_table(paths))] == ["44 of 50", "21", ""]
+    rows = list(csv.DictReader(io.StringIO(make_table(paths, form="csv"))))
+    assert [(row["best epoch"], row["epoch limit hit"]) for row in rows] == [("44", "50"), ("21", ""), ("", "")]
 
 
 def test_a_failed_run_has_blanks_instead_of_metrics(write):
@@ -142,6 +121,18 @@ class TestComparability:
         assert part in str(caught.value) and str(paths[2]) in str(caught.value) and "--mix" in str(caught.value)
         assert len(cells(make_table(paths, mix=True))) == 3
 
+    def test_the_two_ways_with_the_history_are_never_mixed(self, write):
+        paths = [write(), write(config__eval_history="kept"), write(config__eval_history="masked")]
+        assert len(cells(make_table(paths[:2]))) == 2
+        with pytest.raises(RecordError, match="differ in eval_history: 'kept' in .* 'masked' in .*in one table"):
+            make_table(paths, mix=True)
+
+    def test_models_without_training_stand_beside_every_other(self, write):
+        none = write(item_input="none")
+        assert len(cells(make_table([none, write(), none]))) == 3
+        with pytest.raises(RecordError, match="differ in item_input: 'text' in .*, 'id' in"):
+            make_table([none, write(), write(item_input="id")])
+
     @pytest.mark.parametrize(
         "changes",
         [
@@ -167,6 +158,37 @@ class TestErrors:
     def test_an_unreadable_record_is_named(self, write):
         with pytest.raises(RecordError, match="record no.json cannot be read"):
             make_table([write(), "no.json"])
+
+
+def places(value, at=()):
+    """Paths of all values inside a record."""
+    yield at
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from places(inner, (*at, key))
+
+
+def test_no_damaged_value_gives_a_traceback_or_a_line_too_many(write, base_record):
+    """A table, or one line that names the record; whatever stands in any place, or nothing."""
+    beside = write()
+    path = beside.parent / "damaged.json"
+    odd = (None, "a\n|b", 3, -1, 1e308, [], {}, [1], {"a": 1}, True, 10**400, "\x1b[2J", "\ud800", "left out")
+    for at in filter(None, places(base_record)):
+        for value in odd:
+            record = copy.deepcopy(base_record)
+            place = record
+            for key in at[:-1]:
+                place = place[key]
+            place[at[-1]] = value
+            if value == "left out":
+                del place[at[-1]]
+            path.write_text(json.dumps(record), encoding="utf-8")
+            for form, mix in (("markdown", True), ("csv", True), ("text", False)):
+                try:
+                    table = make_table([path, beside], form, mix=mix)
+                except RecordError as problem:
+                    assert str(path) in str(problem) and "\n" not in str(problem)
+                else:
+                    assert len(table.encode().splitlines()) == (3 if form == "csv" else 4), (at, value)
 
 
 def test_published_figures_stand_beside_the_same_model_and_dataset(write):

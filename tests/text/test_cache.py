@@ -66,6 +66,25 @@ def test_features_that_are_not_those_of_the_manifest_are_damaged(tmp_path, caplo
     assert f"hash.safetensors are damaged ({problem})" in caplog.text
 
 
+@pytest.mark.parametrize("file", ["hash.safetensors", "hash.json"])
+def test_no_flipped_bit_gives_other_features(tmp_path, file):
+    save_cached(tmp_path, "hash", IDENTITY, VECTORS)
+    raw = (tmp_path / file).read_bytes()
+    for place in range(0, len(raw), 3):
+        (tmp_path / file).write_bytes(raw[:place] + bytes([raw[place] ^ 1 << place % 8]) + raw[place + 1 :])
+        features = load_cached(tmp_path, "hash", IDENTITY)
+        assert features is None or np.array_equal(features, VECTORS)
+
+
+def test_a_manifest_without_a_checksum_is_not_believed(tmp_path, caplog):
+    save_cached(tmp_path, "hash", IDENTITY, VECTORS)
+    manifest = json.loads((tmp_path / "hash.json").read_text())
+    del manifest["features_sha256"]
+    (tmp_path / "hash.json").write_text(json.dumps(manifest))
+    assert load_cached(tmp_path, "hash", IDENTITY) is None
+    assert "encoding again" in caplog.text
+
+
 def test_storing_drops_the_rows_under_way_of_this_encoder_alone(tmp_path):
     ours, other = write_rows(tmp_path, 10).path, tmp_path / "hash-cls.0123456789abcdef.partial"
     other.touch()
@@ -80,18 +99,42 @@ def test_storing_drops_the_rows_under_way_of_this_encoder_alone(tmp_path):
 def test_finished_chunks_are_read_again(tmp_path, end):
     write_rows(tmp_path, end)
     with store_of(tmp_path) as store:
-        (rows,) = store.read(25)
-    np.testing.assert_array_equal(rows, VECTORS[:end])
+        np.testing.assert_array_equal(np.concatenate(store.read(25)), VECTORS[:end])
 
 
-@pytest.mark.parametrize("cut, left", [(1, 10), (240, 10), (241, 0), (480, 0)])
+@pytest.mark.parametrize("cut, left", [(1, 10), (272, 10), (273, 0), (544, 0)])
 def test_of_a_chunk_cut_short_nothing_is_read(tmp_path, cut, left):
-    """A row is 24 bytes, a chunk 240."""
+    """A row is 24 bytes, a chunk 240, and its digest 32."""
     path = write_rows(tmp_path, 20).path
     path.write_bytes(path.read_bytes()[:-cut])
     with store_of(tmp_path) as store:
         chunks = store.read(25)
     assert sum(map(len, chunks)) == left
+
+
+@pytest.mark.parametrize("byte, left", [(256, 0), (256 + 239, 0), (256 + 240, 0), (256 + 272, 10), (-1, 20), (-33, 20)])
+@pytest.mark.parametrize("bit", [1, 128])
+def test_a_flipped_bit_is_noticed_and_what_is_before_it_is_used(tmp_path, caplog, byte, left, bit):
+    path = write_rows(tmp_path, 25).path
+    raw = bytearray(path.read_bytes())
+    raw[byte] ^= bit
+    path.write_bytes(raw)
+    with store_of(tmp_path) as store:
+        chunks = store.read(25)
+        assert sum(map(len, chunks)) == left
+        for start in range(left, 25, 10):
+            store.write(start, VECTORS[start : start + 10])
+    assert f"is damaged after {left} texts; encoding again from there" in caplog.text
+    with store_of(tmp_path) as store:
+        np.testing.assert_array_equal(np.concatenate(store.read(25)), VECTORS)
+
+
+def test_chunks_in_each_others_place_are_noticed(tmp_path):
+    path = write_rows(tmp_path, 20).path
+    raw = path.read_bytes()
+    path.write_bytes(raw[:256] + raw[528:] + raw[256:528])
+    with store_of(tmp_path) as store:
+        assert store.read(25) == []
 
 
 @pytest.mark.parametrize("change", [{"rows": 24}, {"encoder": {"encoder": "hash", "sizes": [7]}}])
@@ -114,4 +157,4 @@ def test_a_store_with_another_header_begins_anew(tmp_path):
     path.write_bytes(b"\xff" * 600)
     write_rows(tmp_path, 20)
     with store_of(tmp_path) as store:
-        np.testing.assert_array_equal(store.read(25)[0], VECTORS[:20])
+        np.testing.assert_array_equal(np.concatenate(store.read(25)), VECTORS[:20])

@@ -277,3 +277,24 @@ def test_progress_bar_counts_items_and_resumes(tmp_path, small_chunks, capsys, m
     assert (
         "Encoding items (hash)" in shown and "20/35" in shown and "35/35" in shown and " 10/35" not in shown
     )
+
+
+@pytest.mark.parametrize("place", ["partial store", "matrix", "manifest"])
+def test_a_full_disk_is_told_in_one_line_and_no_chunk_is_lost(tmp_path, small_chunks, monkeypatch, place):
+    items, error = make_items(35), OSError(28, "No space left on device")
+
+    def refuse(*_):
+        raise error
+
+    if place == "partial store":
+        write = cache.PartialStore.write
+        monkeypatch.setattr(cache.PartialStore, "write", lambda *some: refuse() if some[1] == 20 else write(*some))
+    else:
+        monkeypatch.setattr(cache, "save_file" if place == "matrix" else "write_json", refuse)
+    with pytest.raises(DataError, match=r"Toy: cannot store item features there \(.*No space left .*make room or set"):
+        encode(items, HashEncoder(), tmp_path)
+    monkeypatch.undo()
+    encoder = HashEncoder()
+    monkeypatch.setattr(cache, "CHUNK_SIZE", 10)
+    encode(items, encoder, tmp_path)
+    assert len(encoder.encoded) == (15 if place == "partial store" else 0)

@@ -16,7 +16,7 @@ MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 8  # exact in float16 a
 def test_npy(tmp_path, dtype):
     np.save(tmp_path / "m.npy", np.asfortranarray(MATRIX.astype(dtype)))
     matrix = read_feature_file(tmp_path / "m.npy", 4)
-    assert matrix.dtype == np.float32 and matrix.flags.c_contiguous
+    assert matrix.dtype == np.float32 and matrix.flags.c_contiguous and matrix.flags.writeable
     np.testing.assert_array_equal(matrix, MATRIX)
 
 
@@ -109,6 +109,73 @@ def test_wrong_dimension(tmp_path):
         read_feature_file(tmp_path / "m.feat1CLS", 4, 5)
     with pytest.raises(FeatureError, match="6 rows for 4 items"):
         read_feature_file(tmp_path / "m.feat1CLS", 4, 2)
+
+
+FEATURES = np.random.default_rng(0).standard_normal((60, 16)) * 0.05
+
+
+@pytest.mark.parametrize("dimension", [None, 16])
+@pytest.mark.parametrize(
+    "content",
+    [
+        FEATURES.astype(np.float64),
+        FEATURES.astype(np.float32).astype(np.float64),
+        FEATURES.astype(np.float16),
+        (FEATURES * 20).astype(np.float16),
+        FEATURES.astype(np.float32).astype(">f4"),
+        np.frombuffer(b"0.0512 -0.3341 1.2000 0.0003\n" * 60 * 4, dtype=np.uint8)[: 60 * 16 * 4],
+        np.frombuffer(b"The quick brown fox jumps. " * 60 * 4, dtype=np.uint8)[: 60 * 16 * 4],
+    ],
+    ids=["float64", "float64 of float32", "float16", "float16 of size 1", "big-endian", "numbers as text", "text"],
+)
+def test_another_type_is_not_read_as_raw_float32(tmp_path, content, dimension):
+    """Without a dimension, the size alone fits twice or half as many columns."""
+    (tmp_path / "m.feat1CLS").write_bytes(content.tobytes())
+    with pytest.raises(FeatureError, match=r"float64, float16 or text rather than|and a raw file holds float32"):
+        read_feature_file(tmp_path / "m.feat1CLS", 60, dimension)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        FEATURES,
+        FEATURES * 1000,
+        FEATURES * 1e-6,
+        np.maximum(FEATURES, 0),
+        np.zeros((60, 16)),
+        np.exp(40 * FEATURES) / np.exp(40 * FEATURES).sum(axis=1, keepdims=True),
+        np.eye(60),
+    ],
+    ids=["usual", "large", "small", "rectified", "zero", "softmax", "one-hot"],
+)
+def test_raw_float32_of_any_usual_kind_is_read(tmp_path, matrix):
+    matrix = matrix.astype(np.float32)
+    matrix.tofile(tmp_path / "m.feat1CLS")
+    np.testing.assert_array_equal(read_feature_file(tmp_path / "m.feat1CLS", 60), matrix)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_headers_are_refused_or_read(tmp_path, seed):
+    draw = np.random.default_rng(seed)
+    for name, write in (write_npy(MATRIX), write_tensors(features=MATRIX)):
+        write(tmp_path / name)
+        raw = bytearray((tmp_path / name).read_bytes())
+        for place in draw.integers(0, 100, 4):
+            raw[place] = int(draw.integers(256))
+        (tmp_path / name).write_bytes(raw)
+        try:
+            read_feature_file(tmp_path / name, 4)
+        except FeatureError as problem:
+            assert name in str(problem)
+
+
+def test_a_header_that_promises_a_terabyte_is_refused(tmp_path):
+    np.save(tmp_path / "m.npy", MATRIX)
+    raw = (tmp_path / "m.npy").read_bytes()
+    for shape in (b"(999999999, 3)", b"(4, 999999999)", b"(-1, 3)"):
+        (tmp_path / "m.npy").write_bytes(raw.replace(b"(4, 3), }" + b" " * (len(shape) - 6), shape + b", }"))
+        with pytest.raises(FeatureError, match=r"not a plain \.npy matrix|4 items"):
+            read_feature_file(tmp_path / "m.npy", 4)
 
 
 def test_missing_file(tmp_path):

@@ -18,12 +18,23 @@ def test_numbers_come_by_name_and_only_the_last_tab_separates(tmp_path):
         ("a\t0\nb\t\n", r"a\.item2index, line 2: expected a name, a tab and a number, found 'b\\t'"),
         ("a\t0\nb\t-1\n", "line 2: expected"),
         ("a\t0\nb\t2\n", "do not count from 0 to 1"),
-        ("a\t0\nb\t0\n", "do not count from 0 to 1"),
+        ("a\t0\nb\t0\n", "line 2: its name or number is already in line 1"),
+        ("a\t0\na\t1\n", "line 2: its name or number is already in line 1"),
+        ("a\t0\na\t0\n", "line 2: its name or number is already in line 1"),
+        ("a\t0\nb\t01\n", "line 2: expected"),
+        ("a\t0\nb\0\t1\n", "line 2: a NUL byte"),
+        ("", "do not count from 0"),
     ],
 )
 def test_a_broken_index_is_named(tmp_path, content, message):
     (tmp_path / "a.item2index").write_text(content)
     with pytest.raises(DataError, match=message):
+        read_index(tmp_path / "a.item2index")
+
+
+def test_bytes_of_another_encoding_name_their_line(tmp_path):
+    (tmp_path / "a.item2index").write_bytes(b"a\t0\nJos\xe9\t1\n")
+    with pytest.raises(DataError, match=r"a\.item2index, line 2: not valid UTF-8"):
         read_index(tmp_path / "a.item2index")
 
 

@@ -52,6 +52,7 @@ def test_item_with_an_empty_text_is_kept(write):
         (f"{TEXT_HEADER}\n0\tx\n\n1\ty\n", "line 3: no tab"),
         (f"{TEXT_HEADER}\n\tx\n", "line 2: the item token before the tab is empty"),
         (f"{TEXT_HEADER}\n7\tx\n8\ty\n7\tz\n", r"line 4: item '7' already has a text in line 2"),
+        (f"{TEXT_HEADER}\n0\tx\n1\ty" + 4096 * "\0" + "\n", r"Toy\.text, line 3: a NUL byte; the file is damaged"),
         (f"{TEXT_HEADER}\n0\tx\n1\t".encode() + b"caf\xe9\n", r"Toy\.text, line 3: not valid UTF-8 \(byte 0xe9\)"),
     ],
 )
@@ -75,8 +76,8 @@ def test_text_with_a_letter_or_digit_of_any_script_is_present(text):
     assert not is_missing(text)
 
 
-TOKENS = st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]), min_size=1)
-TEXTS = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]))
+TOKENS = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), min_size=1)
+TEXTS = st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]))
 
 
 @given(items=st.dictionaries(TOKENS, TEXTS, min_size=1))

@@ -1,5 +1,7 @@
 """Fields become sentences; category, brand and title words are read from them again."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +95,24 @@ def test_telling_names_are_those_a_loop_over_all_names_keeps(names_of_items, lea
         return count >= least and (count == least or count <= share * len(names_of_items))
 
     assert telling_names(names_of_items, least, share) == {name for name in "abcdef" if is_telling(name)}
+
+
+@pytest.mark.parametrize(
+    "value, sentence",
+    [
+        (["Home", ["Kitchen", ["Lamps"]], None], "Home Kitchen Lamps."),
+        ({"Brand": "Acme", "Size": [1, 2], "Colour": None}, "Brand Acme Size 1 2."),
+        ([{"a": {"b": "c"}}], "a b c."),
+        ([], "."),
+        ({}, "."),
+    ],
+)
+def test_lists_in_lists_and_objects_become_words(value, sentence):
+    assert clean_field(value) == sentence
+
+
+def test_fields_left_out_for_their_length_are_counted():
+    too_long = Counter()
+    record = {"title": "x" * 1998, "story": "y" * 1999, "brand": None}
+    assert item_sentence(record, ("title", "story", "brand"), too_long) == "x" * 1998 + "."
+    assert too_long == {"story": 1}

@@ -61,7 +61,10 @@ def test_epochs_without_validation_have_their_line_too(tiny_settings, capsys):
     assert ["valid" in line for line in lines] == [False, True, False, True]
 
 
-def test_early_stopping_says_which_epoch_was_best(tiny_settings, capsys):
-    lines = lines_of(tiny_settings, capsys, epochs=50, stopping_step=2, learning_rate=0.05)
+@pytest.mark.parametrize("eval_step", [1, 2])
+def test_early_stopping_says_which_epoch_was_best(tiny_settings, capsys, eval_step):
+    """An epoch, not an evaluation."""
+    settings = {**tiny_settings, "eval_step": eval_step}
+    lines = lines_of(settings, capsys, epochs=50, stopping_step=2, learning_rate=0.05)
     best = max(int(line.split()[1]) for line in lines if " best " in line)
     assert lines[-1] == f"stopped: no better ndcg@10 after epoch {best}"

@@ -4,9 +4,9 @@ import pytest
 import torch
 from support import built_run
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.model.parameters import freeze
-from recbole_mpo.trainer.optimizer import optimizer_groups
+from recbole_mpo.trainer.optimizer import load_optimizer, optimizer_groups
 
 
 @pytest.fixture
@@ -85,3 +85,70 @@ def test_a_group_without_parameters_is_left_out(light):
     freeze(light, "adaptor")
     (group,) = optimizer_groups(light, 0.01, mpo_lr_multiplier=3.0)
     assert group["lr"] == 0.01 and not any(".cores." in name for name in names_of(light, group["params"]))
+
+
+OPTIMIZERS = {
+    "adam": lambda groups: torch.optim.Adam(groups, fused=True),
+    "adamw": torch.optim.AdamW,
+    "sgd": lambda groups: torch.optim.SGD(groups, lr=0.1),
+    "adagrad": torch.optim.Adagrad,
+    "rmsprop": torch.optim.RMSprop,
+    "sparse_adam": torch.optim.SparseAdam,
+}
+
+
+class TestLoadOptimizer:
+    """The state of an optimizer comes back from a checkpoint, if it is one of these parameters."""
+
+    @staticmethod
+    def trained(name, steps, shapes=((2,), (3, 4))):
+        """Return parameters, and their optimizer after steps with made-up gradients."""
+        generator = torch.Generator().manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+        optimizer = OPTIMIZERS[name]([{"params": [parameter]} for parameter in parameters])
+        for _ in range(steps):
+            for parameter in parameters:
+                gradient = torch.randn(parameter.shape, generator=generator)
+                parameter.grad = gradient.to_sparse() if name == "sparse_adam" else gradient
+            optimizer.step()
+        return parameters, optimizer
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_goes_on_as_if_never_stopped(self, name, tmp_path):
+        (*_, whole), optimizer = self.trained(name, 3)
+        torch.save(optimizer.state_dict(), tmp_path / "state.pth")
+        _, other = self.trained(name, 0)
+        load_optimizer(other, torch.load(tmp_path / "state.pth", weights_only=True), "last.pth")
+        for optimizer_now in (optimizer, other):
+            parameter = optimizer_now.param_groups[1]["params"][0]
+            parameter.data.copy_(whole.detach())
+            gradient = torch.full_like(parameter, 0.3)
+            parameter.grad = gradient.to_sparse() if name == "sparse_adam" else gradient
+        optimizer.step(), other.step()
+        assert torch.equal(other.param_groups[1]["params"][0], whole)
+
+    def test_the_settings_stay_those_of_the_run(self):
+        state = self.trained("adam", 1)[1].state_dict()
+        state["param_groups"][0]["lr"] = "fast"
+        _, optimizer = self.trained("adam", 0)
+        load_optimizer(optimizer, state, "last.pth")
+        assert [group["lr"] for group in optimizer.param_groups] == [1e-3, 1e-3]
+
+    @pytest.mark.parametrize("name", ["adagrad", "rmsprop"])
+    def test_that_of_another_kind_is_refused(self, name):
+        _, optimizer = self.trained("adam", 0)
+        with pytest.raises(CheckpointError, match="last.pth has an optimizer whose state of parameter 0 does not fit"):
+            load_optimizer(optimizer, self.trained(name, 1)[1].state_dict(), "last.pth")
+
+    @pytest.mark.parametrize("shapes", [((2,), (4, 3)), ((3,), (3, 4)), ((2,), (12,))])
+    def test_that_of_other_shapes_is_refused(self, shapes):
+        """torch takes it, and fails in the next step."""
+        _, optimizer = self.trained("adam", 0)
+        with pytest.raises(CheckpointError, match="an optimizer whose state of parameter [01] does not fit the model"):
+            load_optimizer(optimizer, self.trained("adam", 1, shapes)[1].state_dict(), "last.pth")
+
+    def test_that_of_more_parameters_is_refused(self):
+        _, optimizer = self.trained("adam", 0)
+        state = self.trained("adam", 1, ((2,), (3, 4), (1,)))[1].state_dict()
+        with pytest.raises(CheckpointError, match="last.pth has an optimizer of other parameters, so it cannot be res"):
+            load_optimizer(optimizer, state, "last.pth")

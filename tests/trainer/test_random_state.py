@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.trainer import random_state
 
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ def test_random_generators_come_back():
     np.random.normal()  # leaves a second normal waiting in NumPy's state
     state = random_state.rng_state(CPU)
     expected = (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random())
-    random_state.restore_rng_state(state, CPU)
+    random_state.restore_rng_state(state, CPU, "last.pth")
     assert (torch.rand(3).tolist(), np.random.normal(size=3).tolist(), random.random()) == expected
 
 
@@ -36,7 +37,7 @@ def test_they_come_back_through_a_file_that_runs_no_code(tmp_path, waiting):
 
     expected = draws()
     random.seed(4), np.random.seed(4), torch.manual_seed(4)
-    random_state.restore_rng_state(torch.load(tmp_path / "state.pth", weights_only=True), CPU)
+    random_state.restore_rng_state(torch.load(tmp_path / "state.pth", weights_only=True), CPU, "last.pth")
     assert draws() == expected
 
 
@@ -59,11 +60,26 @@ def test_the_state_is_plain_data():
 
 
 def test_the_same_thread_count_says_nothing(caplog):
-    random_state.restore_rng_state(random_state.rng_state(CPU), CPU)
+    random_state.restore_rng_state(random_state.rng_state(CPU), CPU, "last.pth")
     assert not caplog.text
 
 
 def test_another_thread_count_warns(caplog):
     state = random_state.rng_state(CPU)
-    random_state.restore_rng_state({**state, "threads": state["threads"] + 1}, CPU)
+    random_state.restore_rng_state({**state, "threads": state["threads"] + 1}, CPU, "last.pth")
     assert "rounding may differ" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"python": (3, (1, 2), None)},
+        {"python": (9, tuple(range(625)), None)},
+        {"torch": torch.zeros(9, dtype=torch.uint8)},
+        {"torch": torch.full((5056,), 255, dtype=torch.uint8)},
+    ],
+)
+def test_a_state_that_a_generator_refuses_is_one_line(changes):
+    state = {**random_state.rng_state(CPU), **changes}
+    with pytest.raises(CheckpointError, match="^checkpoint a/last.pth has a state of the random generators that"):
+        random_state.restore_rng_state(state, CPU, "a/last.pth")

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from recbole.data.interaction import Interaction
 from support import built_run
 
+from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.layers.mpo.convert import mpo_layers
 from recbole_mpo.trainer import ranking
 from recbole_mpo.trainer.ranking import (
@@ -32,9 +33,24 @@ def test_rank_counts_better_items_and_ties(scores, targets):
         assert rank == 1 + sum(other >= row[target] for other in others)
 
 
-def test_pad_is_no_candidate_and_nan_ranks_last():
-    scores = torch.tensor([[9.0, 1.0, 2.0], [0.0, float("nan"), 1.0]])
-    assert ranks_of_targets(scores, torch.tensor([2, 1])).tolist() == [1, 2]
+def test_pad_is_no_candidate_whatever_its_score():
+    scores = torch.tensor([[9.0, 1.0, 2.0], [float("nan"), 3.0, 1.0]])
+    assert ranks_of_targets(scores, torch.tensor([2, 1])).tolist() == [1, 1]
+
+
+def test_minus_infinity_is_no_candidate_and_ranks_last():
+    scores = torch.tensor([[0.0, -torch.inf, 2.0, 1.0], [0.0, -torch.inf, 2.0, 1.0]])
+    assert ranks_of_targets(scores, torch.tensor([3, 1])).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("place", [1, 3])
+def test_scores_that_are_not_finite_do_not_rank(value, place):
+    """Not even where they are not the target's: a NaN is never higher than a target."""
+    scores = torch.zeros(2, 4)
+    scores[1, place] = value
+    with pytest.raises(RecboleMPOError, match="scores that are infinite or not a number, which cannot be ranked"):
+        ranks_of_targets(scores, torch.tensor([3, 3]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -2,7 +2,7 @@
 
 The name of a dataset or a user's own tables come in; a folder ``<data_path>/<Name>`` with atomic files, item texts and
 a card goes out. In addition to ``common`` and ``text``, this half may import those modules of the reading half that
-define the format (``atomic_files``, ``histories``, ``domain_ids``, ``statistics``, ``sequences``).
+define the format (``atomic_files``, ``exact_times``, ``histories``, ``domain_ids``, ``statistics``, ``sequences``).
 """
 
 from recbole_mpo.data.prepare.own_tables import OwnTables

@@ -10,12 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.prepare.item_texts import FirstTexts, TextSpool
 from recbole_mpo.data.prepare.prepared import Prepared
-from recbole_mpo.data.prepare.raw_rows import Columns, TextSpool, read_interactions
+from recbole_mpo.data.prepare.raw_rows import Columns, read_interactions
 from recbole_mpo.data.prepare.recipe import Interactions, Recipe
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.table_files import Table, json_lines
-from recbole_mpo.text.sentences import item_sentence
 
 NOTES = (
     "Reviews that are equal in user, item, rating and time count once.",
@@ -35,10 +35,10 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     Raises:
         DataError: a file is missing, damaged or in another format, or no interaction is left.
     """
-    interactions, ratings = read_interactions(*_review_table(source, reviews))
+    interactions, ratings = read_interactions(*_review_table(source, reviews), recipe.min_rating)
     interactions = interactions.without_duplicates(*ratings, what="reviews that differ in user, item, rating or time")
     numbers = {token: number for number, token in enumerate(interactions.item_tokens)}
-    texts = _item_texts(source, metadata, interactions, numbers, show_progress)
+    texts, remarks = _item_texts(source, metadata, interactions, numbers, show_progress)
     if not texts.present.any():
         raise DataError(
             f"{metadata} has none of the {len(interactions.item_tokens):,} items of {reviews}: no "
@@ -48,26 +48,30 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     interactions = interactions.where(texts.present[interactions.items], "reviews of items with metadata")
     interactions = recipe.apply(interactions)
     items = (numbers[token] for token in interactions.item_tokens)
-    return Prepared(source.name, interactions, list(texts.texts(items)), (reviews, metadata), source, NOTES)
+    return Prepared(
+        source.name, interactions, list(texts.texts(items)), (reviews, metadata), source, NOTES, {}, remarks
+    )
 
 
 def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
     """Return the file of reviews and its columns."""
     if source.kind == "amazon-2018":
         # The file has no header.
-        return Table(path, names=("item", "user", "rating", "time")), Columns("user", "item", "time", ("rating",))
-    return Table(path), Columns("user_id", "parent_asin", "timestamp", ("rating",))
+        return Table(path, names=("item", "user", "rating", "time")), Columns(
+            "user", "item", "time", ("rating",), rating="rating"
+        )
+    return Table(path), Columns("user_id", "parent_asin", "timestamp", ("rating",), rating="rating")
 
 
 def _item_texts(
     source: Source, path: Path, interactions: Interactions, numbers: dict[str, int], show_progress: bool
-) -> TextSpool:
-    """Return the texts of items with interactions, by their ``numbers``; an item's first record counts."""
+) -> tuple[TextSpool, tuple[str, ...]]:
+    """Return the texts of items with interactions, by their ``numbers``, and remarks about them."""
     has_interactions = np.bincount(interactions.items, minlength=len(numbers)) > 0
-    texts = TextSpool(len(numbers))
+    texts = FirstTexts(TextSpool(len(numbers)), source.entry["text_fields"])
     records: Iterable[dict] = json_lines(path)
     for record in tqdm(records, desc=path.name, unit="item", disable=not show_progress, leave=False):
-        number = numbers.get(record.get(source.entry["item_field"]))
-        if number is not None and has_interactions[number] and number not in texts:
-            texts.add(number, item_sentence(record, source.entry["text_fields"]))
-    return texts
+        number = numbers.get(str(record.get(source.entry["item_field"])))
+        if number is not None and has_interactions[number]:
+            texts.add(number, record)
+    return texts.kept, texts.remarks()

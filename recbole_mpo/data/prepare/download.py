@@ -46,7 +46,7 @@ class _Partial:
     @property
     def version(self) -> str | None:
         """Return the version of the served file that the bytes belong to, or None."""
-        return self.note.read_text(encoding="utf-8") if self.note.is_file() and self.size else None
+        return self.note.read_text(encoding="utf-8", errors="replace") if self.note.is_file() and self.size else None
 
     def begin(self, version: str | None):
         """Start again, with this version of the served file."""

@@ -6,6 +6,7 @@ Source: Harper and Konstan, "The MovieLens Datasets: History and Context", ACM T
 import re
 from pathlib import Path
 
+from recbole_mpo.data.prepare.item_texts import FirstTexts
 from recbole_mpo.data.prepare.ml100k import sentence
 from recbole_mpo.data.prepare.prepared import Prepared
 from recbole_mpo.data.prepare.raw_rows import Columns, read_interactions
@@ -14,6 +15,7 @@ from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.table_files import Table
 
 RATING_NAMES = ("userId", "movieId", "rating", "timestamp")
+COLUMNS = Columns("userId", "movieId", "timestamp", rating="rating")
 MOVIE_NAMES = ("movieId", "title", "genres")
 NOTES = ("Ratings of any value are interactions.", "Text: title (year). Genres. It does not tell the plots.")
 _YEAR_AT_END = re.compile(r"^(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*$")
@@ -25,14 +27,14 @@ def prepare_movielens(source: Source, ratings: Path, movies: Path, recipe: Recip
     Raises:
         DataError: a file is missing or in another format, or no interaction is left.
     """
-    interactions, _ = read_interactions(_table(ratings, RATING_NAMES), Columns("userId", "movieId", "timestamp"))
-    text_of = {}
+    interactions, _ = read_interactions(_table(ratings, RATING_NAMES), COLUMNS, recipe.min_rating)
+    first = FirstTexts({})
     for block in _table(movies, MOVIE_NAMES).blocks(MOVIE_NAMES):
         for movie, title, genres in block.itertuples(index=False):
-            text_of[movie] = film_sentence(title or "", genres or "")
+            first.add_text(movie, film_sentence(title or "", genres or ""))
     interactions = recipe.apply(interactions)
-    texts = [text_of.get(token, "") for token in interactions.item_tokens]
-    return Prepared(source.name, interactions, texts, (ratings, movies), source, NOTES)
+    texts = [first.kept.get(token, "") for token in interactions.item_tokens]
+    return Prepared(source.name, interactions, texts, (ratings, movies), source, NOTES, {}, first.remarks())
 
 
 def film_sentence(title: str, genres: str) -> str:

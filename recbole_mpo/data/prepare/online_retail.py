@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.prepare.open_files import open_text, unpack
 from recbole_mpo.data.prepare.prepared import Prepared
 from recbole_mpo.data.prepare.raw_rows import check_tokens
 from recbole_mpo.data.prepare.recipe import Interactions, Recipe, Step, TokenNumbers
+from recbole_mpo.data.prepare.scratch import scratch_folder
 from recbole_mpo.data.prepare.sources import Source
-from recbole_mpo.data.prepare.table_files import Table, open_text
+from recbole_mpo.data.prepare.table_files import Table
 
+TABLES = (".xlsx", ".csv", ".parquet")
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate")
 # As in the published file, and as spreadsheets and data frames write it.
 DATE_FORMATS = ("%m/%d/%Y %H:%M", "ISO8601")
@@ -34,13 +37,14 @@ def table_in(path: Path):
     if path.suffix.lower() != ".zip":
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder(Path(tempfile.gettempdir()), "recbole-mpo-unpacked.") as folder:
         try:
             with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.lower().endswith((".xlsx", ".csv", ".parquet"))]
-                if not names:
+                members = [one for one in archive.infolist() if one.filename.lower().endswith(TABLES)]
+                if not members:
                     raise DataError(f"{path} contains no .xlsx, .csv or .parquet table")
-                table = Path(archive.extract(names[0], folder))
+                table = folder / f"table{Path(members[0].filename).suffix}"
+                unpack(archive, members[0], table, path)
         except zipfile.BadZipFile as problem:
             raise DataError(f"{path} is not a complete zip archive ({problem}); delete it and run again") from problem
         yield table

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.prepare.item_texts import FirstTexts
 from recbole_mpo.data.prepare.prepared import Prepared
-from recbole_mpo.data.prepare.raw_rows import Columns, check_tokens, read_interactions
+from recbole_mpo.data.prepare.raw_rows import Columns, WholeIds, check_tokens, read_interactions
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.table_files import Table
-from recbole_mpo.text.sentences import item_sentence
 
 NOTES = ("Rows that are equal in user, item and time count once.", "Rows with equal times keep the order of the file.")
+ORDER_NOTES = ("The times are the numbers of the rows, because the order of the file is the order of time.",)
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,18 @@ def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
     Raises:
         DataError: a file or column is missing or unusable, no interaction is left, or no item has a text.
     """
-    interactions, _ = read_interactions(tables.interactions, tables.columns)
-    interactions = recipe.apply(interactions.without_duplicates(what="rows that differ in user, item or time"))
+    interactions, _ = read_interactions(tables.interactions, tables.columns, recipe.min_rating)
+    notes = ORDER_NOTES
+    if tables.columns.time is not None:
+        notes = NOTES
+        interactions = interactions.without_duplicates(what="rows that differ in user, item or time")
+    interactions = recipe.apply(interactions)
     paths = [tables.interactions.path]
     if tables.items is None:
-        return Prepared(name, interactions, None, tuple(paths), None, NOTES)
+        return Prepared(name, interactions, None, tuple(paths), None, notes)
     if tables.items.path != paths[0]:
         paths.append(tables.items.path)
-    text_of = _read_texts(tables)
+    text_of, remarks = _read_texts(tables)
     texts = [text_of.pop(token, "") for token in interactions.item_tokens]
     if not any(texts):
         raise DataError(
@@ -52,16 +57,18 @@ def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
             f"{interactions.item_tokens[0]!r} in one and {next(iter(text_of), None)!r} in the other; give the right "
             "--item_column"
         )
-    return Prepared(name, interactions, texts, tuple(paths), None, NOTES, text_of)
+    return Prepared(name, interactions, texts, tuple(paths), None, notes, text_of, remarks)
 
 
-def _read_texts(tables: OwnTables) -> dict[str, str]:
-    """Return the texts by item, each from the item's first row."""
+def _read_texts(tables: OwnTables) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the texts by item, and remarks about them."""
     column = tables.item_column or tables.columns.item
     text_of: dict[str, str] = {}
-    for block in tables.items.blocks((column, *tables.text_fields), keep_lists=True):
+    first, whole = FirstTexts(text_of, tables.text_fields), WholeIds()
+    for block in tables.items.blocks((column, *tables.text_fields), nested=tables.text_fields):
         block = block.dropna(subset=[column])
         check_tokens(block[column].to_numpy(), f"{tables.items.path}, column {column!r}")
         for record in block.to_dict("records"):
-            text_of.setdefault(record[column], item_sentence(record, tables.text_fields))
-    return text_of
+            first.add(whole(record[column]), record)
+    own_ids = () if tables.items.path == tables.interactions.path else whole.remarks(tables.items.path.name)
+    return text_of, (*own_ids, *first.remarks())

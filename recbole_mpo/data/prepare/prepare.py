@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.data.atomic_files import check_name
 from recbole_mpo.data.prepare import sources
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
 from recbole_mpo.data.prepare.download import Unreachable, fetch
@@ -17,10 +18,13 @@ from recbole_mpo.data.prepare.own_tables import OwnTables, prepare_own
 from recbole_mpo.data.prepare.prepared import Form, Prepared
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import Source
-from recbole_mpo.data.prepare.whole_folder import is_there
+from recbole_mpo.data.prepare.whole_folder import is_there, refuse_strangers
 from recbole_mpo.data.statistics import Statistics
 
 logger = logging.getLogger(__name__)
+
+# Kinds of raw data with ratings.
+RATED = ("amazon-2018", "amazon-2023", "movielens")
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,19 @@ class Request:
     overwrite: bool = False
     show_progress: bool = True
 
+    def inputs(self) -> list[Path]:
+        """Return the files that are read, as far as they are named."""
+        tables = () if self.own is None else (self.own.interactions, self.own.items)
+        return [*(table.path for table in tables if table is not None), *([self.raw] if self.raw else [])]
+
 
 def prepare_dataset(name: str, request: Request) -> Path:
     """Make a dataset's files and return their folder.
 
     Raises:
-        ConfigError: the name is unknown.
-        DataError: raw data are missing or unusable, or the dataset already exists.
+        ConfigError: the name is unknown or cannot be a name, or ratings are asked for that the data do not have.
+        DataError: raw data are missing or unusable, the dataset already exists, or a file that others made would be
+            replaced.
     """
     try:
         return _prepare(name, request)
@@ -73,13 +83,20 @@ def _prepare(name: str, request: Request) -> Path:
     source = sources.find_source(name, request.release)
     if source is None:
         sources.refuse_unknown(sources.name_of_release(name, request.release))
+    if request.recipe.min_rating is not None and source.kind not in RATED:
+        raise ConfigError(f"{source.name} has no ratings; leave --min_rating out")
     if source.kind == sources.ML100K:
         return prepare_ml100k(request.data_path)
     return _make(source.name, request, lambda: _PREPARERS[source.kind](source, request))
 
 
 def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
-    """Prepare a dataset that is known and missing; do nothing for any other name."""
+    """Prepare a dataset that is known and missing; do nothing for any other name.
+
+    Raises:
+        ConfigError: ``name`` is not a name.
+    """
+    check_name(name)
     if is_there(data_path, name):
         return
     source = sources.find_source(name)
@@ -105,6 +122,7 @@ def _make(name: str, request: Request, build: Callable[[], Prepared]) -> Path:
     for step in prepared.interactions.steps:
         print(f"{step.interactions:>14,}  {step.what}" + (f" ({step.dropped:,} dropped)" if step.dropped else ""))
     _report(name, prepared.statistics(), prepared.source)
+    print(*prepared.all_remarks(), sep="\n", end="\n" if prepared.all_remarks() else "")
     if prepared.other_texts:
         print(f"{len(prepared.other_texts):,} more items have text but no interactions; recommend can use them")
     return folder
@@ -116,6 +134,7 @@ def _refuse_existing(name: str, request: Request):
             f"{request.data_path / name} already holds a dataset, which was not changed; give --overwrite=true to "
             "replace it, or another --data_path"
         )
+    refuse_strangers(request.data_path, name, request.inputs())
 
 
 def _report(name: str, statistics: Statistics, source: Source | None):

@@ -75,6 +75,7 @@ class Prepared:
         source: a known source; None for own tables.
         notes: sentences for the card.
         other_texts: texts of items without interactions, by token.
+        remarks: sentences about texts that were left out, for the card and the screen.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Prepared:
     source: Source | None
     notes: tuple[str, ...]
     other_texts: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def statistics(self) -> Statistics:
         """Return the statistics of the dataset."""
@@ -129,6 +131,10 @@ class Prepared:
         """Return the tokens of the items with interactions, then of those that only have text."""
         return [*self.interactions.item_tokens, *self.other_texts]
 
+    def all_remarks(self) -> tuple[str, ...]:
+        """Return what is to be said about rows, then about texts."""
+        return (*self.interactions.remarks, *self.remarks)
+
     def _presplit_files(self, form: Form) -> dict[str, Iterator[str]]:
         rows = self.interactions
         users, items = rows.user_tokens, rows.item_tokens
@@ -150,7 +156,7 @@ class Prepared:
         if source:
             yield from (f"Source: {source['citation']}. Licence: {source['licence']}.",)
         yield from ("", f"Made by recbole-mpo {__version__} on {time.strftime('%Y-%m-%d')}; split: {form.split}.", "")
-        yield from (f"- {note}" for note in self.notes)
+        yield from (f"- {note}" for note in (*self.notes, *self.all_remarks()))
         yield from ("", "| step | interactions | dropped |", "|---|---|---|")
         yield from (f"| {step.what} | {step.interactions:,} | {step.dropped:,} |" for step in self.interactions.steps)
         yield from ("", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.statistics().rows()))

@@ -1,10 +1,9 @@
-"""Reads the raw rows of a source as interactions, and stores item texts, before anything is dropped.
+"""Reads the raw rows of a source as interactions, before anything but unusable rows is dropped.
 
-Shapes: I interactions, N items.
+Shapes: I interactions.
 """
 
-import tempfile
-from collections.abc import Iterable, Iterator
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,95 +11,156 @@ import pandas as pd
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.recipe import Interactions, Step, TokenNumbers
-from recbole_mpo.data.prepare.table_files import Table, parse_times
+from recbole_mpo.data.prepare.table_files import Table
+from recbole_mpo.data.prepare.times import Times
+from recbole_mpo.text.index_files import PAD
+
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+# What would break the lines or cells of an atomic file, and what could not be written as UTF-8 or read again.
+_ENDS = r"[\t\r\n]", "a tab or a line end"
+_UNWRITABLE = r"[\x00\ud800-\udfff]", "a NUL or half a character"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of an interaction; ``others`` only distinguish rows.
+    """Names of the columns of an interaction.
 
-    ``time_format`` is the format of dates, as for strptime.
+    Attributes:
+        user, item: columns of the tokens.
+        time: column of the time; None if the order of the rows is the order of time.
+        others: columns that only distinguish rows.
+        time_format: format of dates, as for strptime.
+        rating: column of the rating, for a smallest rating.
     """
 
     user: str
     item: str
-    time: str
+    time: str | None
     others: tuple[str, ...] = ()
     time_format: str | None = None
+    rating: str | None = None
 
     @property
-    def all(self) -> tuple[str, ...]:
-        """Return the names of all columns: user, item, time and the others."""
-        return (self.user, self.item, self.time, *self.others)
+    def needed(self) -> tuple[str, ...]:
+        """Return the names of the columns without which a row cannot be used."""
+        return (self.user, self.item) if self.time is None else (self.user, self.item, self.time)
 
 
-def read_interactions(table: Table, columns: Columns) -> tuple[Interactions, list[np.ndarray]]:
+class WholeIds:
+    """Reads ids as whole numbers: a column with empty cells writes ``1010`` as ``1010.0``, another one does not."""
+
+    def __init__(self):
+        self.changed: set[str] = set()
+
+    def __call__(self, token):
+        """Return ``1010`` for ``1010.0``, any other token as it is."""
+        match = _WHOLE.fullmatch(token) if isinstance(token, str) else None
+        if match is None:
+            return token
+        self.changed.add(token)
+        return match[1]
+
+    def remarks(self, where: str) -> tuple[str, ...]:
+        """Return a sentence about the ids that were read in this way."""
+        if not self.changed:
+            return ()
+        example = min(self.changed)
+        return (f"{len(self.changed):,} ids of {where} are written like {example} and were read as {self(example)}.",)
+
+
+def read_interactions(
+    table: Table, columns: Columns, least_rating: float | None = None
+) -> tuple[Interactions, list[np.ndarray]]:
     """Return the rows with user, item and time, and the codes [I] of each other column.
 
+    Args:
+        table: one row per interaction.
+        columns: its columns.
+        least_rating: rows with a smaller rating, or without one, are dropped.
+
     Raises:
-        DataError: the file cannot be read, has no usable row, or has a token that cannot be in an atomic file.
+        DataError: the file cannot be read, has no usable row, has a rating that is not a number, or has a token that
+            cannot be in an atomic file.
     """
-    numbers = {name: TokenNumbers() for name in (columns.user, columns.item, *columns.others)}
-    blocks_of: dict[str, list] = {name: [] for name in columns.all}
-    read = 0
-    for block in table.blocks(columns.all):
-        read += len(block)
-        block = block.dropna(subset=[columns.user, columns.item, columns.time])
-        where = f"{table.path}, column {columns.time!r}"
-        times = parse_times(block[columns.time].to_numpy(), where, columns.time_format)
-        blocks_of[columns.time].append(times)
-        for name, number in numbers.items():
-            blocks_of[name].append(number(block[name].to_numpy()))
-    if not any(map(len, blocks_of[columns.time])):
-        raise DataError(f"{table.path} has no row with {columns.user!r}, {columns.item!r} and {columns.time!r}")
-    whole = {name: np.concatenate(blocks) for name, blocks in blocks_of.items()}
-    users, items = numbers[columns.user].tokens, numbers[columns.item].tokens
-    for name, tokens in ((columns.user, users), (columns.item, items)):
-        check_tokens(tokens, f"{table.path}, column {name!r}")
-    usable = len(whole[columns.time])
-    steps = [Step(f"rows of {table.path.name}", read, 0)]
-    if usable < read:
-        steps.append(Step("rows with user, item and time", usable, read - usable))
-    rows = (whole[name] for name in (columns.user, columns.item, columns.time))
-    return Interactions(*rows, users, items, tuple(steps)), [whole[name] for name in columns.others]
+    rows = _Rows(table, columns, least_rating)
+    ratings = () if least_rating is None else (columns.rating,)
+    for block in table.blocks((*columns.needed, *columns.others, *ratings)):
+        rows.add(block)
+    return rows.interactions(), [rows.codes(name) for name in columns.others]
+
+
+class _Rows:
+    """Rows of a table, collected over its blocks."""
+
+    def __init__(self, table: Table, columns: Columns, least_rating: float | None):
+        self.table, self.columns, self.least_rating = table, columns, least_rating
+        self.whole = WholeIds()
+        ids = {name: TokenNumbers(self.whole) for name in (columns.user, columns.item)}
+        self.numbers = {**{name: TokenNumbers() for name in columns.others}, **ids}
+        self.blocks: dict[str, list] = {name: [] for name in self.numbers}
+        self.times = Times(f"{table.path}, column {columns.time!r}", columns.time_format)
+        self.read = self.usable = 0
+
+    def add(self, block: pd.DataFrame):
+        """Take the usable rows of a block."""
+        self.read += len(block)
+        block = block.dropna(subset=list(self.columns.needed))
+        self.usable += len(block)
+        if self.least_rating is not None:
+            block = block[self._is_rated(block[self.columns.rating])]
+        if self.columns.time is not None:
+            self.times.add(block[self.columns.time].to_numpy())
+        for name, number in self.numbers.items():
+            self.blocks[name].append(number(block[name].to_numpy()))
+
+    def _is_rated(self, cells: pd.Series) -> np.ndarray:
+        """Return which rows have a rating that is large enough."""
+        ratings = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
+        bad = np.flatnonzero(np.isnan(ratings) & cells.notna().to_numpy())
+        if len(bad):
+            raise DataError(
+                f"{self.table.path}, column {self.columns.rating!r}: {cells.iloc[bad[0]]!r} is not a number; give "
+                "another --rating"
+            )
+        return ratings >= self.least_rating
+
+    def codes(self, name: str) -> np.ndarray:
+        """Return the codes [I] of a column."""
+        return np.concatenate([np.empty(0, dtype=np.int32), *self.blocks[name]])
+
+    def interactions(self) -> Interactions:
+        """Return the rows as interactions."""
+        columns, path = self.columns, self.table.path
+        users, items = self.codes(columns.user), self.codes(columns.item)
+        names = [repr(name) for name in columns.needed]
+        if not self.usable:
+            raise DataError(f"{path} has no row with {', '.join(names[:-1])} and {names[-1]}")
+        if not len(users):
+            raise DataError(f"{path} has no row with a {columns.rating!r} of at least {self.least_rating:g}")
+        tokens = [self.numbers[name].tokens for name in (columns.user, columns.item)]
+        for name, some in zip((columns.user, columns.item), tokens, strict=True):
+            check_tokens(some, f"{path}, column {name!r}")
+        times = np.arange(len(users)) if columns.time is None else self.times.values()
+        steps = [Step(f"rows of {path.name}", self.read, 0)]
+        if self.usable < self.read:
+            what = "rows with user, item and time" if columns.time else "rows with user and item"
+            steps.append(Step(what, self.usable, self.read - self.usable))
+        if self.least_rating is not None:
+            what = f"rows with a rating of at least {self.least_rating:g}"
+            steps.append(Step(what, len(users), self.usable - len(users)))
+        return Interactions(users, items, times, *tokens, tuple(steps), self.whole.remarks(path.name))
 
 
 def check_tokens(tokens: np.ndarray, where: str):
     """Refuse tokens that would break the lines or cells of an atomic file.
 
     Raises:
-        DataError: a token contains a tab or a line end.
+        DataError: a token contains a tab, a line end, a NUL or half of a surrogate pair, or is the padding's name.
     """
-    broken = pd.Series(tokens, dtype=object).str.contains(r"[\t\r\n]").to_numpy(dtype=bool)
-    if broken.any():
-        raise DataError(f"{where}: {tokens[broken][0]!r} contains a tab or a line end; remove it from the token")
-
-
-class TextSpool:
-    """Item texts in a temporary file, so that any number of items takes only a few bytes of memory per item."""
-
-    def __init__(self, items: int):
-        self._file = tempfile.TemporaryFile()
-        self._begin = np.full(items, -1, dtype=np.int64)
-        self._length = np.zeros(items, dtype=np.int32)
-
-    def __contains__(self, item: int) -> bool:
-        return self._begin[item] >= 0
-
-    def add(self, item: int, text: str):
-        """Store an item's text."""
-        content = text.encode("utf-8", errors="replace")
-        self._begin[item] = self._file.tell()
-        self._length[item] = len(content)
-        self._file.write(content)
-
-    @property
-    def present(self) -> np.ndarray:
-        """Return which items have a text, bool [N]."""
-        return self._begin >= 0
-
-    def texts(self, items: Iterable[int]) -> Iterator[str]:
-        """Yield the texts of items, "" for items without one."""
-        for item in items:
-            self._file.seek(max(0, self._begin[item]))
-            yield self._file.read(self._length[item]).decode("utf-8")
+    texts = pd.Series(tokens, dtype=object)
+    for characters, what in (_ENDS, _UNWRITABLE):
+        broken = texts.str.contains(characters).to_numpy(dtype=bool)
+        if broken.any():
+            raise DataError(f"{where}: {tokens[broken][0]!r} contains {what}; remove it from the token")
+    if PAD in tokens:
+        raise DataError(f"{where}: {PAD!r} is the name of the padding; give the token another name")

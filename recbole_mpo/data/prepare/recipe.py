@@ -3,6 +3,7 @@
 Shapes: I interactions, U users, N items.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,6 +31,7 @@ class Interactions:
         times: [I] int64 or float64.
         user_tokens, item_tokens: tokens of all users and items that were read, also of those without rows.
         steps: the steps of the preparation so far.
+        remarks: sentences about what was read in another way than it is written.
     """
 
     users: np.ndarray
@@ -38,6 +40,7 @@ class Interactions:
     user_tokens: np.ndarray
     item_tokens: np.ndarray
     steps: tuple[Step, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.users)
@@ -61,8 +64,18 @@ class Interactions:
             for codes, count in ((self.users, len(self.user_tokens)), (self.items, len(self.item_tokens))):
                 rare |= (np.bincount(codes[stays], minlength=count) < k)[codes]
             if not (rare & stays).any():
-                return self.where(stays, f"{k}-core: users and items with at least {k} interactions each")
+                what = f"{k}-core: users and items with at least {k} interactions each{self._left_out(stays)}"
+                return self.where(stays, what)
             stays &= ~rare
+
+    def _left_out(self, stays: np.ndarray) -> str:
+        """Return how many users and items have no row that stays; nothing where all have one."""
+        parts = []
+        for codes, name in ((self.users, "users"), (self.items, "items")):
+            count = len(np.unique(codes))
+            if left_out := count - len(np.unique(codes[stays])):
+                parts.append(f"{left_out:,} of {count:,} {name}")
+        return f"; left out: {', '.join(parts)}" if parts else ""
 
     def users_of_length(self, least: int) -> "Interactions":
         """Return the rows of users with at least ``least`` interactions."""
@@ -89,17 +102,23 @@ class Interactions:
 
 
 class TokenNumbers:
-    """Numbers tokens by first appearance, over several blocks of cells."""
+    """Numbers tokens by first appearance, over several blocks of cells.
 
-    def __init__(self):
+    Args:
+        read: returns the token that a cell means.
+    """
+
+    def __init__(self, read: Callable = lambda token: token):
         self._numbers: dict[str, int] = {}
+        self._read = read
 
     def __call__(self, cells: np.ndarray) -> np.ndarray:
         """Return each cell's index in :attr:`tokens`, int32, and add new tokens; None is a token too."""
         codes, tokens = pd.factorize(cells)
         # Absent cells have the code -1, which indexes the last number.
         absent = [None] if (codes < 0).any() else []
-        numbers = [self._numbers.setdefault(token, len(self._numbers)) for token in (*tokens, *absent)]
+        meant = map(self._read, (*tokens, *absent))
+        numbers = [self._numbers.setdefault(token, len(self._numbers)) for token in meant]
         return np.array(numbers, dtype=np.int32)[codes]
 
     @property
@@ -115,10 +134,12 @@ class Recipe:
     Attributes:
         k_core: minimum number of interactions per user and per item; 0 or 1 keeps all.
         min_length: minimum number of interactions per user after that.
+        min_rating: smallest rating of an interaction, applied first; None keeps all, also those without a rating.
     """
 
     k_core: int = 5
     min_length: int = 3
+    min_rating: float | None = None
 
     def apply(self, interactions: Interactions) -> Interactions:
         """Return the interactions that the recipe keeps, in order.

@@ -1,14 +1,12 @@
 """Reads tables as blocks of rows of text: CSV, TSV, JSON lines, Parquet or Excel, text formats also gzipped."""
 
-import codecs
-import csv
 import gzip
 import json
-import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
@@ -17,13 +15,16 @@ import pandas as pd
 
 from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
 from recbole_mpo.common.values import suggestion
+from recbole_mpo.data.atomic_files import check_encoding
+from recbole_mpo.data.exact_times import SAFE_DIGITS
+from recbole_mpo.data.prepare.open_files import foreign, open_text, refuse_bomb
+from recbole_mpo.data.prepare.separated import blocks_of_rows, separated_rows
+from recbole_mpo.text.lines import undecodable
 
 ROWS_PER_BLOCK = 100_000
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 EXCEL = (".xlsx",)
-# Name of an extra column that catches cells after the last one.
-SURPLUS = "\0surplus"
 FORMATS = (*SEPARATORS, *JSON_LINES, ".parquet", *EXCEL)
 
 
@@ -38,7 +39,7 @@ class Table:
         names: column names of a file without a header.
 
     Raises:
-        ConfigError: the encoding is unknown.
+        ConfigError: the encoding is unknown, or the separator cannot separate cells.
     """
 
     path: Path | str
@@ -48,10 +49,12 @@ class Table:
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError as problem:
-            raise ConfigError(f"encoding {self.encoding!r} is unknown; try utf-8, latin-1 or cp1252") from problem
+        check_encoding(self.encoding)
+        if self.separator is not None and (not self.separator or any(end in self.separator for end in '\r\n\0"')):
+            raise ConfigError(f"separator {self.separator!r} cannot separate cells; give another character")
+        if self.encoding.lower() in ("utf-8", "utf8"):
+            # A byte order mark would otherwise become part of the first column's name.
+            object.__setattr__(self, "encoding", "utf-8-sig")
 
     @property
     def suffix(self) -> str:
@@ -59,27 +62,28 @@ class Table:
         suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
         return suffixes[-1] if suffixes else ""
 
-    def blocks(self, columns: Iterable[str], keep_lists=False) -> Iterator[pd.DataFrame]:
+    def blocks(self, columns: Iterable[str], nested: Iterable[str] = ()) -> Iterator[pd.DataFrame]:
         """Yield columns, one block of rows at a time; cells are text, or None if absent.
 
         Args:
             columns: names of the columns.
-            keep_lists: whether lists in JSON lines and Parquet stay lists.
+            nested: those of them in which lists and objects of JSON lines and Parquet stay as they are.
 
         Raises:
-            DataError: the file or a column is missing, or the file has an unknown format, is damaged or is in another
-                encoding.
+            DataError: the file or a column is missing, two columns have this name, a row has too many or too few cells,
+                or the file has an unknown format, is damaged or is in another encoding.
             DependencyError: the package that reads Parquet or Excel is missing.
         """
         columns = list(dict.fromkeys(columns))
+        nested = set(nested)
         if not self.path.is_file():
             raise DataError(f"{self.path} does not exist")
         try:
             for block in self._raw_blocks(columns):
-                _require(columns, block.columns, self.path)
-                yield _as_text(block[columns], keep_lists)
-        except (UnicodeDecodeError, pd.errors.ParserError) as problem:
-            raise DataError(f"{self.path} cannot be read as {self.encoding} text: {problem}") from problem
+                yield _as_text(block, nested, self.path)
+        except UnicodeError as problem:
+            with gzip.open(self.path) if self.path.suffix == ".gz" else open(self.path, "rb") as file:
+                raise undecodable(self.path, file, self.encoding, problem) from problem
         except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
             raise DataError(f"{self.path} is damaged or cut short ({problem}); get a new copy") from problem
 
@@ -89,83 +93,44 @@ class Table:
         if self.suffix == ".parquet":
             return self._parquet(columns)
         if self.suffix in EXCEL:
-            return self._excel()
+            return self._excel(columns)
         if self.separator or self.suffix in SEPARATORS:
             return self._separated(columns)
         suffix = self.suffix or "no suffix"
         raise DataError(f"{self.path}: {suffix} is not a supported format; give one of {', '.join(FORMATS)}")
 
     def _separated(self, columns: list[str]) -> Iterator[pd.DataFrame]:
-        separator = self.separator or SEPARATORS[self.suffix]
-        names = list(self.names or self._header(separator))
+        rows = separated_rows(self.path, self.separator or SEPARATORS[self.suffix], self.encoding)
+        names = list(self.names or next(rows, (0, []))[1])
         _require(columns, names, self.path)
-        is_simple = len(separator.encode()) == 1
-        with pd.read_csv(
-            self.path,
-            sep=separator if is_simple else re.escape(separator),
-            names=[*names, SURPLUS],
-            header=None,
-            skiprows=1 if self.names is None else 0,
-            dtype=str,
-            keep_default_na=False,
-            # Tab-separated files have no quoting; a quote character would swallow the rows up to the next one.
-            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
-            encoding=self.encoding,
-            index_col=False,
-            chunksize=ROWS_PER_BLOCK,
-            engine="c" if is_simple else "python",
-        ) as reader:
-            for block in reader:
-                self._refuse_wide_rows(block, len(names))
-                yield block
-
-    def _refuse_wide_rows(self, block: pd.DataFrame, width: int):
-        """Refuse rows with too many separators: their cells are in the wrong columns, which pandas does not report."""
-        surplus = block[SURPLUS].to_numpy()
-        wide = np.flatnonzero([isinstance(cell, str) and cell != "" for cell in surplus])
-        if len(wide):
-            row = block.iloc[wide[0]]
-            raise DataError(
-                f"{self.path}, row {row.name + 1:,} after the header has more than {width} cells: {row.to_list()!r}; "
-                "quote cells that contain the separator, or give another --separator"
-            )
-
-    def _header(self, separator: str) -> list[str]:
-        with open_text(self.path, self.encoding) as file:
-            line = file.readline().rstrip("\r\n")
-        return next(csv.reader([line], delimiter=separator), []) if len(separator) == 1 else line.split(separator)
+        yield from blocks_of_rows(rows, names, columns, self.path, ROWS_PER_BLOCK)
 
     def _parquet(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         try:
-            import pyarrow
             import pyarrow.parquet
         except ImportError as problem:
             raise _missing_package(self.path, "pyarrow") from problem
-        try:
-            file = pyarrow.parquet.ParquetFile(self.path)
-            _require(columns, file.schema_arrow.names, self.path)
-            for batch in file.iter_batches(ROWS_PER_BLOCK, columns=columns):
-                yield pd.DataFrame({name: batch.column(name).to_pylist() for name in columns}, dtype=object)
-        except pyarrow.ArrowException as problem:
-            raise DataError(f"{self.path} cannot be read as Parquet: {problem}") from problem
+        with foreign(self.path, "Parquet"):
+            with pyarrow.parquet.ParquetFile(self.path) as file:
+                _require(columns, file.schema_arrow.names, self.path)
+                for batch in file.iter_batches(ROWS_PER_BLOCK, columns=columns):
+                    yield pd.DataFrame({name: batch.column(name).to_pylist() for name in columns}, dtype=object)
 
-    def _excel(self) -> Iterator[pd.DataFrame]:
+    def _excel(self, columns: list[str]) -> Iterator[pd.DataFrame]:
         try:
             import openpyxl
         except ImportError as problem:
             raise _missing_package(self.path, "openpyxl") from problem
-        try:
+        with foreign(self.path, "an Excel workbook"):
+            with zipfile.ZipFile(self.path) as archive:
+                refuse_bomb(archive, archive.infolist(), self.path)
             rows = openpyxl.load_workbook(self.path, read_only=True, data_only=True).worksheets[0].values
             names = [str(name) for name in next(rows, ())]
+            _require(columns, names, self.path)
+            places = [names.index(name) for name in columns]
             while block := list(islice(rows, ROWS_PER_BLOCK)):
-                yield pd.DataFrame(block, columns=names, dtype=object)
-        except (zipfile.BadZipFile, KeyError, ValueError, OSError) as problem:
-            raise DataError(f"{self.path} cannot be read as an Excel workbook: {problem}") from problem
-
-
-def open_text(path: Path, encoding: str = "utf-8-sig"):
-    """Open a text file for reading; unzip it if its name ends in ``.gz``."""
-    return gzip.open(path, "rt", encoding=encoding) if path.suffix == ".gz" else open(path, encoding=encoding)
+                cells = [[row[place] if place < len(row) else None for place in places] for row in block]
+                yield pd.DataFrame(cells, columns=columns, dtype=object)
 
 
 def json_lines(path: Path) -> Iterator[dict]:
@@ -180,7 +145,7 @@ def json_lines(path: Path) -> Iterator[dict]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield _json_object(line, number, path)
-    except UnicodeDecodeError as problem:
+    except UnicodeError as problem:
         raise DataError(f"{path}, line {number + 1}: not valid UTF-8 ({problem})") from problem
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
         raise DataError(
@@ -191,14 +156,19 @@ def json_lines(path: Path) -> Iterator[dict]:
 
 def _json_object(line: str, number: int, path: Path) -> dict:
     try:
-        record = json.loads(line)
-    except ValueError as problem:
+        record = json.loads(line, parse_float=_number)
+    except (ValueError, RecursionError) as problem:
         if line.lstrip().startswith("<"):
             raise DataError(f"{path} is an HTML page, not data; delete it and get the data file") from problem
         raise DataError(f"{path}, line {number}: not valid JSON ({problem})") from problem
     if not isinstance(record, dict):
         raise DataError(f"{path}, line {number}: expected a JSON object, found {line.strip()[:40]!r}")
     return record
+
+
+def _number(text: str):
+    """Return a number of JSON; one with more digits than float64 holds stays exact."""
+    return float(text) if len(text) <= SAFE_DIGITS else Decimal(text)
 
 
 def _blocks_of_records(records: Iterator[dict], columns: list[str], path: Path) -> Iterator[pd.DataFrame]:
@@ -210,68 +180,64 @@ def _blocks_of_records(records: Iterator[dict], columns: list[str], path: Path) 
     _require(columns, field_names, path)
 
 
+def _hint(column: str, names: list[str]) -> str:
+    """Return the option to give: a separator where the only column is a line that another one would cut."""
+    columns = "; name the right one with --user, --item, --time, --text, --rating or, in --items, --item_column"
+    if len(names) != 1:
+        return columns
+    for separator, written in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','")):
+        if column in (name.strip('"') for name in names[0].split(separator)):
+            return f". The cells seem to be separated by {written}: give --separator={written}"
+    return columns
+
+
 def _require(columns: list[str], present, path: Path):
-    missing = [name for name in columns if name not in present]
-    if missing:
-        names = list(present)
-        raise DataError(
-            f"{path} has no column {missing[0]!r}{suggestion(missing[0], names)}; its columns are "
-            f"{', '.join(map(str, names)) or 'none'}"
-        )
+    """Refuse columns that are missing, or of which there are two."""
+    names = list(map(str, present))
+    for column in columns:
+        if column not in names:
+            raise DataError(
+                f"{path} has no column {column!r}{suggestion(column, names)}; its columns are "
+                f"{', '.join(names) or 'none'}{_hint(column, names)}"
+            )
+        if names.count(column) > 1:
+            raise DataError(f"{path} has {names.count(column)} columns named {column!r}; rename all but one")
 
 
 def _missing_package(path: Path, package: str) -> DependencyError:
     return DependencyError(f"{path}: reading it needs {package}; run: pip install 'recbole-mpo[data]'")
 
 
-def _as_text(block: pd.DataFrame, keep_lists: bool) -> pd.DataFrame:
-    return pd.DataFrame({name: _cells(block[name].to_numpy(), keep_lists) for name in block}, dtype=object)
+def _as_text(block: pd.DataFrame, nested: set[str], path: Path) -> pd.DataFrame:
+    """Return a block with text in its cells."""
+    columns = {}
+    for name in block:
+        try:
+            columns[name] = _cells(block[name].to_numpy(), name in nested)
+        except TypeError as problem:
+            raise DataError(f"{path}, column {name!r}: {problem}; give a column of text or numbers") from problem
+    return pd.DataFrame(columns, dtype=object)
 
 
-def _cells(values: np.ndarray, keep_lists: bool) -> list:
+def _cells(values: np.ndarray, is_nested: bool) -> list:
     """Return :func:`_cell` of each value; columns of text, the usual case, take a fifth of the time."""
     if pd.api.types.infer_dtype(values, skipna=False) == "string":
         return [value if value.strip() else None for value in values]
-    return [_cell(value, keep_lists) for value in values]
+    return [_cell(value, is_nested) for value in values]
 
 
-def _cell(value, keep_lists: bool):
+def _cell(value, is_nested: bool):
     """Return a value as text: None for an empty cell, a whole number without '.0'."""
     if isinstance(value, str):
         return value if value.strip() else None
     if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
         return None
+    if is_nested and isinstance(value, list | tuple | dict):
+        return value
     if isinstance(value, list | tuple):
-        return list(value) if keep_lists else " ".join(map(str, value))
+        return " ".join(map(str, value))
+    if isinstance(value, dict):
+        raise TypeError(f"{str(value)[:60]!r} is an object")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
-
-
-def parse_times(cells: np.ndarray, where: str, form: str | None = None) -> np.ndarray:
-    """Return times as numbers: whole numbers as int64, others as float64, dates as milliseconds.
-
-    Args:
-        cells: [I] text.
-        where: file and column, for messages.
-        form: format of dates, as for strptime; ISO 8601 by default.
-
-    Raises:
-        ConfigError: ``form`` is not a valid date format.
-        DataError: a cell is neither a number nor a date.
-    """
-    if form is None:
-        numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
-        if numbers.notna().all() and np.isfinite(numbers.to_numpy(dtype=np.float64)).all():
-            return numbers.to_numpy()
-    try:
-        dates = pd.to_datetime(pd.Series(cells, dtype=object), errors="coerce", utc=True, format=form or "ISO8601")
-    except ValueError as problem:
-        raise ConfigError(f"time_format {form!r} is not a valid date format: {problem}") from problem
-    bad = np.flatnonzero(dates.isna())
-    if len(bad):
-        raise DataError(
-            f"{where}: {cells[bad[0]]!r} is neither a number nor a date{'' if form is None else f' like {form}'}; "
-            "give --time_format=FORMAT, for example %d.%m.%Y"
-        )
-    return (dates.astype("int64") // 1_000_000).to_numpy()

@@ -79,6 +79,20 @@ class TestPreparation:
         items = [("A1", {"title": "first"}), ("A1", {"title": "second"})]
         assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["first."]
 
+    def test_the_first_record_that_says_something_counts(self, tmp_path, source):
+        items = [("A1", {}), ("A1", {"title": "--"}), ("A1", {"title": "tea"}), ("A1", {"title": "coffee"})]
+        prepared = self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items)
+        assert prepared.texts == ["tea."]
+        assert prepared.remarks[0].startswith("1 records repeat an item with another text")
+
+    def test_fields_left_out_for_their_length_are_told(self, tmp_path, source):
+        prepared = self.prepare(tmp_path, source, [("A2", "u1", 5, 1)])
+        assert prepared.remarks == ("1 values of 'title' have 2,000 or more characters and were left out.",)
+
+    def test_items_without_a_usable_id_are_no_items(self, tmp_path, source):
+        items = [(["A1"], {"title": "list"}), (None, {"title": "none"}), ("A1", {"title": "tea"})]
+        assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["tea."]
+
     def test_metadata_of_another_category_are_named(self, tmp_path, source):
         message = r"has none of the 1 items of .*: no (parent_)?asin is the first item, 'X1'; give two files of the"
         with pytest.raises(DataError, match=message):

@@ -63,3 +63,17 @@ def test_a_missing_file_is_named(tmp_path):
     movies.unlink()
     with pytest.raises(DataError, match=r"movies\.dat does not exist"):
         prepare_movielens(ONE_MILLION, ratings, movies, Recipe(0, 1))
+
+
+def test_small_ratings_may_be_left_out(tmp_path):
+    prepared = prepare_movielens(ONE_MILLION, *write(tmp_path, "dat"), Recipe(0, 1, min_rating=3))
+    assert prepared.interactions.item_tokens.tolist() == ["20"] and len(prepared.interactions) == 2
+
+
+def test_the_first_line_of_a_film_counts(tmp_path):
+    ratings, movies = write(tmp_path, "dat")
+    with open(movies, "a", encoding="latin-1") as file:
+        file.write("10::Another (1996)::Drama\n")
+    prepared = prepare_movielens(ONE_MILLION, ratings, movies, Recipe(0, 1))
+    assert "Les Misérables (1995). Genres: Drama, Musical." in prepared.texts
+    assert prepared.remarks[0].startswith("1 records repeat an item")

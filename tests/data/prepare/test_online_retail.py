@@ -1,6 +1,7 @@
 """Online Retail's table becomes invoices of stock codes; its published counts come back through added noise."""
 
 import gzip
+import tempfile
 import zipfile
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.histories import read_dataset_histories
+from recbole_mpo.data.prepare import open_files
 from recbole_mpo.data.prepare.online_retail import prepare_online_retail, table_in
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import find_source
@@ -69,6 +71,21 @@ def test_a_broken_archive_is_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match=r"a\.zip is not a complete zip archive"), table_in(tmp_path / "a.zip"):
         pass
+
+
+def test_nothing_unpacked_is_left_and_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../or.csv", "x")
+    with table_in(tmp_path / "a.zip") as table:
+        assert table.read_text() == "x" and table.parent.parent == tmp_path / "scratch"
+    monkeypatch.setattr(open_files, "LARGE_BYTES", 10_000)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("or.csv", bytes(1 << 20))
+    with pytest.raises(DataError, match=r"b\.zip unpacks to more than 100 times"), table_in(tmp_path / "b.zip"):
+        pass
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_a_gzipped_table_cut_short_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.prepare import prepare as module
 from recbole_mpo.data.prepare.own_tables import OwnTables
 from recbole_mpo.data.prepare.prepare import Request, prepare_dataset, prepare_if_absent
+from recbole_mpo.data.prepare.prepared import Form
 from recbole_mpo.data.prepare.raw_rows import Columns
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.table_files import Table
@@ -47,9 +49,43 @@ def test_a_dataset_that_exists_is_left_as_it_is_unless_told(tmp_path):
     before = (tmp_path / "data" / "shop" / "shop.inter").read_bytes()
     with pytest.raises(DataError, match=r"data/shop already holds a dataset, .*give --overwrite=true"):
         prepare_dataset("shop", own_request(tmp_path))
-    (tmp_path / "data" / "shop" / "shop.inter").write_text("old")
+    prepare_dataset("shop", own_request(tmp_path, overwrite=True, form=Form(layout="presplit")))
+    assert not (tmp_path / "data" / "shop" / "shop.inter").exists()
     prepare_dataset("shop", own_request(tmp_path, overwrite=True))
     assert (tmp_path / "data" / "shop" / "shop.inter").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["shop.text", "shop.item2index", "README.md"])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_that_was_made_by_hand_is_left_even_if_told(tmp_path, name, overwrite):
+    (tmp_path / "data" / "shop").mkdir(parents=True)
+    (tmp_path / "data" / "shop" / name).write_text("mine")
+    with pytest.raises(DataError, match=rf"data/shop/{name} was not made by prepare"):
+        prepare_dataset("shop", own_request(tmp_path, overwrite=overwrite))
+    assert [(path.name, path.read_text()) for path in (tmp_path / "data" / "shop").iterdir()] == [(name, "mine")]
+
+
+def test_an_own_table_in_the_datasets_folder_is_not_replaced(tmp_path):
+    request = own_request(tmp_path, overwrite=True)
+    (tmp_path / "data" / "shop").mkdir(parents=True)
+    table = (tmp_path / "orders.csv").rename(tmp_path / "data" / "shop" / "shop.text")
+    before = table.read_bytes()
+    own = OwnTables(Table(table, separator=","), request.own.columns)
+    with pytest.raises(DataError, match=r"shop\.text is an input of this preparation"):
+        prepare_dataset("shop", replace(request, own=own))
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../shop", "a/b"])
+def test_a_path_is_no_name(tmp_path, name):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match="is not the name of a dataset"):
+        prepare_dataset(name, own_request(tmp_path, overwrite=True))
+    with pytest.raises(ConfigError, match="is not the name of a dataset"):
+        prepare_dataset(name, Request(tmp_path / "data", domains=("a", "b")))
+    with pytest.raises(ConfigError, match="is not the name of a dataset"):
+        prepare_if_absent(name, tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
 
 
 @pytest.mark.parametrize("place, compressed", [("", True), ("unpacked", False)])
@@ -73,6 +109,15 @@ def test_grouplens_files_are_asked_for_with_their_address_and_place(tmp_path):
     message = r"ratings\.dat and movies\.dat: download https://.* unpack it into .*\.raw/ml-1m/"
     with pytest.raises(DataError, match=message):
         prepare_dataset("ml-1m", Request(tmp_path))
+
+
+def test_a_smallest_rating_needs_ratings(tmp_path):
+    write_pantry(tmp_path / "raw")
+    with pytest.raises(DataError, match="no row with a 'rating' of at least 5.5"):
+        prepare_dataset("Pantry", Request(tmp_path, Recipe(0, 1, 5.5), raw=tmp_path / "raw"))
+    assert prepare_dataset("Pantry", Request(tmp_path, Recipe(0, 1, 5), raw=tmp_path / "raw")).is_dir()
+    with pytest.raises(ConfigError, match="OR has no ratings; leave --min_rating out"):
+        prepare_dataset("OR", Request(tmp_path, Recipe(0, 1, 5), raw=tmp_path / "raw"))
 
 
 def test_an_unknown_name_is_refused(tmp_path):

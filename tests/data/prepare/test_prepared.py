@@ -38,7 +38,7 @@ def test_one_file_of_raw_names(tmp_path):
     folder = prepared().write(tmp_path, Form())
     assert lines(folder, ".inter")[:3] == ["user_id:token\titem_id:token\ttimestamp:float", "u0\ti0\t10", "u0\ti1\t20"]
     assert lines(folder, ".text")[1:] == ["i0\tItem 0.", "i1\tItem 1.", "i2\tItem 2.", "i3\tItem 3.", "cold\tCold."]
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "mine.inter", "mine.text"]
+    assert sorted(path.name for path in folder.iterdir()) == [".prepared.json", "README.md", "mine.inter", "mine.text"]
 
 
 def test_presplit_files_number_users_and_items(tmp_path):
@@ -95,7 +95,12 @@ def test_another_layout_leaves_nothing_of_the_former_one_and_strangers_stay(tmp_
     stranger = tmp_path / "mine" / "mine_backup.inter"
     stranger.write_text("precious")
     folder = prepared(texts=None, other_texts={}).write(tmp_path, Form())
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "mine.inter", "mine_backup.inter"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".prepared.json",
+        "README.md",
+        "mine.inter",
+        "mine_backup.inter",
+    ]
     assert is_there(tmp_path, "mine")
     (folder / "mine.inter").unlink()
     assert not is_there(tmp_path, "mine")

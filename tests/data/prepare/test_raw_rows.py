@@ -1,13 +1,11 @@
-"""Raw rows become interactions: tokens numbered, times read, unusable rows counted; texts wait in a file."""
+"""Raw rows become interactions: tokens numbered, times read, unusable rows counted."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare import table_files
-from recbole_mpo.data.prepare.raw_rows import Columns, TextSpool, check_tokens, read_interactions
+from recbole_mpo.data.prepare.raw_rows import Columns, check_tokens, read_interactions
 from recbole_mpo.data.prepare.table_files import Table
 
 COLUMNS = Columns("user", "item", "when", ("rating",))
@@ -58,11 +56,62 @@ def test_tokens_that_would_break_a_line_are_refused(token):
         check_tokens(np.array(["a", token], dtype=object), "a.csv")
 
 
-@given(st.dictionaries(st.integers(0, 9), st.text(max_size=20)), st.lists(st.integers(0, 9)))
-def test_texts_come_back_in_any_order(texts, asked):
-    spool = TextSpool(10)
-    for item, text in texts.items():
-        spool.add(item, text)
-    readable = {item: text.encode("utf-8", errors="replace").decode() for item, text in texts.items()}
-    assert list(spool.texts(asked)) == [readable.get(item, "") for item in asked]
-    assert np.flatnonzero(spool.present).tolist() == sorted(texts) == [item for item in range(10) if item in spool]
+@pytest.mark.parametrize("token", ["a\0b", "a\ud800"])
+def test_tokens_that_cannot_be_written_are_refused(token):
+    """Half of a surrogate pair would become '?', so that two items could become one."""
+    with pytest.raises(DataError, match="contains a NUL or half a character"):
+        check_tokens(np.array(["a", token], dtype=object), "a.csv")
+
+
+def test_the_name_of_the_padding_is_no_token():
+    with pytest.raises(DataError, match=r"a\.csv: '\[PAD\]' is the name of the padding"):
+        check_tokens(np.array(["a", "[PAD]"], dtype=object), "a.csv")
+
+
+def test_microseconds_decide_the_order_and_what_is_a_duplicate(tmp_path):
+    """Cut to milliseconds, the rows would keep the file's order, and the last one would be a duplicate of 'a'."""
+    rows = [f"u,{item},1970-01-01T00:00:00.00000{digit}" for item, digit in zip("cbaa", "3219", strict=True)]
+    table = write(tmp_path / "a.csv", *rows, header="user,item,when")
+    interactions, _ = read_interactions(table, Columns("user", "item", "when"))
+    interactions = interactions.without_duplicates(what="rows").in_order()
+    assert interactions.item_tokens[interactions.items].tolist() == ["a", "b", "c", "a"]
+
+
+def test_ids_of_whole_numbers_are_one_id_however_they_are_written(tmp_path):
+    table = write(tmp_path / "a.csv", "7,1010,1,1", "7.0,1010.0,2,1", "v1.0,1010.5,3,1")
+    interactions, _ = read_interactions(table, COLUMNS)
+    assert interactions.user_tokens.tolist() == ["7", "v1.0"]
+    assert interactions.item_tokens.tolist() == ["1010", "1010.5"]
+    assert interactions.remarks == ("2 ids of a.csv are written like 1010.0 and were read as 1010.",)
+
+
+def test_without_a_time_the_rows_are_in_order(tmp_path):
+    table = write(tmp_path / "a.csv", "u,b,9,1", "u,,9,1", "u,a,8,1")
+    interactions, _ = read_interactions(table, Columns("user", "item", None))
+    assert interactions.times.tolist() == [0, 1]
+    assert [step.what for step in interactions.steps] == ["rows of a.csv", "rows with user and item"]
+
+
+class TestRatings:
+    COLUMNS = Columns("user", "item", "when", rating="rating")
+
+    def test_rows_with_a_smaller_rating_or_none_are_counted_and_dropped(self, tmp_path):
+        table = write(tmp_path / "a.csv", "u,a,1,2.9", "u,b,2,3", "u,c,3,", "u,d,4,5.0", ",e,5,5")
+        interactions, _ = read_interactions(table, self.COLUMNS, 3)
+        assert interactions.item_tokens.tolist() == ["b", "d"]
+        assert [(step.what, step.interactions, step.dropped) for step in interactions.steps] == [
+            ("rows of a.csv", 5, 0),
+            ("rows with user, item and time", 4, 1),
+            ("rows with a rating of at least 3", 2, 2),
+        ]
+
+    @pytest.mark.parametrize(
+        "cell, message",
+        [
+            ("good", "column 'rating': 'good' is not a number; give another --rating"),
+            ("1", "no row with a 'rating' of"),
+        ],
+    )
+    def test_a_rating_that_cannot_be_compared_is_told(self, tmp_path, cell, message):
+        with pytest.raises(DataError, match=message):
+            read_interactions(write(tmp_path / "a.csv", f"u,a,1,{cell}"), self.COLUMNS, 3)

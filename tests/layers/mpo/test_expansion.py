@@ -71,3 +71,15 @@ def test_a_second_expansion_stays_on_its_bond():
         layer.expand(1, bond=1)
     with pytest.raises(ValueError, match="single core has no bond"):
         MPOLinear(4, 4, num_cores=1).expand(1)
+
+
+@pytest.mark.parametrize("bond", [1, 2, 3, 4])
+def test_folding_changes_one_core_at_the_bond_and_never_the_central_one(bond):
+    """The central core may be frozen."""
+    layer = shuffle_cores(MPOLinear(48, 36, num_cores=5))
+    layer.expand(2, init="orthogonal", bond=bond)
+    shuffle_cores(layer, seed=2)
+    before = [core.detach().clone() for core in layer.cores]
+    layer.fold_expansion()
+    changed = [k for k, core in enumerate(layer.cores) if not torch.equal(core, before[k])]
+    assert changed == [bond - 1 if bond <= 2 else bond]

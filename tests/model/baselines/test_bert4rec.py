@@ -117,6 +117,21 @@ def scored(settings):
     return score
 
 
+@torch.no_grad()
+def test_scores_are_read_at_the_mask_that_follows_the_history(settings):
+    """And at no item of it, whatever the lengths of the rows beside it."""
+    model = built_run("BERT4RecFair", "tiny", (), {**settings, "MAX_ITEM_LIST_LENGTH": 6}).model.double().eval()
+    torch.nn.init.normal_(model.output_bias)
+    histories = [[4, 5, 6], [9], [1, 2, 3, 4, 5, 6]]
+    rows = torch.tensor([history + [0] * (6 - len(history)) for history in histories])
+    scores = model.full_sort_predict({"item_id_list": rows, "item_length": (rows > 0).sum(dim=1)})
+    for history, found in zip(histories, scores, strict=True):
+        states = model.encode(torch.tensor([[*history, model.mask_token]]))[0]
+        read = [model.transform(state) @ model.item_embedding.weight[:-1].t() + model.output_bias for state in states]
+        torch.testing.assert_close(found, read[-1], rtol=1e-6, atol=1e-6)
+        assert not any(torch.allclose(found, other, rtol=1e-3, atol=1e-3) for other in read[:-1])
+
+
 def test_the_oldest_item_counts(scored):
     """RecBole's deletes it from every history."""
     assert not torch.allclose(scored([[4, 5, 6, 0, 0, 0]]), scored([[9, 5, 6, 0, 0, 0]]), atol=1e-6)

@@ -66,3 +66,7 @@ def test_draws_follow_the_seed_alone(ratio):
 def test_everything_is_masked_at_a_ratio_of_one_and_no_padding():
     items = ragged([1, 4, 9], 9)
     assert torch.equal(draw_masks(items, 1.1, 0.0), items != 0)
+
+
+def test_a_row_of_padding_has_no_mask():
+    assert not draw_masks(torch.zeros(2, 4, dtype=torch.long), 0.9, 0.0).any()
