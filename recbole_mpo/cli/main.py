@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         return _end_after_error(problem)
     except KeyboardInterrupt as problem:
-        way_on = getattr(problem, "__notes__", ["give the same command again"])[0]
+        way_on = vars(problem).get("__notes__", ["give the same command again"])[0]
         if isinstance(problem, Terminated):
             return _end(f"ended by {problem}; {way_on}", 128 + problem.signal)
         return _end(f"interrupted; {way_on}", 130)

@@ -37,7 +37,7 @@ class _RepeatsItem(Command):
 @option("--item", Text("TOKEN"), "Instead, once per item: a token as written, which may hold blanks and commas.")
 @option("--histories", Text("FILE"), "Instead: lines of tokens; JSON lines (.jsonl); user_id and item_id (.csv, .tsv).")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
-@option("--format", Choice("text", "json", "csv"), "json prints one object per history.", default="text")
+@option("--format", Choice("text", "json", "csv"), "Form; json prints one object per history.", default="text")
 def recommend_command(checkpoint, items, item, histories, topk, format, settings):
     """Print recommended items for histories of item tokens."""
     if sum(map(bool, (items is not None, item, histories is not None))) != 1:

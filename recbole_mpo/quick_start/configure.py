@@ -6,6 +6,9 @@ from recbole_mpo.common.values import check_dataset_name
 from recbole_mpo.data.atomic_files import Fields, find_layout
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
 
+# The model that reads a second dataset.
+SOURCE_READER = "CCDR"
+
 
 def make_config(
     model: str, dataset: str, config_files=(), overrides=None, stored=None
@@ -26,7 +29,7 @@ def make_config(
     check_dataset_name("dataset", dataset)
     spec = find_model(model)
     config = MPOConfig(spec.model_class, spec.name, dataset, config_files, overrides, stored)
-    if config["ccdr_source"]:
+    if spec.name == SOURCE_READER and config["ccdr_source"]:
         check_dataset_name("ccdr_source", config["ccdr_source"])
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:

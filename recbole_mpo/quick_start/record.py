@@ -113,7 +113,7 @@ def _check_ranks(columns: dict[str, np.ndarray], split: str, path: Path):
         if name not in columns:
             raise RecordError(f"ranks {path} lack {split}_{name}; they are not a run's ranks.npz")
     # numpy gives a part that is not an array as bytes.
-    rows = getattr(columns["rank"], "shape", None)
+    rows = columns["rank"].shape if isinstance(columns["rank"], np.ndarray) else None
     for name, column in columns.items():
         is_column = isinstance(column, np.ndarray) and column.ndim == 1 and column.shape == rows
         if not is_column or column.dtype.kind not in "iu":

@@ -1,6 +1,7 @@
 """A table of runs, computed from their records."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from recbole_mpo.common.errors import RecordError
@@ -151,11 +152,11 @@ def _best_epoch(record: dict, exact: bool) -> dict[str, str]:
 def _paired_row(record: dict, metrics: list[str], differences: dict, exact: bool) -> dict[str, str]:
     row = {"model": _label(record), "seed": str(record["seed"])}
     for metric in metrics:
-        found = differences.get(metric)
+        values = asdict(differences[metric]) if metric in differences else {}
         row[f"test {metric}"] = _number(record["test"].get(metric), ".4f", exact)
         for name, value in (("difference", "mean"), ("from", "low"), ("to", "high")):
-            row[f"{metric} {name}"] = _number(getattr(found, value, None), "+.4f", exact)
-        row[f"{metric} p"] = _number(getattr(found, "p_value", None), ".2g", exact)
+            row[f"{metric} {name}"] = _number(values.get(value), "+.4f", exact)
+        row[f"{metric} p"] = _number(values.get("p_value"), ".2g", exact)
     return row | _best_epoch(record, exact)
 
 

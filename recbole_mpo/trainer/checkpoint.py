@@ -38,7 +38,8 @@ def save_checkpoint(state: dict, path: str | Path):
     except (OSError, RuntimeError) as problem:
         # torch says where in its archive it failed; the system's error, such as a full disk, is in the context.
         cause = problem.__context__ if isinstance(problem.__context__, OSError) else problem
-        reason = getattr(cause, "strerror", None) or str(cause.args[0] if cause.args else cause).splitlines()[0]
+        reason = cause.strerror if isinstance(cause, OSError) else None
+        reason = reason or str(cause.args[0] if cause.args else cause).splitlines()[0]
         raise CheckpointError(
             f"checkpoint {path} cannot be written: {reason}; what was there before is unchanged"
         ) from problem

@@ -13,7 +13,9 @@ from recbole_mpo.cli.commands import COMMANDS
 from recbole_mpo.cli.kinds import Choice
 from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
-from recbole_mpo.study.table import FORMATS, METRICS
+from recbole_mpo.release.answers import FORMATS
+from recbole_mpo.study.forms import FORMS
+from recbole_mpo.study.table import METRICS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED = object()
@@ -32,14 +34,17 @@ OPTIONS = {
     "recommend": {
         "--checkpoint=FILE": REQUIRED,
         "--items=TOKEN,TOKEN": None,
+        "--item=TOKEN": None,
         "--histories=FILE": None,
         "--topk=NUMBER": "10",
+        "--format=text|json|csv": "text",
     },
     "table": {
         "--format=markdown|text|csv": "markdown",
         "--metrics=NAME,NAME": "hit@10,hit@50,ndcg@10,ndcg@50",
         "--mix": "false",
         "--published": "false",
+        "--reference=RUN": None,
     },
     "prepare": {
         "--data_path=FOLDER": "dataset",
@@ -47,6 +52,7 @@ OPTIONS = {
         "--show_progress=true|false": "true",
         "--k_core=NUMBER": "5",
         "--min_length=NUMBER": "3",
+        "--min_rating=NUMBER": None,
         "--split=leave-one-out|temporal": "leave-one-out",
         "--layout=single|presplit": "single",
         "--split_ratio=0.8,0.1,0.1": "0.8,0.1,0.1",
@@ -58,11 +64,15 @@ OPTIONS = {
         "--user=COLUMN": None,
         "--item=COLUMN": None,
         "--time=COLUMN": None,
+        "--order=time|file": "time",
+        "--rating=COLUMN": None,
         "--item_column=COLUMN": None,
         "--text=COLUMN,COLUMN": None,
         "--time_format=FORMAT": None,
         "--separator=TEXT": None,
         "--encoding=NAME": None,
+        "--items_separator=TEXT": None,
+        "--items_encoding=NAME": None,
         "--domains=NAME,NAME": None,
         "--text_encoder=NAME": None,
         "--cache_dir=FOLDER": "dataset/.cache",
@@ -147,7 +157,8 @@ class TestHelp:
         assert set(rows_of("\noptions:\n" + out.partition("\nyour own tables:\n")[2].partition("\n\n")[0])) == {
             *("--interactions=FILE", "--items=FILE", "--user=COLUMN", "--item=COLUMN", "--time=COLUMN"),
             *("--item_column=COLUMN", "--text=COLUMN,COLUMN", "--time_format=FORMAT"),
-            *("--separator=TEXT", "--encoding=NAME"),
+            *("--order=time|file", "--rating=COLUMN"),
+            *("--separator=TEXT", "--encoding=NAME", "--items_separator=TEXT", "--items_encoding=NAME"),
         }
 
     def test_no_help_imports_what_is_heavy(self):
@@ -175,7 +186,9 @@ class TestDeclarations:
         assert choices == {
             ("prepare", "split"): WAYS_TO_SPLIT,
             ("prepare", "layout"): LAYOUTS,
-            ("table", "format"): FORMATS,
+            ("prepare", "order"): ("time", "file"),
+            ("recommend", "format"): FORMATS,
+            ("table", "format"): tuple(FORMS),
         }
 
     def test_defaults_are_those_of_the_rooms(self):

@@ -126,7 +126,7 @@ class TestKeysAndTypes:
             ({"val_interval": {"rating": 3}}, "val_interval.rating must be text such as '[3,inf)', not '3'"),
             ({"user_inter_num_interval": "5"}, "user_inter_num_interval must be text such as '[5,inf)', not '5'"),
             ({"threshold": {"rating": "x"}}, "threshold.rating must be a number, not 'x'"),
-            ({"load_col": {"inter": 3}}, "load_col.inter must be a list of names, not 3"),
+            ({"load_col": {"inter": {"a": 1}}}, "load_col.inter must be a list of names, not {'a': 1}"),
             ({"benchmark_filename": ["train"]}, "benchmark_filename must be a list of names"),
             ({"alias_of_item_id": "foo"}, "alias_of_item_id must be a list of names, not 'foo'"),
             ({"rm_dup_inter": "foo"}, "rm_dup_inter is 'foo'; choose one of first, last"),

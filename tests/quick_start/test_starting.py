@@ -114,12 +114,13 @@ class TestStart:
         model, seen = Plain(0.0), []
         wanted = {"moved.weight": torch.full((1, 2), 5.0), "fresh.weight": torch.full((1, 2), 6.0)}
         model.carry_over = lambda weights: seen.append(weights) or wanted
-        content = {"config": {"seed": 3}, "item_hash": "h", "other_parameter": {"item_names": ["", "a"]}}
+        config, names = {"seed": 3, "dataset": "tiny"}, ["", "a"]
+        content = {"config": config, "item_hash": "h", "other_parameter": {"item_names": names}}
         path = source(**content)
         start(model, {"pretrained": path})
         assert model.values() == {"fresh": 6.0, "shared": 1.0, "moved": 5.0}
         (told,) = seen
-        assert (str(told.path), told.settings, told.item_hash, told.item_names) == (path, {"seed": 3}, "h", ["", "a"])
+        assert (str(told.path), told.settings, told.item_hash, told.item_names) == (path, config, "h", names)
         assert set(told.weights) == set(model.state_dict())
 
     @pytest.mark.parametrize("content", [{}, {"other_parameter": None}, {"other_parameter": {}}])
