@@ -1,5 +1,6 @@
 """Small datasets that the tests write themselves, and settings small enough to train in a second."""
 
+import signal
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -151,3 +152,13 @@ def raw_server():
     """A local site of raw files, empty at first."""
     with RawServer().running() as server:
         yield server
+
+
+@pytest.fixture
+def default_signals():
+    """Gives the signals that ask a process to end their default; a process under nohup ignores one of them."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    former = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, former, strict=True):
+        signal.signal(number, handler)

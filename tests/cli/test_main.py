@@ -96,7 +96,7 @@ class TestErrors:
         assert capsys.readouterr().err == f"interrupted; {note or 'give the same command again'}\n"
 
     @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-    def test_a_request_to_end_is_an_interruption_too(self, monkeypatch, capsys, name):
+    def test_a_request_to_end_is_an_interruption_too(self, default_signals, monkeypatch, capsys, name):
         number = getattr(signal, name)
         monkeypatch.setitem(commands.COMMANDS, "run", stub(lambda: os.kill(os.getpid(), number)))
         assert cli.main(["run"]) == 128 + number

@@ -66,7 +66,7 @@ def test_it_loads_neither_torch_nor_recbole():
 
 class TestRequestsToEnd:
     @pytest.mark.parametrize("name", process.END_REQUESTS)
-    def test_one_interrupts_the_block_and_names_itself(self, name):
+    def test_one_interrupts_the_block_and_names_itself(self, default_signals, name):
         number = getattr(signal, name)
         with pytest.raises(process.Terminated, match=f"^{name}$") as caught, process.raising_at_the_end():
             os.kill(os.getpid(), number)
