@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
-from recbole_mpo.common.files import replacing
-from recbole_mpo.trainer.checkpoint_content import IDENTITY_KEYS, check_content
+from recbole_mpo.common.files import compare_checksums, replacing
+from recbole_mpo.trainer.checkpoint_content import IDENTITY_KEYS, OTHERS, check_content
 from recbole_mpo.trainer.finite import names_not_finite
 
 FORMAT_VERSION = 1
-OTHERS = "use another file, such as last.pth or best.pth of the same run"
 
 
 def save_checkpoint(state: dict, path: str | Path):
@@ -66,7 +65,7 @@ def load_checkpoint(path: str | Path) -> dict:
     with _named(path):
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("not an archive of torch.save")
-        _compare_checksums(path)
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
@@ -98,15 +97,13 @@ def _named(path: Path):
         ) from problem
 
 
-def _compare_checksums(path: Path):
-    """Raise BadZipFile where a part of the archive is not what was written, which ``torch.load`` does not check."""
+def _check_archive(path: Path):
+    """Raise BadZipFile where a part of the archive is compressed or not what was written."""
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
             if part.compress_type != zipfile.ZIP_STORED:
                 raise zipfile.BadZipFile(f"its part {part.filename} is compressed, which torch.save does not do")
-        damaged = archive.testzip()
-    if damaged:
-        raise zipfile.BadZipFile(f"the checksum of its part {damaged} differs")
+        compare_checksums(archive)
 
 
 def load_weights(model, state_dict: dict, path: str | Path):

@@ -19,6 +19,8 @@ from typing_extensions import TypedDict
 
 from recbole_mpo.common.errors import CheckpointError
 
+# What to do about a file that cannot be used.
+OTHERS = "use another file, such as last.pth or best.pth of the same run"
 # Keys of the part that says which data a model has.
 IDENTITY_KEYS = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
 # NumPy's Mersenne twister has this many words, and does not check a position in them.
@@ -174,6 +176,5 @@ def check_content(state: dict, path, resumable: bool = False):
         reason = error["msg"].removeprefix("Value error, ")
         more = f" (and {problem.error_count() - 1} more)" if problem.error_count() > 1 else ""
         raise CheckpointError(
-            f"checkpoint {path} has wrong content: {place}{': ' if place else ''}{reason}{more}; use another file, "
-            "such as last.pth or best.pth of the same run"
+            f"checkpoint {path} has wrong content: {place}{': ' if place else ''}{reason}{more}; {OTHERS}"
         ) from problem
