@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support import LetterEncoder
 
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.schema import for_model, read_schema
@@ -19,6 +20,7 @@ VARIANTS = (
     ({"item_input": "text", "feature_file": "features.f32", "feature_size": 8}, "SASRecCE"),
     ({"train_stage": "finetune", "finetune_mode": "PeterZero"}, "PeterRec"),
     ({"ccdr_source": "other"}, "CCDR"),
+    ({"domains": ["tiny", "other"]}, "unisrec"),
 )
 COUNTING = ("Pop", "CoVisit", "TextKNN")
 # Read, and of no consequence: (settings, models, why).
@@ -30,6 +32,11 @@ IDLE = (
     ),
     ({"item_input"}, ("recbole",), "the record of a run says 'id' where there is no such setting"),
     ({"train_mode"}, ("recbole",), "a run asks before it makes loaders of either kind"),
+    (
+        {"domains"},
+        ("recbole", "SASRecCE", "PeterRec", "S3RecFixed", "BERT4RecFair", "CCDR", *COUNTING),
+        "a run asks for every model",
+    ),
     ({"freeze"}, ("recbole", "BERT4RecFair", *COUNTING), "a run asks for every model"),
     ({"trim_batches"}, ("recbole", "BERT4RecFair", *COUNTING), "the trainer asks the setting before the model"),
     ({"mpo_lr_multiplier", "memory_lr_multiplier"}, ("own",), "the trainer asks for the learning rates of all groups"),
@@ -78,11 +85,13 @@ def block(tmp_path, make_dataset):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_reads_the_settings_that_the_schema_names_for_it(model, block, reads):
+def test_a_model_reads_the_settings_that_the_schema_names_for_it(model, block, reads, monkeypatch):
     settings = for_model(block, model)
     run(model, "tiny", (), settings)
     for changes, entry in VARIANTS:
         if SCHEMA.stands_for(entry, model):
+            if "domains" in changes:
+                LetterEncoder.replace_all(monkeypatch)
             run(model, "tiny", (), {**settings, **changes}, dry_run=True)
     rows = SCHEMA.settings_of(model).keys()
     assert (reads & SCHEMA.settings.keys()) - rows - idle_settings(model) == set(), "read, and not declared"

@@ -4,7 +4,7 @@ from recbole_mpo.cli.arguments import Command, CommandTable, command, option
 from recbole_mpo.cli.data import inspect_command, prepare_command
 from recbole_mpo.cli.kinds import Number, Text, Whole
 from recbole_mpo.cli.releases import merge_command, recommend_command
-from recbole_mpo.cli.runs import evaluate_command, run_command
+from recbole_mpo.cli.runs import evaluate_command, pretrain_command, run_command
 from recbole_mpo.cli.studies import table_command
 
 
@@ -39,6 +39,7 @@ def doctor_command():
 
 COMMANDS: dict[str, Command] = {
     "run": run_command,
+    "pretrain": pretrain_command,
     "evaluate": evaluate_command,
     "recommend": recommend_command,
     "merge": merge_command,

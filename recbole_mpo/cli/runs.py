@@ -24,6 +24,21 @@ def run_command(model, dataset, config_files, dry_run, resume, record, settings)
     run(model, dataset, config_files, settings, dry_run=dry_run, resume=resume, record_path=record)
 
 
+@command("pretrain", settings="Any other --key=value is a setting; docs/settings.md lists them.")
+@option("--domains", Words("NAME,NAME"), "The datasets; known ones are prepared if they are missing.", required=True)
+@option("--model", Text("NAME"), "The model, such as UniSRec or MPORec.", default="UniSRec")
+@option("--output", Text("FILE"), "The file of pre-trained weights to write.", required=True)
+@option("--config_files", Words("FILE,FILE"), "YAML files with settings; later files win.", default=())
+@option("--dry_run", Truth(), "Build everything, show parameters and data, write the record, stop.", default=False)
+@option("--resume", Text("PATH|auto"), "Continue a run: its folder or its last.pth; auto: the newest unfinished run.")
+@option("--record", Text("PATH"), "Also write the run's record here.")
+def pretrain_command(domains, model, output, config_files, dry_run, resume, record, settings):
+    """Pre-train a model on several datasets, for --pretrained=FILE of later runs."""
+    from recbole_mpo.quick_start.pretrain import pretrain
+
+    pretrain(model, domains, output, config_files, settings, dry_run=dry_run, resume=resume, record_path=record)
+
+
 @command("evaluate", settings=SETTINGS_OF_CHECKPOINT)
 @option("--checkpoint", Text("FILE"), "Checkpoint of a run.", required=True)
 def evaluate_command(checkpoint, settings):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from recbole.config import Config
+from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 
 from recbole_mpo.common.errors import ConfigError
@@ -20,7 +21,7 @@ from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.recbole_globals import restore_numpy_names
 from recbole_mpo.common.schema import read_schema, recbole_model_settings
 from recbole_mpo.common.setting import KIND_OF_TYPE, Setting
-from recbole_mpo.common.values import YamlLoader, read_yaml, shown, suggestion
+from recbole_mpo.common.values import YamlLoader, as_list, read_yaml, shown, suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,6 @@ DERIVED_KEYS = {
     "single_spec",
     "local_rank",
 }
-
-
 # Read by functions of RecBole that are not called here.
 IDLE_KEYS = {"save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"}
 # Columns that mean different things, so that no two can be one.
@@ -85,8 +84,7 @@ class MPOConfig(Config):
     def _load_config_files(self, file_list):
         settings = {}
         for path in file_list or ():
-            layer = read_yaml(path)
-            self._merge(settings, layer)
+            self._merge(settings, read_yaml(path))
         return settings
 
     def _load_cmd_line(self):
@@ -232,13 +230,17 @@ class MPOConfig(Config):
     @staticmethod
     def _check_together(settings: dict):
         """Refuse values that are right alone and not together; RecBole fails on them later, or never."""
+        name, cut_off = Setting("metrics", "text", choices=tuple(metric_types)), Setting("topk", "int", at_least=1)
+        Setting("metrics", "list", at_least=1, each=name).check(list(map(str.lower, as_list(settings["metrics"]))))
+        Setting("topk", "list", at_least=1, each=cut_off, single=True).check(settings["topk"])
+        Setting("valid_metric", "text", filled=True).check(settings["valid_metric"])
         keys: dict[str, str] = {}
         for key in COLUMN_KEYS:
             name = settings[key]
             if name in keys:
                 raise ConfigError(f"{keys[name]} and {key} are both {name!r}; they are different columns")
             keys[name] = key
-        split = settings["eval_args"].get("split")
+        split = (settings["eval_args"] or {}).get("split")
         if not isinstance(split, dict) or len(split) != 1:
             raise ConfigError(f"eval_args.split must be one of LS, RS and TS, not {split!r}")
         if settings["log_wandb"] and find_spec("wandb") is None:
@@ -266,7 +268,7 @@ class MPOConfig(Config):
         computed += ["gauc"] * ("gauc" in metrics)
         if settings["valid_metric"].lower() not in computed:
             raise ConfigError(
-                f"valid_metric is {settings['valid_metric']!r}, which metrics and topk do not give; choose one of "
+                f"valid_metric is {shown(settings['valid_metric'])}, which metrics and topk do not give; choose one of "
                 f"{', '.join(computed)}"
             )
 

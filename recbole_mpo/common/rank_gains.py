@@ -1,7 +1,8 @@
 """What a target's rank is worth to each metric.
 
 With one target per row a metric is the mean, over the rows, of a gain that depends on the rank r alone:
-HIT@k = [r <= k], NDCG@k = [r <= k] / log2(r + 1), MRR@k = [r <= k] / r, precision@k = [r <= k] / k.
+HIT@k = [r <= k], NDCG@k = [r <= k] / log2(r + 1), MRR@k = [r <= k] / r, precision@k = [r <= k] / k. The rank of a
+target that is not a candidate is ``MISSED``: no k reaches it.
 
 Shapes: R rows.
 """
@@ -10,6 +11,8 @@ import re
 
 import numpy as np
 
+# The largest int32, as which ranks are stored.
+MISSED = 2**31 - 1
 # The gain of a rank within the first k.
 GAINS = {
     "hit": lambda ranks, k: np.ones(len(ranks)),
@@ -25,12 +28,12 @@ def rank_gains(ranks_R: np.ndarray, metric: str, k: int) -> np.ndarray:
     """Return the gain of each row [R]; the metric is their mean.
 
     Args:
-        ranks_R: rank of each row's target, from 1.
+        ranks_R: rank of each row's target, from 1, or ``MISSED``.
         metric: one of ``GAINS``.
         k: the cut-off; a rank above it gains nothing.
     """
     ranks_R = np.asarray(ranks_R, dtype=np.float64)
-    return GAINS[metric](ranks_R, k) * (ranks_R <= k)
+    return GAINS[metric](ranks_R, k) * (ranks_R <= min(k, MISSED - 1))
 
 
 def split_metric(name: str) -> tuple[str, int] | None:

@@ -187,10 +187,10 @@ def suggestion(name: str, names, alike: float = 0.6) -> str:
     """Return `` (did you mean 'x'?)`` with the most similar name, or an empty text.
 
     Args:
-        name: the name that was written.
+        name: the name that was written; in YAML it may be a number or empty.
         names: the valid names.
         alike: how similar two names must be, from 0 to 1.
     """
     by_lower = {str(entry).lower(): entry for entry in names}
-    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=alike)
+    matches = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=alike)
     return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""

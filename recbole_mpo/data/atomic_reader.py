@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.values import shown
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields
 from recbole_mpo.data.exact_times import exact_numbers
 from recbole_mpo.data.sequences import cut
@@ -38,10 +39,11 @@ def read_header(path: Path, separator: str, encoding: str) -> dict[str, str]:
         name, _, kind = column.partition(":")
         if kind not in ("token", "token_seq", "float", "float_seq"):
             raise DataError(
-                f"{path}, line 1: column {column!r} is not 'name:type' with type token, token_seq, float or float_seq"
+                f"{path}, line 1: column {shown(column)} is not 'name:type' with type token, token_seq, float or "
+                "float_seq"
             )
         if name in types:
-            raise DataError(f"{path}, line 1: column {name!r} occurs twice")
+            raise DataError(f"{path}, line 1: column {shown(name)} occurs twice")
         types[name] = kind
     return types
 
@@ -253,7 +255,7 @@ def _careful_numbers(name: str, file: _AtomicFile) -> np.ndarray:
     numbers = pd.to_numeric(cells, errors="coerce")
     bad = np.flatnonzero(~np.isfinite(numbers.astype(np.float64)))
     if len(bad):
-        file.refuse(bad[0], f"column {name!r} holds {cells[bad[0]]!r}, which is not a number")
+        file.refuse(bad[0], f"column {name!r} holds {shown(cells[bad[0]])}, which is not a number")
     return numbers
 
 
@@ -261,10 +263,10 @@ def _sequence_column(name: str, cells: np.ndarray, kind: str, file: _AtomicFile)
     flat, lengths = _split_cells(cells, file.sequence_separator)
     sequences = cut(flat, lengths)
     for row in range(len(sequences)) if kind == "float_seq" else ():
-        try:
-            sequences[row] = sequences[row].astype(np.float64)
-        except ValueError as problem:
-            file.refuse(row, f"column {name!r}: {problem}")
+        numbers = pd.to_numeric(sequences[row], errors="coerce").astype(np.float64)
+        if len(bad := np.flatnonzero(~np.isfinite(numbers))):
+            file.refuse(row, f"column {name!r} holds {shown(sequences[row][bad[0]])}, which is not a number")
+        sequences[row] = numbers
     return pd.Series(sequences, dtype=object)
 
 

@@ -31,6 +31,8 @@ class Catalogue:
         feature_size: F; None if the model does not use text.
         feature_hash: the hash of the features that the checkpoint was trained on.
         iid_field, uid_field: names of the fields.
+        feature_sketch: [N, 2] of the features that the checkpoint was trained on.
+        fitted_text: what was fitted to item texts, by dataset.
 
     Raises:
         DataError: the tokens do not begin with PAD, or a token occurs twice.
@@ -43,6 +45,8 @@ class Catalogue:
         feature_hash: str | None,
         iid_field: str = "item_id",
         uid_field: str = "user_id",
+        feature_sketch: torch.Tensor | None = None,
+        fitted_text: dict[str, dict[str, torch.Tensor]] | None = None,
     ):
         tokens = np.array([*item_tokens])
         if len(tokens) == 0 or tokens[0] != PAD:
@@ -50,6 +54,7 @@ class Catalogue:
         if len(set(tokens.tolist())) < len(tokens):
             raise DataError("an item occurs twice in the catalogue")
         self.feature_size, self.feature_hash = feature_size, feature_hash
+        self.feature_sketch, self.fitted_text = feature_sketch, fitted_text
         self.iid_field, self.uid_field = iid_field, uid_field
         self.field2id_token = {iid_field: tokens, uid_field: np.array([PAD])}
         self.flat_items = np.empty(0, dtype=np.int64)

@@ -12,6 +12,8 @@ from recbole.utils.enum_type import FeatureSource, FeatureType
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.reading import ReadingMixin
 from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, lengths_of, rows_of_groups
+from recbole_mpo.text.feature_files import feature_sketch
+from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.item_features import ItemFeatures, load_item_features
 
 ROW_END = "row_end"
@@ -27,6 +29,7 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
     def __init__(self, config):
         # RecBole's splits are shallow copies: when one loads the features, all have them.
         self._loaded: dict[str, ItemFeatures] = {}
+        self._fitted: dict[str, FittedText] = {}
         super().__init__(config)
 
     def _convert_feat_format(self):
@@ -97,7 +100,10 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
     def features(self) -> ItemFeatures:
         """Return the text features by internal item id; they are encoded or read on first use."""
         if "features" not in self._loaded:
-            self._loaded["features"] = load_item_features(self.config, self.field2id_token[self.iid_field])
+            tokens = self.field2id_token[self.iid_field]
+            features = load_item_features(self.config, tokens, self.fitted_to(self.dataset_name))
+            self.keep_fitted(self.dataset_name, features.fitted)
+            self._loaded["features"] = features
         return self._loaded["features"]
 
     def item_features(self) -> torch.Tensor:
@@ -108,6 +114,36 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
     def feature_hash(self) -> str:
         """Return the hash of the feature table, which checkpoints store."""
         return self.features.hash
+
+    @property
+    def feature_sketch(self) -> torch.Tensor:
+        """Return two numbers per item [N, 2], which checkpoints store to tell rounding from other features."""
+        return torch.from_numpy(feature_sketch(self.features.table))
+
+    def fitted_to(self, name: str) -> FittedText | None:
+        """Return what was fitted to the item texts of a dataset; None if nothing was yet."""
+        return self._fitted.get(name)
+
+    def keep_fitted(self, name: str, fitted: FittedText):
+        """Keep what was fitted to the item texts of a dataset, this one or the source of a transfer."""
+        self._fitted[name] = fitted
+
+    @property
+    def fitted_text(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return what was fitted to item texts by name of the dataset, which checkpoints store."""
+        return {
+            name: {part: torch.from_numpy(np.array(array)) for part, array in fitted.arrays().items()}
+            for name, fitted in self._fitted.items()
+        }
+
+    def use_fitted_text(self, stored: dict[str, dict[str, torch.Tensor]]):
+        """Make features with what was fitted in an earlier run, the ``fitted_text`` of its checkpoint.
+
+        Raises:
+            FeatureError: it is not what a run fits.
+        """
+        for name, arrays in stored.items():
+            self.keep_fitted(name, FittedText.of({part: array.numpy() for part, array in arrays.items()}))
 
     def history_tokens(self, user: str) -> list[str]:
         """Return a user's item tokens, oldest first; for a dataset with a single interaction file.

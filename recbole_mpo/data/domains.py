@@ -17,7 +17,7 @@ from recbole_mpo.data.sequences import positions_within
 from recbole_mpo.data.training_counts import pair_counts, training_interactions, training_transitions
 from recbole_mpo.text.encoding import encode_items
 from recbole_mpo.text.index_files import PAD, raw_names
-from recbole_mpo.text.item_features import center_and_scale, encoder_of, load_item_features
+from recbole_mpo.text.item_features import encoder_of, load_item_features, standardise
 from recbole_mpo.text.item_text import ItemText, text_file, texts_of
 
 FEATURE_KEYS = (
@@ -102,10 +102,9 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
             "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or "
             "neither"
         )
-    if len(domains) > 1 and files[0] is None and encoder_of(config).needs_whole_corpus:
-        return _encoded_together(config, domains)
-    sources = (load_item_features(_source_settings(config, one.name), one.item_tokens) for one in domains[1:])
-    tables = [dataset.item_features().numpy(), *(features.table for features in sources)]
+    if len(domains) > 1 and files[0] is None and encoder_of(config).needs_fit:
+        return _encoded_together(config, dataset, domains)
+    tables = [dataset.item_features().numpy(), *(_source_table(config, dataset, one) for one in domains[1:])]
     widths = [table.shape[1] for table in tables]
     if len(set(widths)) > 1:
         columns = " and ".join(map(str, widths))
@@ -116,6 +115,14 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
     return tables
 
 
+def _source_table(config, dataset, source: Domain) -> np.ndarray:
+    """Return the features [N, F] of a second dataset's items."""
+    settings = _source_settings(config, source.name)
+    features = load_item_features(settings, source.item_tokens, dataset.fitted_to(source.name))
+    dataset.keep_fitted(source.name, features.fitted)
+    return features.table
+
+
 def _source_settings(config, name: str) -> dict:
     """Return the run's feature settings, for a second dataset."""
     settings = {key: config[key] for key in FEATURE_KEYS}
@@ -123,12 +130,14 @@ def _source_settings(config, name: str) -> dict:
     return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
 
 
-def _encoded_together(config, domains: list[Domain]) -> list[np.ndarray]:
-    """Encode all domains in one call, for an encoder whose vectors are comparable only within a call."""
+def _encoded_together(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
+    """Encode all domains with an encoder that is fitted to the texts of all."""
     tokens = [joined_id(number, token) for number, one in enumerate(domains) for token in one.item_tokens]
     texts = [text for one in domains for text in texts_of(text_file(config.data_root, one.name), one.item_tokens)]
     name = "+".join(one.name for one in domains)
     item_text = ItemText(tokens, texts, text_file(config.data_root, domains[0].name))
-    features = encode_items(item_text, encoder_of(config), config["cache_dir"], name, bool(config["show_progress"]))
-    center_and_scale(features, config)
-    return np.split(features, np.cumsum([one.item_num for one in domains])[:-1])
+    fitted = dataset.fitted_to(name)
+    place = config["cache_dir"], name, bool(config["show_progress"])
+    encoded = encode_items(item_text, encoder_of(config), *place, fitted.encoder if fitted else None)
+    dataset.keep_fitted(name, standardise(encoded, config, fitted))
+    return np.split(encoded.features, np.cumsum([one.item_num for one in domains])[:-1])

@@ -14,6 +14,7 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.atomic_files import SPLITS, Fields, find_layout
 from recbole_mpo.data.atomic_reader import line_number, read_atomic
 from recbole_mpo.data.catalogue import hash_items
+from recbole_mpo.data.known_items import ROW_NUMBER, KnownItems
 from recbole_mpo.data.sequences import cut, leave_one_out, lengths_of
 from recbole_mpo.text.index_files import PAD
 
@@ -25,6 +26,9 @@ LEAVE_ONE_OUT_MODES = {"valid_and_test": (True, True), "valid_only": (True, Fals
 
 class ReadingMixin:
     """Reads, numbers and orders interactions; to be mixed in before one of RecBole's sequential dataset classes."""
+
+    known_items: KnownItems | None = None
+    """The items that are not candidates of a row; None if all items are (``eval_history: kept``)."""
 
     @property
     def item_hash(self) -> str:
@@ -113,11 +117,19 @@ class ReadingMixin:
         (``seq_len``) keeps the oldest items.
         """
         super()._remap_ID_all()
+        if self.config["eval_history"] == "masked" and self.benchmark_filename_list is not None:
+            self.known_items = self._known_of_rows()
         longest = self.config["MAX_ITEM_LIST_LENGTH"]
         for field in self._history_fields(self.inter_feat.columns):
             if self.field2seqlen[field] > longest:
                 self.inter_feat[field] = [history[-longest:] for history in self.inter_feat[field]]
                 self.field2seqlen[field] = longest
+
+    def _known_of_rows(self) -> KnownItems:
+        columns = (self.uid_field, self.iid_field + self.config["LIST_SUFFIX"], self.iid_field)
+        users, histories, targets = (self.inter_feat[field].to_numpy() for field in columns)
+        splits = np.repeat(np.arange(len(self.file_size_list)), self.file_size_list)
+        return KnownItems.of_rows(users, splits, histories, targets)
 
     def _change_feat_format(self):
         """Sort by time before RecBole turns times into float32, which at today's dates are 128 s apart.
@@ -132,8 +144,13 @@ class ReadingMixin:
                 )
             self.inter_feat.sort_values(self.time_field, kind="stable", inplace=True, ignore_index=True)
             self.inter_feat[self.time_field] = self.inter_feat[self.time_field].astype(np.float64)
+            if self.config["eval_history"] == "masked":
+                columns = (self.inter_feat[field].to_numpy() for field in (self.uid_field, self.iid_field))
+                self.known_items = KnownItems.of_users(*columns)
         self._warn_about_single_interactions()
         self._convert_feat_format()
+        if self.known_items is not None:
+            self.inter_feat.update(Interaction({ROW_NUMBER: torch.arange(len(self.inter_feat))}))
 
     def _convert_feat_format(self):
         super()._change_feat_format()

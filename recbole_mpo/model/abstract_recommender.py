@@ -64,6 +64,8 @@ class ModelContract:
     """Whether the items and the settings determine the parameters, so that a checkpoint is enough to build it."""
     item_inputs: ClassVar[tuple[str, ...]] = ()
     """Allowed values of ``item_input``; empty if the model does not have this setting."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """What a model without training reads: ``interactions`` or ``text``; empty for a model that is trained."""
     fresh_weights: tuple[str, ...] = ITEM_TABLES
     """Prefixes of the weights that are not taken from ``pretrained`` but initialised."""
     uses_text: bool = False
@@ -72,6 +74,10 @@ class ModelContract:
     """Whether an item that has text but no id can be recommended."""
     feature_hash: str | None = None
     """Hash of the text features; None without text."""
+    feature_sketch: Tensor | None = None
+    """Two numbers per row of the text features, by which rounding is told from other features; None without text."""
+    fitted_text: dict[str, dict[str, Tensor]] | None = None
+    """What was fitted to item texts, by dataset; None without text."""
     counts_hash: str | None = None
     """Hash of the counts of training interactions that the model holds; None without counts."""
     feature_size: int = 0
@@ -83,6 +89,15 @@ class ModelContract:
         """Tokens of the items [N] by internal id."""
         self.item_hash: str = dataset.item_hash
         """Hash of the items and their numbering."""
+
+    def describe_features(self, dataset):
+        """Keep what identifies the text features of a dataset, and what they were made with, for checkpoints.
+
+        Args:
+            dataset: training part of the run's dataset.
+        """
+        self.feature_hash, self.feature_sketch = dataset.feature_hash, dataset.feature_sketch
+        self.fitted_text = dataset.fitted_text
 
     @classmethod
     def label(cls, name: str, config) -> str:

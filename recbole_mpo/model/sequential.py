@@ -57,7 +57,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
                 setattr(self, name, module)
         self.objective = objective
         if items.uses_text:
-            self.feature_hash = dataset.feature_hash
+            self.describe_features(dataset)
             self.feature_size = items.feature_size
         self.apply(partial(normal_weights, std=config["initializer_range"]))
 

@@ -34,7 +34,16 @@ def make_config(
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
+    if config["eval_history"] == "masked":
+        _check_masked(config)
     return spec, config
+
+
+def _check_masked(config: MPOConfig):
+    if set(config["eval_args"]["mode"].values()) != {"full"}:
+        raise ConfigError("eval_history=masked ranks among all items: leave mode=full in eval_args")
+    if "gauc" in [metric.lower() for metric in config["metrics"]]:
+        raise ConfigError("eval_history=masked has no GAUC, which RecBole computes with all items; leave it out")
 
 
 def fit_to_layout(config: MPOConfig):

@@ -6,38 +6,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_mpo.common.config import MPOConfig
+from recbole_mpo.common.errors import CheckpointError, FeatureError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.common.foreign import as_config_error
-from recbole_mpo.common.process import settle_memory
-from recbole_mpo.common.recbole_globals import without_future_warnings
-from recbole_mpo.data.atomic_files import SPLITS, find_layout
-from recbole_mpo.data.loader import HistoryLoader, PackedLoader
-from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.model.parameters import freeze
-from recbole_mpo.quick_start.configure import fit_to_layout, make_config
+from recbole_mpo.quick_start.configure import make_config
+from recbole_mpo.quick_start.mixed_domains import MixedDomains
+from recbole_mpo.quick_start.one_dataset import DataSource, OneDataset, RunData
 from recbole_mpo.quick_start.registry import ModelSpec
 from recbole_mpo.quick_start.starting import settings_of, start
-from recbole_mpo.text.item_features import text_path
 from recbole_mpo.trainer import checkpoint
-
-
-@dataclass(frozen=True)
-class RunData:
-    """The data of one run.
-
-    Attributes:
-        dataset: the whole dataset.
-        splits: train, valid and test datasets.
-        loaders: loaders of the splits; all are RecBole's, except that of packed training.
-    """
-
-    dataset: object
-    splits: list
-    loaders: list
 
 
 class Restored(NamedTuple):
@@ -61,10 +42,12 @@ class Experiment:
     Attributes:
         spec: name and classes of the model.
         config: settings of the run.
+        source: where its data come from.
     """
 
     spec: ModelSpec
     config: MPOConfig
+    source: DataSource
 
     @classmethod
     def of(
@@ -94,17 +77,22 @@ class Experiment:
 
         Raises:
             DataError: the dataset is missing.
+            ConfigError: domains cannot be mixed with these settings.
         """
-        fit_to_layout(config)
-        return cls(spec, config)
+        source = MixedDomains() if config["domains"] else OneDataset()
+        source.check(config)
+        return cls(spec, config, source)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> Restored:
+    def from_checkpoint(
+        cls, path: str | Path, overrides: dict | None = None, allows_edits: bool = False
+    ) -> Restored:
         """Return the experiment that wrote a checkpoint, its model with the weights, and the checkpoint's content.
 
         Args:
             path: file of the checkpoint.
             overrides: settings that override those of the checkpoint.
+            allows_edits: whether some items may have other texts than in training.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
@@ -113,7 +101,7 @@ class Experiment:
         """
         state = checkpoint.load_checkpoint(path)
         experiment = cls.with_config(*make_config(**settings_of(state, path, overrides)))
-        return Restored(experiment, experiment.restore_model(state, path), state)
+        return Restored(experiment, experiment.restore_model(state, path, allows_edits), state)
 
     def seed(self):
         """Seed the global random generators with the setting ``seed``."""
@@ -127,40 +115,7 @@ class Experiment:
             DataError: the files cannot be read.
             ConfigError: the dataset cannot be split with ``eval_args``.
         """
-        with without_future_warnings(), as_config_error(
-            f"{self.config['dataset']} cannot be read and split{self.config.suspects()}"
-        ):
-            return self._build_data()
-
-    def _build_data(self) -> RunData:
-        config = self.config
-        dataset = self.spec.dataset_class(config)
-        splits = dataset.build()
-        # Packed training and full ranking need no samplers, which would list the items of every user.
-        is_packed = config["train_mode"] == "packed"
-        samplers = [None] * len(SPLITS) if is_packed else create_samplers(config, dataset, splits)
-        evaluation = [
-            get_dataloader(config, phase)(config, split, sampler, shuffle=False)
-            for phase, split, sampler in list(zip(SPLITS, splits, samplers, strict=True))[1:]
-        ]
-        settle_memory(dataset.item_num)
-        return RunData(dataset, splits, [self._train_loader(splits[0], samplers[0]), *evaluation])
-
-    def _train_loader(self, train, sampler):
-        config = self.config
-        if config["train_mode"] != "packed":
-            return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
-        windows = training_windows(train.rows(), config["MAX_ITEM_LIST_LENGTH"])
-        loader = HistoryLoader if self.spec.model_class.trains_histories else PackedLoader
-        return loader(
-            train,
-            train.flat_items,
-            windows,
-            config["train_batch_size"],
-            config["seed"],
-            shuffle=config["shuffle"],
-            pin_memory=config["device"].type == "cuda",
-        )
+        return self.source.build(self.spec, self.config)
 
     def build_model(self):
         """Return a new model on its device, with the settings ``pretrained`` and ``freeze`` applied.
@@ -174,19 +129,33 @@ class Experiment:
         start(model, self.config)
         return self._ready(model)
 
-    def restore_model(self, state: dict, path: str | Path):
+    def restore_model(self, state: dict, path: str | Path, allows_edits: bool = False):
         """Return a model on its device with the weights of a checkpoint of the same data.
+
+        Items that got their text after training change nothing: the features of the others are made with what was
+        fitted to the texts of that run.
 
         Args:
             state: content of the checkpoint.
             path: file of the checkpoint, for messages.
+            allows_edits: whether some items may have other texts than in training.
 
         Raises:
             CheckpointError: the checkpoint has other data or another architecture.
         """
+        self._use_fitted_text(state, path)
         model = self._initialised_model()
-        checkpoint.restore_model(model, state, path)
+        checkpoint.restore_model(model, state, path, allows_edits)
         return self._ready(model)
+
+    def _use_fitted_text(self, state: dict, path: str | Path):
+        stored = state.get("fitted_text")
+        if not stored:
+            return
+        try:
+            self.data.dataset.use_fitted_text(stored)
+        except FeatureError as problem:
+            raise CheckpointError(f"checkpoint {path}: {problem}") from problem
 
     def _initialised_model(self):
         train = self.data.splits[0]
@@ -204,33 +173,16 @@ class Experiment:
             ConfigError: the training settings do not fit together.
         """
         with as_config_error(f"the training settings do not fit together{self.config.suspects()}"):
-            return self.spec.trainer_class(self.config, model, run_dir)
+            return self.source.trainer_class(self.spec)(self.config, model, run_dir)
 
     def statistics(self) -> dict:
-        """Return the sizes of the dataset and its splits, and the hashes of its files, for the record."""
-        dataset, splits = self.data.dataset, self.data.splits
-        return {
-            "files": self.file_hashes(),
-            "users": dataset.user_num - 1,
-            "items": dataset.item_num - 1,
-            "item_num": dataset.item_num,
-            "targets": dict(zip(SPLITS, map(len, splits), strict=True)),
-        }
+        """Return sizes of the data, and hashes of their files, for the record."""
+        return {"files": self.file_hashes(), **self.source.statistics(self.data)}
 
     def file_hashes(self) -> dict[str, str]:
-        """Return the sha256 of each file of the dataset by file name."""
-        text = text_path(self.config)
-        files = find_layout(self.config.data_root, self.config["dataset"]).files
-        return {path.name: file_hash(path) for path in ((*files, text) if text.is_file() else files)}
+        """Return the sha256 of each file of the data by name."""
+        return {name: file_hash(path) for name, path in self.source.files(self.config).items()}
 
     def feature_summary(self, model) -> dict | None:
         """Return source, size, hash and coverage of the text features; None if the model does not use text."""
-        if model.feature_hash is None:
-            return None
-        features = self.data.dataset.features
-        return {
-            "source": features.source,
-            "dimension": int(features.table.shape[1]),
-            "hash": features.hash,
-            **vars(features.report),
-        }
+        return None if model.feature_hash is None else self.source.feature_summary(self.data)

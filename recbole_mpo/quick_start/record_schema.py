@@ -25,6 +25,7 @@ class _Data(_Part):
     files: dict[str, str]
     item_num: int
     targets: _Targets
+    test_pairs: str | None = None
 
 
 class _Params(_Part):
@@ -54,6 +55,7 @@ class _Record(_Part):
     seconds: _Seconds
     format_version: int = FORMAT_VERSION
     label: str | None = None
+    reads: list[str] | None = None
     best_epoch: int | None = None
     peak_memory_mb: float | None = None
     epochs_run: int | None = None

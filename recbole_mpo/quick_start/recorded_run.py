@@ -8,6 +8,7 @@ from pathlib import Path
 from recbole_mpo.common import machine
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.recbole_globals import logging_to
+from recbole_mpo.common.values import as_list
 from recbole_mpo.data.prepare.prepare import prepare_if_absent
 from recbole_mpo.model.parameters import count_parameters
 from recbole_mpo.quick_start.configure import make_config
@@ -42,8 +43,9 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     if dry_run and resume:
         raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
     spec, config = make_config(model, dataset, config_files, overrides)
-    if not dry_run:
-        prepare_if_absent(dataset, config.data_root, bool(config["show_progress"]))
+    for name in as_list(config["domains"]) or [dataset]:
+        if not dry_run:
+            prepare_if_absent(name, config.data_root, bool(config["show_progress"]))
     experiment = Experiment.with_config(spec, config)
     resume_file = find_resume(experiment, str(resume)) if resume else None
     run_dir = resume_file.parent if resume_file else make_run_dir(config["checkpoint_dir"], spec.name, dataset)
@@ -105,7 +107,7 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "label": str(config["run_label"] or spec.model_class.label(spec.name, config)),
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "item_input": config["item_input"] or "id",
+        **_items_of(spec.model_class, config),
         "data": {},
         "params": {},
         "valid": {},
@@ -118,6 +120,13 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "device": machine.device_description(config["device"]),
         "git": machine.revision(),
     }
+
+
+def _items_of(model_class, config) -> dict:
+    """Return what a model knows of items: what their vectors are made of or, without training, what it reads."""
+    if model_class.reads:
+        return {"item_input": "none", "reads": list(model_class.reads)}
+    return {"item_input": config["item_input"] or "id"}
 
 
 def _describe(experiment: Experiment, model) -> dict:

@@ -12,6 +12,8 @@ from recbole_mpo.trainer import checkpoint
 
 # Settings that may be changed when a run is resumed, since they do not affect its figures.
 FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state"}
+# What versions did that did not have a setting yet.
+BEFORE_A_SETTING = {"eval_history": "kept", "lr_schedule": "constant", "warmup_epochs": 0.0}
 
 
 def find_resume(experiment: Experiment, resume: str) -> Path | None:
@@ -81,6 +83,8 @@ def _newest_first(checkpoint_dir: Path, model: str) -> Iterator[Path]:
 
 def _changed_settings(stored: dict, experiment: Experiment) -> list[str]:
     """Return the differences between a run's settings and the experiment's, of the settings that the model uses."""
-    before, now = for_model(stored, experiment.spec.name), experiment.config.plain()
-    keys = sorted((before.keys() | now.keys()) - FREE_ON_RESUME)
+    before, now = {**BEFORE_A_SETTING, **for_model(stored, experiment.spec.name)}, experiment.config.plain()
+    decays = now.get("lr_schedule", "constant") != "constant"
+    # A rate that falls until the last epoch depends on which that is.
+    keys = sorted((before.keys() | now.keys()) - (FREE_ON_RESUME - {"epochs"} if decays else FREE_ON_RESUME))
     return [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)]

@@ -10,6 +10,7 @@ from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.quick_start.starting import settings_of
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.data_identity import item_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +32,15 @@ def model_of_checkpoint(path: str | Path, overrides: dict | None = None) -> tupl
     """
     state = checkpoint.load_checkpoint(path)
     settings = settings_of(state, path, overrides)
-    tokens = checkpoint.item_tokens(state)
+    tokens = item_tokens(state)
     if tokens is None or not find_model(settings["model"]).model_class.is_built_from_items:
         reason = "of an older version, which does not list items" if tokens is None else f"of {settings['model']}"
         logger.warning("checkpoint %s is %s: reading its dataset to build the model", path, reason)
         return Experiment.from_checkpoint(path, overrides)[1:]
     spec, config = make_config(**settings)
     fields = {"iid_field": config["ITEM_ID_FIELD"], "uid_field": config["USER_ID_FIELD"]}
-    catalogue = Catalogue(tokens, state["feature_size"] or None, state["feature_hash"], **fields)
+    features = {name: state.get(name) for name in ("feature_hash", "feature_sketch", "fitted_text")}
+    catalogue = Catalogue(tokens, state["feature_size"] or None, **features, **fields)
     model = spec.build(config, catalogue)
     checkpoint.load_weights(model, state["state_dict"], path)
     freeze(model, config["freeze"])

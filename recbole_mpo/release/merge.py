@@ -10,6 +10,7 @@ from recbole_mpo.layers.lora import LoRALinear
 from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 
 # The model of a merged checkpoint.
 DENSE_MODEL = "UniSRec"
@@ -44,7 +45,7 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | Non
         "model": DENSE_MODEL,
         MERGED_FROM: state["model"],
         "config": {**config, "model": DENSE_MODEL, "pretrained": None},
-        **{name: state[name] for name in checkpoint.IDENTITY_KEYS if name in state},
+        **{name: state[name] for name in DATA_KEYS if name in state},
         "state_dict": _with_updates_added(dense_state_dict(model), low_rank),
         "epoch": state["epoch"],
     }

@@ -110,6 +110,8 @@ _TARGETS = {
     "the number of candidate items": lambda record: record["data"]["item_num"],
     "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
     "the split": lambda record: record["config"].get("eval_args"),
+    # Records of older versions do not have the hash.
+    "the test pairs": lambda record: record["data"].get("test_pairs") or _ANY,
 }
 _PROTOCOL = {
     **_TARGETS,

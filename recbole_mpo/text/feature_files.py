@@ -65,6 +65,18 @@ def feature_hash(table: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def feature_sketch(table_NF: np.ndarray) -> np.ndarray:
+    """Return two numbers per row, float32 [N, 2], that change if the row changes by more than rounding.
+
+    They are the products with two directions that are the same everywhere, so that features encoded on another device
+    can be compared with those of a checkpoint, which has no room for all of them.
+    """
+    columns = table_NF.shape[1]
+    # The stream of RandomState never changes, unlike that of newer generators.
+    directions = np.random.RandomState(columns).standard_normal((columns, 2)) / np.sqrt(columns)
+    return table_NF @ directions.astype(np.float32)
+
+
 def _read_npy(path: Path) -> np.ndarray:
     try:
         # Mapped first, so that a header that promises more than the file has does not reserve memory.

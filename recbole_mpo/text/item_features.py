@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mpo.common.errors import FeatureError
-from recbole_mpo.text.alignment import AlignmentReport, align_features, center_features, present_rows, scale_features
-from recbole_mpo.text.encoders import TextEncoder, build_encoder
-from recbole_mpo.text.encoding import encode_items
+from recbole_mpo.text.alignment import AlignmentReport, align_features
+from recbole_mpo.text.encoders import FittedTextEncoder, TextEncoder, build_encoder
+from recbole_mpo.text.encoding import Encoded, encode_items
 from recbole_mpo.text.feature_files import feature_hash, read_feature_file
+from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.item_text import ItemText, read_dataset_text
+from recbole_mpo.text.standardising import Standardising, present_rows
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class ItemFeatures:
         item_text: tokens and texts of the text file [T].
         text_only: [K] the lines of ``item_text`` with items that have no interactions.
         text_only_features: [K, F] the features of these items, centred and scaled like the table.
+        fitted: what was fitted to the item texts, for later texts.
     """
 
     table: np.ndarray
@@ -41,6 +44,7 @@ class ItemFeatures:
     item_text: ItemText
     text_only: np.ndarray
     text_only_features: np.ndarray
+    fitted: FittedText
 
 
 def text_path(config) -> Path:
@@ -48,40 +52,51 @@ def text_path(config) -> Path:
     return Path(config["data_path"]) / f"{config['dataset']}.text"
 
 
-def load_item_features(config, item_tokens) -> ItemFeatures:
+def load_item_features(config, item_tokens, fitted: FittedText | None = None) -> ItemFeatures:
     """Encode or read the features that the settings name, and align them with ``item_tokens`` [N].
 
+    Args:
+        config: settings of the run.
+        item_tokens: tokens of the items by internal id, PAD first.
+        fitted: what the features are to be made with; by default it is fitted to the dataset's item texts.
+
     Raises:
-        FeatureError: the matrix does not match the items, or no item has a row.
+        FeatureError: the matrix does not match the items, or no item has a row, or ``fitted`` is of other features.
     """
-    item_text, source, features = _raw_features(config, len(item_tokens) - 1)
-    present = center_and_scale(features, config)
+    item_text, source, encoded = _raw_features(config, len(item_tokens) - 1, fitted)
+    features = encoded.features
+    fitted = standardise(encoded, config, fitted)
     table, report = align_features(features, item_text.tokens, item_tokens, item_text.texts)
     _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
     candidates = set(item_tokens)
     has_no_interactions = (token not in candidates for token in item_text.tokens)
     is_text_only = np.fromiter(has_no_interactions, dtype=bool, count=len(item_text))
-    text_only = np.flatnonzero(is_text_only & present)
-    return ItemFeatures(table, feature_hash(table), report, source, item_text, text_only, features[text_only])
+    text_only = np.flatnonzero(is_text_only & present_rows(features))
+    return ItemFeatures(table, feature_hash(table), report, source, item_text, text_only, features[text_only], fitted)
 
 
-def center_and_scale(features_TF: np.ndarray, config) -> np.ndarray:
-    """Centre and scale features in place, if the settings say so; return which rows [T] have features."""
-    present = present_rows(features_TF)
-    if config["feature_center"]:
-        center_features(features_TF, present)
-    if config["feature_scale"]:
-        scale_features(features_TF, present)
-    return present
+def standardise(encoded: Encoded, config, fitted: FittedText | None = None) -> FittedText:
+    """Centre and scale features in place as the settings say, and return what was fitted to their texts.
+
+    Args:
+        encoded: features of item texts, and what their encoder was fitted to.
+        config: settings of the run.
+        fitted: an earlier result, which is used and returned.
+    """
+    if fitted is None:
+        numbers = Standardising.fit(encoded.features, config["feature_center"], config["feature_scale"])
+        fitted = FittedText(numbers, encoded.fitted)
+    fitted.standardising.apply(encoded.features)
+    return fitted
 
 
-def encoder_of(config) -> TextEncoder:
+def encoder_of(config) -> TextEncoder | FittedTextEncoder:
     """Return the text encoder that the settings name."""
     return build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
 
 
-def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
+def _raw_features(config, item_count: int, fitted: FittedText | None) -> tuple[ItemText, str, Encoded]:
     """Return the item text, the name of the features' source, and the features [T, F] of its lines."""
     path = text_path(config)
     if config["feature_file"]:
@@ -89,11 +104,13 @@ def _raw_features(config, item_count: int) -> tuple[ItemText, str, np.ndarray]:
         # Without a text file, row r belongs to the item whose token is r.
         numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
         item_text = read_dataset_text(path) if path.is_file() else numbered
-        return item_text, file.name, read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
+        features = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
+        return item_text, file.name, Encoded(features, {})
     item_text = read_dataset_text(path)
     encoder = encoder_of(config)
-    features = encode_items(item_text, encoder, config["cache_dir"], config["dataset"], bool(config["show_progress"]))
-    return item_text, encoder.name, features
+    place = config["cache_dir"], config["dataset"], bool(config["show_progress"])
+    encoded = encode_items(item_text, encoder, *place, fitted.encoder or None if fitted else None)
+    return item_text, encoder.name, encoded
 
 
 def _feature_file(config) -> Path:

@@ -6,26 +6,27 @@ reading a pickle can run code. Here a checkpoint is a dict of tensors, numbers, 
 
 import pickle
 import zipfile
-from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import compare_checksums, replacing
-from recbole_mpo.trainer.checkpoint_content import IDENTITY_KEYS, OTHERS, check_content
+from recbole_mpo.trainer.checkpoint_content import OTHERS, check_content, content_hash
+from recbole_mpo.trainer.data_identity import check_identity
 from recbole_mpo.trainer.finite import names_not_finite
 
 FORMAT_VERSION = 1
+# Where a checkpoint has the hash of its other content.
+HASH_KEY = "content_sha256"
 
 
 def save_checkpoint(state: dict, path: str | Path):
     """Write a checkpoint atomically: after a crash the old file is still there.
 
     Args:
-        state: plain data; the format version is added.
+        state: plain data; the format version and a hash of the content are added.
         path: the file to write.
 
     Raises:
@@ -33,7 +34,8 @@ def save_checkpoint(state: dict, path: str | Path):
     """
     try:
         with replacing(path) as file:
-            torch.save({"format_version": FORMAT_VERSION, **state}, file)
+            state = {"format_version": FORMAT_VERSION, **state}
+            torch.save({**state, HASH_KEY: content_hash(state)}, file)
     except (OSError, RuntimeError) as problem:
         # torch says where in its archive it failed; the system's error, such as a full disk, is in the context.
         cause = problem.__context__ if isinstance(problem.__context__, OSError) else problem
@@ -75,7 +77,12 @@ def load_checkpoint(path: str | Path) -> dict:
             f"checkpoint {path} has format {version}, but this version of recbole_mpo reads formats up to "
             f"{FORMAT_VERSION}: update recbole_mpo"
         )
+    written = state.pop(HASH_KEY, None)
     check_content(state, path)
+    with _named(path):
+        # Files of older versions have no hash.
+        if written not in (None, content_hash(state)):
+            raise ValueError("its content is not what was written")
     return state
 
 
@@ -156,69 +163,22 @@ def _shape_lines(problem: RuntimeError) -> str:
     return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
-def identity(model) -> dict:
-    """Return the part of a checkpoint that identifies the model's data: item tokens, feature size and hashes."""
-    values = (
-        model.n_items,
-        _as_bytes(model.item_tokens),
-        model.feature_size,
-        model.item_hash,
-        model.feature_hash,
-        model.counts_hash,
-    )
-    return dict(zip(IDENTITY_KEYS, values, strict=True))
-
-
-def _as_bytes(tokens: Iterable[str]) -> Tensor:
-    # As one tensor, since reading a list of a million strings without unpickling code takes seconds.
-    return torch.frombuffer(bytearray("\n".join(map(str, tokens)).encode()), dtype=torch.uint8)
-
-
-def item_tokens(state: dict) -> list[str] | None:
-    """Return the item tokens [N] of a checkpoint by internal id; None if an older version wrote it."""
-    tokens = state.get("item_tokens")
-    return None if tokens is None else bytes(tokens.numpy()).decode().split("\n")
-
-
-def restore_model(model, state: dict, path: str | Path):
+def restore_model(model, state: dict, path: str | Path, allows_edits: bool = False):
     """Load the weights of a checkpoint into a model of the same data.
 
     Args:
         model: the model, changed in place.
         state: content of the checkpoint.
         path: file of the checkpoint, for messages.
+        allows_edits: whether some items may have other text features than in training.
 
     Raises:
         CheckpointError: the checkpoint has other data or another architecture.
     """
-    check_identity(state, model, path)
+    check_identity(state, model, path, allows_edits)
     load_weights(model, state["state_dict"], path)
     other = state.get("other_parameter") or {}
     # RecBole sets an attribute of the model for each of them.
     if other and other.keys() != model.other_parameter().keys():
         raise CheckpointError(f"checkpoint {path} has {_names('other_parameter', other)}, which the model has not")
     model.load_other_parameter(other)
-
-
-def check_identity(state: dict, model, path: str | Path):
-    """Check that a checkpoint has the items, their numbering, the text features and the counts of a model.
-
-    Raises:
-        CheckpointError: one of them differs.
-    """
-    model.check_items(state.get("item_hash"), path)
-    if state.get("feature_hash") != model.feature_hash:
-        raise CheckpointError(
-            f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, but the model has "
-            f"{_short(model.feature_hash)}: restore the item text, encoder or feature_file of that run (encoding on "
-            "another device may round differently: copy cache_dir), or start a new run with --pretrained"
-        )
-    if state.get("counts_hash") != model.counts_hash:
-        raise CheckpointError(
-            f"checkpoint {path} was written with other counts of training interactions than these data give: restore "
-            "its interaction files and settings, or start a new run"
-        )
-
-
-def _short(feature_hash: str | None) -> str:
-    return feature_hash[:12] if feature_hash else "none"

@@ -1,5 +1,6 @@
 """What a checkpoint's fields hold, checked when it is read."""
 
+import hashlib
 from typing import Annotated, Any, NotRequired, Self
 
 import torch
@@ -23,6 +24,8 @@ from recbole_mpo.common.errors import CheckpointError
 OTHERS = "use another file, such as last.pth or best.pth of the same run"
 # Keys of the part that says which data a model has.
 IDENTITY_KEYS = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
+# Keys of all that a checkpoint says about its data; older versions did not write the last two.
+DATA_KEYS = (*IDENTITY_KEYS, "feature_sketch", "fitted_text")
 # NumPy's Mersenne twister has this many words, and does not check a position in them.
 TWISTER_WORDS = 624
 
@@ -41,7 +44,21 @@ def _is_words(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _is_sketch(tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.float32 or tensor.dim() != 2 or tensor.shape[1] != 2 or not tensor.isfinite().all():
+        raise ValueError(f"should be two finite numbers per item, found {tensor.dtype} of shape {list(tensor.shape)}")
+    return tensor
+
+
+def _is_array(tensor: Tensor) -> Tensor:
+    if tensor.dtype not in (torch.float32, torch.uint8):
+        raise ValueError(f"should be float32 or bytes, found {tensor.dtype}")
+    return tensor
+
+
 Bytes = Annotated[Tensor, AfterValidator(_is_bytes)]
+Sketch = Annotated[Tensor, AfterValidator(_is_sketch)]
+Array = Annotated[Tensor, AfterValidator(_is_array)]
 
 
 class _Strict(BaseModel):
@@ -61,6 +78,8 @@ class Content(_Strict):
     item_hash: str | None = None
     feature_hash: str | None = None
     counts_hash: str | None = None
+    feature_sketch: Sketch | None = None
+    fitted_text: dict[str, dict[str, Array]] | None = None
     other_parameter: dict[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -131,6 +150,13 @@ class Random(_Strict):
     threads: Annotated[int, Field(ge=1)]
 
 
+class Averages(_Strict):
+    """The averages of the weights over the steps."""
+
+    steps: NonNegativeInt
+    weights: dict[str, Tensor]
+
+
 class ResumableContent(OwnContent):
     """What ``last.pth`` holds: all that is needed to go on."""
 
@@ -143,6 +169,7 @@ class ResumableContent(OwnContent):
     best_valid_result: dict[str, FiniteFloat] | None
     history: list[Epoch]
     pretraining: list[Epoch] = []
+    averages: Averages | None = None
     rng: Random
     loader_rng: Bytes | None
 
@@ -152,6 +179,22 @@ class ResumableContent(OwnContent):
         if self.epoch >= 0 and [entry["epoch"] for entry in self.history[-1:]] != [self.epoch]:
             raise ValueError(f"epoch is {self.epoch}, which is not the last of the history")
         return self
+
+
+def content_hash(state: dict) -> str:
+    """Return the sha256 of a checkpoint's names and values, with the types and shapes of tensors.
+
+    The numbers in tensors are left to the checksums of the file, which take no time of their own.
+    """
+    return hashlib.sha256(repr(_outline(state)).encode("utf-8", errors="backslashreplace")).hexdigest()
+
+
+def _outline(value):
+    if isinstance(value, Tensor):
+        return str(value.dtype), list(value.shape)
+    if isinstance(value, dict):
+        return [(key, _outline(entry)) for key, entry in value.items()]
+    return [_outline(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def check_content(state: dict, path, resumable: bool = False):

@@ -2,7 +2,7 @@
 
 With one target per row every metric here follows from its rank: recbole_mpo.common.rank_gains.
 
-Shapes: B rows of a batch, N items (column 0 is PAD), R rows.
+Shapes: B rows of a batch, N items (column 0 is PAD), R rows, P pairs of a row and an item.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.progress import progress_bar
-from recbole_mpo.common.rank_gains import GAINS, rank_gains
+from recbole_mpo.common.rank_gains import GAINS, MISSED, rank_gains
+from recbole_mpo.data.known_items import KnownItems
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.trainer.finite import check_scores
 
@@ -26,29 +28,66 @@ def can_rank(metrics) -> bool:
     return all(metric.lower() in GAINS for metric in metrics)
 
 
-def ranks_of_targets(scores_BN: Tensor, targets_B: Tensor) -> Tensor:
+def ranks_of_targets(
+    scores_BN: Tensor, targets_B: Tensor, known: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """Return the rank of each row's target: 1 + items with a higher score + other items with the same score.
 
     PAD is not a candidate, and a target whose score is -inf ranks last. The scores are overwritten with 0 and 1, so
     that their sum does not need a second array.
+
+    Args:
+        scores_BN: scores of all items.
+        targets_B: the target of each row.
+        known: rows and items [P] of distinct pairs; the item is not a candidate of the row, and as its target it is
+            ``MISSED``.
 
     Raises:
         RecboleMPOError: a score is +inf or not a number.
     """
     scores_BN[:, 0] = -torch.inf
     check_scores(scores_BN)
+    candidates = scores_BN.shape[1] - 1
+    if known is not None:
+        scores_BN[known] = -torch.inf
+        candidates = candidates - torch.bincount(known[0], minlength=len(targets_B))
     target_B1 = scores_BN.gather(1, targets_B.unsqueeze(1))
     digits = torch.float32 if scores_BN.shape[1] < 1 << 24 else torch.float64
     count_type = torch.promote_types(scores_BN.dtype, digits)
-    # A target of -inf ties with PAD too, which does not count.
-    return scores_BN.ge_(target_B1).sum(dim=1, dtype=count_type).long().clamp(max=scores_BN.shape[1] - 1)
+    # A target of -inf ties with PAD and known items too, which do not count.
+    ranks_B = scores_BN.ge_(target_B1).sum(dim=1, dtype=count_type).long().clamp(max=candidates)
+    if known is not None:
+        rows_P, items_P = known
+        ranks_B[rows_P[items_P == targets_B[rows_P]]] = MISSED
+    return ranks_B
+
+
+def mask_known(scores_BN: Tensor, known: KnownItems, interaction, largest: int):
+    """Set the scores of known items to -inf, for RecBole's evaluator.
+
+    Args:
+        scores_BN: scores of all items, which are changed.
+        known: the items that are not candidates of a row.
+        interaction: the batch of RecBole's rows.
+        largest: the largest cut-off.
+
+    Raises:
+        ConfigError: a row has fewer candidates than that; RecBole would count items that are not candidates.
+    """
+    scores_BN[known.pairs(interaction.to(scores_BN.device))] = -torch.inf
+    fewest = int((scores_BN > -torch.inf).sum(dim=1).min())
+    if fewest < largest:
+        raise ConfigError(
+            f"with eval_history=masked a user has only {fewest} candidates, fewer than topk={largest}: RecBole's "
+            "evaluator cannot rank them; use eval_mode=ranks or a smaller topk"
+        )
 
 
 def metrics_from_ranks(ranks: np.ndarray, metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:
     """Return the mean of metrics over all rows, unrounded.
 
     Args:
-        ranks: rank of each row's target [R], from 1.
+        ranks: rank of each row's target [R], from 1, or ``MISSED``.
         metrics: names of metrics: ``hit``, ``recall``, ``precision``, ``ndcg``, ``mrr`` or ``map``.
         topk: cut-offs k.
 
@@ -68,22 +107,38 @@ def rows_per_batch(batch_size: int, item_num: int) -> int:
 Rank = Callable[[object, Tensor], Tensor]
 
 
-def rank_by_scores(score: Callable, item_num: int) -> Rank:
-    """Return a function that ranks by ``score``, a function from a batch to the scores of all items."""
+def _slices(length: int, size: int) -> list[slice]:
+    return [slice(begin, begin + size) for begin in range(0, length, size)]
+
+
+def rank_by_scores(score: Callable, item_num: int, known: KnownItems | None = None) -> Rank:
+    """Return a function that ranks by ``score``, a function from a batch to the scores of all items.
+
+    Args:
+        score: the function.
+        item_num: N.
+        known: the items that are not candidates of a row, if there are any.
+    """
 
     def rank(interaction, targets_B: Tensor) -> Tensor:
-        size = rows_per_batch(len(targets_B), item_num)
-        parts = [slice(begin, begin + size) for begin in range(0, len(targets_B), size)]
+        parts = _slices(len(targets_B), rows_per_batch(len(targets_B), item_num))
         if len(parts) == 1:
-            return ranks_of_targets(score(interaction).view(len(targets_B), -1), targets_B)
+            pairs = known.pairs(interaction) if known else None
+            return ranks_of_targets(score(interaction).view(len(targets_B), -1), targets_B, pairs)
         return torch.cat([rank(interaction[part], targets_B[part]) for part in parts])
 
     return rank
 
 
 @contextmanager
-def rank_by_item_vectors(model, batch_size: int) -> Iterator[Rank]:
-    """Yield a function that ranks by a model's item vectors, which are computed once, with MPO weights merged."""
+def rank_by_item_vectors(model, batch_size: int, known: KnownItems | None = None) -> Iterator[Rank]:
+    """Yield a function that ranks by a model's item vectors, which are computed once, with MPO weights merged.
+
+    Args:
+        model: an ``ItemVectorRecommender``.
+        batch_size: the largest number of rows to rank.
+        known: the items that are not candidates of a row, if there are any.
+    """
     with merged(model):
         item_vectors = model.encode_items()
         candidates = model.candidates(item_vectors)
@@ -91,12 +146,15 @@ def rank_by_item_vectors(model, batch_size: int) -> Iterator[Rank]:
 
         def rank(interaction, targets_B: Tensor) -> Tensor:
             queries = model.queries(model.encode_histories(item_vectors, interaction))
-            histories = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
-            parts = zip(*(column.split(rows) for column in (queries, *histories, targets_B)), strict=True)
+            items, lengths = interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN]
             return torch.cat(
                 [
-                    ranks_of_targets(model.remember(some @ candidates.t(), items, lengths), targets)
-                    for some, items, lengths, targets in parts
+                    ranks_of_targets(
+                        model.remember(queries[part] @ candidates.t(), items[part], lengths[part]),
+                        targets_B[part],
+                        known.pairs(interaction[part]) if known else None,
+                    )
+                    for part in _slices(len(targets_B), rows)
                 ]
             )
 
@@ -107,7 +165,8 @@ def rank_rows(rank: Rank, eval_data, config, device: torch.device, show_progress
     """Return the ranks of all rows of a loader.
 
     Returns:
-        ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows.
+        ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows; ranks are from 1, or
+        ``MISSED``.
     """
     columns: dict[str, list] = {"user": [], "rank": [], "history_length": [], "target": []}
     batches = progress_bar(eval_data, shown=show_progress, description="Evaluating", unit="batch")

@@ -61,6 +61,7 @@ class PretrainingMixin:
 
     def _pretrain(self, loader, saved: bool, show_progress: bool):
         self.train_loader = loader
+        self._rates = self._make_schedule(self.plan.epochs)
         logger.info("pre-training: %d epochs of %d steps", self.plan.epochs, len(loader))
         for epoch in range(len(self.history), self.plan.epochs):
             self._train_epoch(loader, epoch, self.plan.loss, show_progress)

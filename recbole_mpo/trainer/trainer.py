@@ -13,14 +13,18 @@ from recbole.trainer import Trainer
 
 from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.common.recbole_globals import without_future_warnings
+from recbole_mpo.data.known_items import KnownItems
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.trainer import checkpoint, finite, random_state, ranking
 from recbole_mpo.trainer.checkpoint_content import check_content
+from recbole_mpo.trainer.data_identity import identity
 from recbole_mpo.trainer.epoch_lines import epoch_line
+from recbole_mpo.trainer.learning_rate import RateSchedule
 from recbole_mpo.trainer.optimizer import load_optimizer, optimizer_groups
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
+from recbole_mpo.trainer.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,9 @@ class RunTrainerMixin:
         self.train_loader = None
         self.is_finished = False
         self.says_epochs = self.validates = False
+        self.known_items: KnownItems | None = None
+        self.average: WeightAverage | None = None
+        self._rates: RateSchedule | None = None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until the epochs are done or validation stops improving; return RecBole's pair."""
@@ -54,6 +61,7 @@ class RunTrainerMixin:
         if self.is_finished:
             return self.best_valid_score, self.best_valid_result
         self.says_epochs = verbose
+        self._begin_average()
         self.validates = bool(valid_data) and self.eval_step > 0
 
         def after_evaluation(epoch, score):
@@ -80,7 +88,9 @@ class RunTrainerMixin:
             loss_func = partial(trimmed_loss, self.model)
         begin = time.perf_counter()
         shown = progress_bar(train_data, shown=show_progress, description=f"Epoch {epoch_idx}", unit="step")
-        with without_future_warnings(), finite.finite_steps(epoch_idx):
+        rates = self._schedule().during(epoch_idx, len(train_data))
+        follows = self.average.following(self.optimizer) if self.average else nullcontext()
+        with without_future_warnings(), finite.finite_steps(epoch_idx), rates, follows:
             loss = super()._train_epoch(shown, epoch_idx, loss_func, show_progress=False)
         finite.check_weights(self.model, epoch_idx)
         seconds = time.perf_counter() - begin
@@ -92,26 +102,52 @@ class RunTrainerMixin:
             logger.info(epoch_line(self.history, self.epochs, None))
         return loss
 
+    def _schedule(self) -> RateSchedule:
+        """Return the learning rates of the present stage of training."""
+        if self._rates is None or self._rates.optimizer is not self.optimizer:
+            self._rates = self._make_schedule(self.epochs)
+        return self._rates
+
+    def _make_schedule(self, epochs: int) -> RateSchedule:
+        """Return learning rates that change over so many epochs as the settings say."""
+        settings = self.config["lr_schedule"] or "constant", self.config["warmup_epochs"] or 0.0
+        return RateSchedule(self.optimizer, *settings, epochs)
+
+    def _begin_average(self):
+        if self.config["ema_decay"] and self.average is None:
+            self.average = WeightAverage(self.model, self.config["ema_decay"])
+
+    def _averaged(self):
+        """Return a context in which the model has the averages of its weights, if there are any."""
+        return self.average.in_place() if self.average else nullcontext()
+
     def _trims_batches(self) -> bool:
         """Return whether padding is left out: on a GPU the several groups of a batch are not known to be faster."""
         return self.config["trim_batches"] and self.device.type == "cpu" and self.model.trims_batches
 
     def _valid_epoch(self, valid_data, show_progress=False):
         begin = time.perf_counter()
-        score, result = super()._valid_epoch(valid_data, show_progress)
+        with self._averaged():
+            score, result = super()._valid_epoch(valid_data, show_progress)
         self.history[-1]["valid_seconds"] = time.perf_counter() - begin
         self.history[-1]["valid"] = {name: float(value) for name, value in result.items()}
         return score, result
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        checkpoint.save_checkpoint(self._state(epoch), Path(kwargs.pop("saved_model_file", self.saved_model_file)))
+        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
+        if path == self.last_file:
+            averages = {} if self.average is None else {"averages": self.average.state()}
+            checkpoint.save_checkpoint({**self._state(epoch), **averages}, path)
+            return
+        with self._averaged():
+            checkpoint.save_checkpoint(self._state(epoch), path)
 
     def _state(self, epoch: int) -> dict:
         best = self.best_valid_result
         return {
             "model": self.config["model"],
             "config": self.config.plain(),
-            **checkpoint.identity(self.model),
+            **identity(self.model),
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
@@ -148,6 +184,10 @@ class RunTrainerMixin:
         state = self.load(path)
         check_content(state, path, resumable=True)
         load_optimizer(self.optimizer, state["optimizer"], path)
+        if state["epoch"] >= 0:
+            self._begin_average()
+        if self.average is not None:
+            self.average.load(state.get("averages"), path)
         self.start_epoch = state["epoch"] + 1
         self.cur_step = state["cur_step"]
         self.best_valid_score = state["best_valid_score"]
@@ -169,6 +209,7 @@ class RunTrainerMixin:
         if self.uses_ranks():
             ranks = self.target_ranks(eval_data, show_progress)["rank"]
             return ranking.metrics_from_ranks(ranks, self.config["metrics"], self.config["topk"])
+        self.known_items = eval_data._dataset.known_items
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
 
     def uses_ranks(self) -> bool:
@@ -182,11 +223,12 @@ class RunTrainerMixin:
     def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
         """Return ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows."""
         self.model.eval()
+        known = eval_data._dataset.known_items
         if isinstance(self.model, ItemVectorRecommender):
-            ranker = ranking.rank_by_item_vectors(self.model, self.test_batch_size)
+            ranker = ranking.rank_by_item_vectors(self.model, self.test_batch_size, known)
         else:
             score = partial(trimmed_scores, self.model) if self._trims_batches() else self.model.full_sort_predict
-            ranker = nullcontext(ranking.rank_by_scores(score, self.model.n_items))
+            ranker = nullcontext(ranking.rank_by_scores(score, self.model.n_items, known))
         with ranker as rank:
             return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress)
 
@@ -194,7 +236,11 @@ class RunTrainerMixin:
         finite.check_loss(loss, len(self.history))
 
     def _full_sort_batch_eval(self, batched_data):
-        return _with_checked_scores(super()._full_sort_batch_eval(batched_data))
+        evaluated = _with_checked_scores(super()._full_sort_batch_eval(batched_data))
+        if self.known_items is not None:
+            interaction, scores, *_ = evaluated
+            ranking.mask_known(scores, self.known_items, interaction, max(self.config["topk"]))
+        return evaluated
 
     def _neg_sample_batch_eval(self, batched_data):
         return _with_checked_scores(super()._neg_sample_batch_eval(batched_data))

@@ -29,6 +29,15 @@ OPTIONS = {
         "--resume=PATH|auto": None,
         "--record=PATH": None,
     },
+    "pretrain": {
+        "--domains=NAME,NAME": REQUIRED,
+        "--model=NAME": "UniSRec",
+        "--output=FILE": REQUIRED,
+        "--config_files=FILE,FILE": None,
+        "--dry_run": "false",
+        "--resume=PATH|auto": None,
+        "--record=PATH": None,
+    },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
     "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED},
     "recommend": {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support import LetterEncoder
 
 from recbole_mpo.cli import main as cli
 from recbole_mpo.quick_start.record import read_record
@@ -120,3 +121,24 @@ class TestRun:
     def test_a_record_may_have_a_number_for_a_name(self, tiny_arguments):
         assert cli.main([*tiny_arguments(), "--dry_run", "--record=1"]) == 0
         assert read_record("1")["status"] == "dry_run"
+
+
+class TestPretrain:
+    def test_writes_weights_that_a_run_starts_from(self, tiny_arguments, tiny_path, make_dataset, monkeypatch, capsys):
+        LetterEncoder.replace_all(monkeypatch)
+        make_dataset(tiny_path, "other", seed=1)
+        run_arguments = tiny_arguments(epochs=1)
+        settings = [one for one in run_arguments if not one.startswith(("run", "--model", "--dataset"))]
+        command = ["pretrain", "--domains=tiny,other", "--output=deep/weights.pth", *settings, "--record=a.json"]
+        assert cli.main(command) == 0
+        assert "start from them with --pretrained=deep/weights.pth" in capsys.readouterr().out
+        assert read_record("a.json")["data"]["domains"] == ["tiny", "other"]
+        assert cli.main([*run_arguments, "--pretrained=deep/weights.pth", "--record=b.json"]) == 0
+        assert "starting from deep/weights.pth" in capsys.readouterr().out
+        assert read_record("b.json")["config"]["pretrained"] == "deep/weights.pth"
+
+    @pytest.mark.parametrize("missing", ["domains", "output"])
+    def test_needs_domains_and_an_output(self, failing, missing):
+        options = {"domains": "tiny", "output": "weights.pth"}
+        arguments = [f"--{name}={value}" for name, value in options.items() if name != missing]
+        assert failing("pretrain", *arguments) == f"pretrain needs --{missing}=VALUE"

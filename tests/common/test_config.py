@@ -187,11 +187,18 @@ class TestKeysAndTypes:
     @pytest.mark.parametrize(
         ("settings", "part"),
         [
-            ({"metrics": ["Hitt"]}, "There is no metric named 'Hitt'"),
-            ({"metrics": [1]}, "do not fit together"),
+            ({"metrics": ["Hitt"]}, "metrics names 'hitt'; choose from auc, averagepopularity, gauc, giniindex, hit, "),
+            ({"metrics": [1]}, "metrics names '1'; choose from auc, averagepopularity, gauc, giniindex, hit, "),
             ({"metrics": ["Hit", "AUC"]}, "can not be used at the same time"),
-            ({"topk": [0]}, "positive integer"),
+            ({"topk": [0]}, "topk must be a list of whole numbers from 1 up, not [0]"),
+            ({"topk": [10, "a"]}, "topk must be a list of whole numbers from 1 up, not [10, 'a']"),
             ({"topk": "abc"}, "topk"),
+            ({"topk": []}, "topk must be a list"),
+            ({"metrics": []}, "metrics must be a list"),
+            ({"metrics": None}, "metrics must be a list"),
+            ({"eval_args": None}, "eval_args.split must be one of LS, RS and TS, not None"),
+            ({"valid_metric": "x" * 9000}, "xxx ... xxx"),
+            ({"valid_metric": None}, "valid_metric must be text, not empty"),
             ({"repeatable": False}, "repeatable"),
             ({"eval_args": "full"}, "eval_args"),
             ({"eval_args": {"mode": "bogus"}}, "eval_args.mode must be text such as uni100, not 'bogus'"),
@@ -203,6 +210,12 @@ class TestKeysAndTypes:
     )
     def test_contradictions_are_config_errors(self, refused, settings, part):
         assert part in refused("SASRec", **settings)
+
+    @pytest.mark.parametrize(("line", "key"), [("1: 2", "1"), ("~: 2", "None"), ("2.5: 2", "2.5"), ("true: 2", "True")])
+    def test_a_key_that_is_not_text_is_unknown(self, tmp_path, refused, line, key):
+        (tmp_path / "odd.yaml").write_text(f"{line}\n")
+        message = f"unknown setting {key} for SASRec; docs/settings.md lists them all"
+        assert refused("SASRec", [tmp_path / "odd.yaml"]) == message
 
     def test_a_valid_metric_that_is_not_computed_names_those_that_are(self, refused):
         message = refused(topk=[5], metrics=["Hit", "NDCG"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recbole_mpo.common.rank_gains import GAINS, rank_gains, split_metric
+from recbole_mpo.common.rank_gains import GAINS, MISSED, rank_gains, split_metric
 
 RANKS = np.array([1, 3, 10, 11], np.int32)
 
@@ -27,6 +27,15 @@ def test_every_metric_gains_nothing_beyond_the_cut_off_and_most_at_rank_one():
     for metric in GAINS:
         gains = rank_gains(np.arange(1, 9), metric, 5)
         assert (gains[5:] == 0).all() and gains[0] == gains.max() > 0
+
+
+@pytest.mark.parametrize("metric", GAINS)
+@pytest.mark.parametrize("k", [1, 10, MISSED - 1, MISSED, MISSED + 1, 10**12])
+def test_no_cut_off_reaches_a_missed_target(metric, k):
+    ranks = np.array([1, MISSED], np.int32)
+    assert ranks.tolist() == [1, MISSED], "it is stored as int32"
+    first, missed = rank_gains(ranks, metric, k)
+    assert first > 0 and missed == 0
 
 
 @pytest.mark.parametrize(

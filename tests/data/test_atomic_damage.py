@@ -37,3 +37,21 @@ def test_rows_that_pandas_would_lose_are_refused(tmp_path, monkeypatch):
 
 def test_the_name_of_the_padding_is_no_token(tmp_path):
     assert "line 3: column 'item_id' holds [PAD]" in refusal(atomic(tmp_path, "a\tx\t1", "a\t[PAD]\t2"))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [(HEADER, "a\tx\t{}"), (HEADER + "{}", "a\tx\t1"), ("user_id:token\tvector:float_seq", "a\t1 {}")],
+)
+def test_a_long_cell_is_shown_in_part(tmp_path, header, row):
+    """A file whose separators are damaged has cells of any length."""
+    path = tmp_path / "shop.inter"
+    path.write_text("\n".join((header, row)).format("x" * 100_000, "x" * 100_000))
+    assert len(refusal(path)) < 500 and "xxx ... xxx" in refusal(path)
+
+
+@pytest.mark.parametrize("value", ["nan", "1e400", "x"])
+def test_a_sequence_holds_finite_numbers(tmp_path, value):
+    path = tmp_path / "shop.inter"
+    path.write_text(f"user_id:token\tvector:float_seq\na\t1 2\na\t3 {value}\n")
+    assert f"line 3: column 'vector' holds {value!r}, which is not a number" in refusal(path)

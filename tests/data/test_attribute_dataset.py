@@ -31,7 +31,7 @@ def test_each_item_has_the_attributes_of_its_text(tiny_path, open_dataset):
     names, table = item_attributes(["", *(text_of[token] for token in dataset.field2id_token["item_id"][1:])])
     feature = dataset.get_item_feature()
     assert dataset.num("class") == 1 + len(names) and len(feature["class"]) == dataset.item_num == 31
-    assert feature["item_id"].tolist() == list(range(31))
+    assert feature["item_id"].tolist() == list(range(31)) and feature["class"].dtype == torch.int64
     for row, ids in zip(table.toarray(), feature["class"].numpy(), strict=True):
         assert set(dataset.id2token("class", ids[ids > 0])) == {names[column] for column in np.flatnonzero(row)}
     assert not feature["class"][0].any() and feature["class"][1:].any()

@@ -50,6 +50,13 @@ def test_the_newest_items_end_with_the_one_that_predicts():
     assert newest == [[1], [2, 1], [3, 2, 1], [4, 3, 2], [5], [6, 5]]
 
 
+def test_newest_items_may_be_more_than_the_batch_has():
+    batch = pack(np.arange(1, 4), Windows(np.array([0]), np.array([2]), np.array([2])))
+    items, is_there = batch.newest_items(9)
+    assert items.shape == is_there.shape == (2, 9)
+    assert [row[there].tolist() for row, there in zip(items, is_there, strict=True)] == [[1], [2, 1]]
+
+
 def test_a_history_batch_counts_its_rows_and_moves_whole():
     batch = HistoryBatch((torch.ones(3, 4, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64)))
     assert len(batch) == 5

@@ -67,6 +67,13 @@ def test_evaluation_rows_stand_by_length_so_that_batches_need_little_padding(tmp
         assert lengths == sorted(lengths)
 
 
+def test_the_length_of_a_history_is_described_as_recbole_describes_it(tmp_path, data):
+    data.write_single(tmp_path, data.random_interactions())
+    packed, pairwise = (data.open_dataset(tmp_path, train_mode=mode).splits[0] for mode in ("packed", "pairwise"))
+    for described in ("field2type", "field2source", "field2seqlen"):
+        assert getattr(packed, described)["item_length"] == getattr(pairwise, described)["item_length"]
+
+
 # Pre-split files
 
 

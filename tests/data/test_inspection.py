@@ -26,7 +26,7 @@ def write_shop(data_path, header=HEADER, texts=None, separator="\t"):
 
 
 def test_figures_are_those_of_the_histories_and_texts(tmp_path):
-    write_shop(tmp_path, texts={"a": "red lamp", "b": "red lamp", "c": "one cup", "d": "--", "x": "never bought"})
+    write_shop(tmp_path, texts={"a": "red lamp", "b": "red lamp", "c": "one more cup", "d": "--", "x": "bought"})
     rows = dict(describe(tmp_path, "shop").rows())
     assert rows["files"] == "shop.inter"
     assert (rows["users"], rows["items"], rows["interactions"]) == ("3", "5", "8")
@@ -37,7 +37,14 @@ def test_figures_are_those_of_the_histories_and_texts(tmp_path):
     assert rows["interactions that repeat an item of the user"] == "12.5%"
     assert rows["items in the text file"] == "4"
     assert rows["items that share their text with another item"] == "2"
+    assert rows["words per text: minimum, quartiles, maximum"] == "2 / 2 / 2 / 2 / 3"
     assert rows["items in the text file without interactions"] == "1"
+
+
+def test_texts_without_words_have_zero_words(tmp_path):
+    write_shop(tmp_path, texts={"a": "--"})
+    rows = dict(describe(tmp_path, "shop").rows())
+    assert rows["words per text: minimum, quartiles, maximum"] == "0 / 0 / 0 / 0 / 0"
 
 
 def test_without_a_text_file_nothing_is_said_of_texts(tmp_path):
@@ -73,6 +80,7 @@ def test_the_page_stands_alone_and_holds_the_same(tmp_path):
     description = describe(tmp_path, "shop", users=1)
     description.write_page(tmp_path / "out" / "shop.html")
     page = (tmp_path / "out" / "shop.html").read_text()
+    assert page.count("<html") == page.count("</body>") == 1
     assert page.count("<h3>User") == 1 and page.count("plotly-graph-div") == 2
     assert all(f"<td>{what}</td><td>{value}</td>" in page for what, value in description.rows())
     assert "&lt;b&gt;red&lt;/b&gt; lamp" in page and "<b>red</b>" not in page

@@ -206,6 +206,9 @@ def test_the_longest_a_history_may_be_is_an_argument():
 def test_history_batches_are_of_the_same_dataset_and_shuffle_alike():
     packed = loader_of(realistic_lengths(40), shuffle=False)
     loader = packed.of_histories(7, 50)
+    assert not loader.pin_memory
+    packed.pin_memory = True
+    assert packed.of_histories(7, 50).pin_memory
     assert loader.dataset is packed.dataset and loader.seed == packed.seed and not loader.shuffle
     loader.set_epoch(3)
     first = packed.values[packed.windows.starts[0] : packed.windows.starts[0] + packed.windows.lengths[0] + 1]

@@ -50,7 +50,8 @@ def test_one_length_is_one_bucket(length):
 
 
 def test_no_lengths_give_no_buckets():
-    assert len(bucket_edges(np.array([], dtype=np.int64))) == 0
+    edges = bucket_edges(np.array([], dtype=np.int64))
+    assert len(edges) == 0 and edges.dtype == np.int64
 
 
 # first_fit

@@ -137,6 +137,7 @@ def test_zero_patches_change_nothing_and_others_do(network, form):
 def test_patches_are_as_the_paper_writes_them():
     torch.manual_seed(0)
     serial, parallel = Patch(6, 2, "serial"), Patch(6, 2, "parallel")
+    assert not serial.starts_at_zero
     x, y = torch.randn(4, 6), torch.randn(4, 6)
     for patch, seen in ((serial, y), (parallel, x)):
         bottleneck = F.gelu(seen @ patch.down.weight.t() + patch.down.bias) @ patch.up.weight.t() + patch.up.bias

@@ -12,6 +12,7 @@ from recbole_mpo.layers.graph_attention import (
     AGGREGATORS,
     GraphEncoder,
     Neighbours,
+    PairDraw,
     WeightedDraw,
     contrast,
     neighbour_loss,
@@ -31,6 +32,16 @@ def test_draws_follow_the_weights():
     draw = WeightedDraw(torch.tensor([0.0, 1.0, 0.0, 3.0]))
     shares = torch.bincount(draw(20_000), minlength=4) / 20_000
     torch.testing.assert_close(shares, torch.tensor([0.0, 0.25, 0.0, 0.75]), atol=0.02, rtol=0)
+
+
+def test_pairs_are_drawn_by_weight_and_belong_to_no_checkpoint():
+    torch.manual_seed(0)
+    draw = PairDraw(torch.tensor([[4, 5, 6], [7, 8, 9]]), torch.tensor([1.0, 0.0, 3.0]))
+    drawn = draw(20_000)
+    assert drawn.shape == (2, 20_000) and torch.equal(drawn[1], drawn[0] + 3)
+    assert set(drawn[0].tolist()) == {4, 6} and abs((drawn[0] == 6).float().mean().item() - 0.75) < 0.02
+    assert PairDraw(torch.zeros(2, 0, dtype=torch.long), torch.zeros(0))(5).shape == (2, 0)
+    assert not draw.state_dict()
 
 
 def test_neighbours_are_drawn_by_weight_and_only_from_their_own_node():
@@ -121,6 +132,7 @@ def test_layers_but_the_last_are_rectified():
 
 def test_neighbours_are_found_by_pair():
     table = neighbours_of(STAR)
+    assert not table.state_dict()  # they come with the data, so that no checkpoint holds them
     nodes, candidates = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
     assert torch.equal(table.contains(nodes, candidates), torch.tensor(STAR) > 0)
 
@@ -155,6 +167,19 @@ def test_whole_neighbourhoods_do_not_depend_on_how_many_are_gathered_at_once(mon
     at_once = encoder.whole(vectors, table, 20)
     monkeypatch.setattr(graph, "GATHERED", 20)
     torch.testing.assert_close(encoder.whole(vectors, table, 20), at_once)
+
+
+def test_nodes_of_similar_degree_are_taken_together_as_far_as_memory_allows(monkeypatch):
+    monkeypatch.setattr(graph, "GATHERED", 12)
+    same = graph._of_similar_degree(torch.arange(10), torch.full((10,), 2))
+    assert [chunk.tolist() for chunk in same] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    degrees = torch.tensor([0, 0, 0, 1, 1, 2, 5, 11, 40])
+    chunks = graph._of_similar_degree(torch.arange(9), degrees)
+    assert torch.equal(torch.cat(chunks), torch.arange(9))
+    assert all(len(chunk) == 1 or len(chunk) * (degrees[chunk[-1]] + 1) <= 24 for chunk in chunks)
+    assert [len(chunk) for chunk in chunks] == [6, 2, 1]
+    chunks = graph._of_similar_degree(torch.arange(12), torch.tensor([0] * 11 + [3]))
+    assert [len(chunk) for chunk in chunks] == [6, 6]
 
 
 def test_contrast_asks_for_the_own_positive_among_its_kind():

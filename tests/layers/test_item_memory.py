@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from recbole_mpo.layers.item_memory import ItemMemory
+from recbole_mpo.layers.item_memory import ItemMemory, newest_items
 from recbole_mpo.layers.losses import SparseLogits
 
 ITEMS, WEIGHTS = 12, [1.0, 0.5, 0.25]
@@ -34,6 +34,12 @@ def memory(table):
 RECENT = torch.tensor([[3, 5, 5], [7, 1, 2], [9, 4, 4], [4, 6, 4], [8, 8, 1], [11, 11, 3]])
 EXISTS = torch.ones_like(RECENT, dtype=torch.bool)
 EXISTS[1, 2] = EXISTS[2, 1:] = EXISTS[5] = False
+
+
+def test_the_newest_items_come_first():
+    items, exists = newest_items(torch.tensor([[4, 5, 6, 7], [8, 9, 0, 0]]), torch.tensor([4, 2]), 3)
+    assert exists.tolist() == [[True, True, True], [True, True, False]]
+    assert items[exists].tolist() == [7, 6, 5, 9, 8]
 
 
 def dense(memory, table, targets=None):

@@ -25,6 +25,13 @@ def test_it_starts_as_the_layer_it_is_made_of():
     assert torch.equal(LoRALinear(linear, 3)(x), linear(x))
 
 
+@pytest.mark.parametrize("rank", [1, 8])
+def test_ranks_are_from_one_to_the_smaller_side(rank):
+    model = nn.Sequential(nn.Linear(12, 8))
+    assert convert_to_lora(model, ["0"], rank) is model
+    assert model[0].lora_B.shape == (8, rank)
+
+
 def test_the_update_is_the_scaled_product(layer):
     x = torch.randn(5, 12)
     expected = x @ (layer.weight + 2.0 * layer.lora_B @ layer.lora_A).t() + layer.bias

@@ -33,10 +33,13 @@ KINDS = {
     "predicts_masked_items": bool,
     "is_built_from_items": bool,
     "item_inputs": tuple,
+    "reads": tuple,
     "fresh_weights": tuple,
     "uses_text": bool,
     "scores_text_alone": bool,
     "feature_hash": str | None,
+    "feature_sketch": torch.Tensor | None,
+    "fitted_text": dict | None,
     "counts_hash": str | None,
     "feature_size": int,
 }

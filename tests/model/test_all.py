@@ -17,7 +17,8 @@ def settings(tiny_settings):
 
     def make(name):
         kept = {key: tiny_settings[key] for key in KEYS}
-        reads_text = find_model(name).model_class.item_inputs not in ((), ("id",))
+        model_class = find_model(name).model_class
+        reads_text = model_class.item_inputs not in ((), ("id",)) or "text" in model_class.reads
         kept |= {"text_encoder": tiny_settings["text_encoder"]} if reads_text else {}
         return {**kept, **({"ccdr_clusters": 4} if name == "CCDR" else {})}
 

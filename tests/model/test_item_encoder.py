@@ -26,7 +26,7 @@ INPUTS = pytest.mark.parametrize("item_input", ["text", "text+id", "id"])
 
 
 class SixItems(Catalogue):
-    """PAD and six items of eight features; the last one has none."""
+    """PAD and six items of eight features; the last one has none, the second one lacks one."""
 
     def __init__(self):
         super().__init__(["[PAD]", *"abcdef"], 8, "hash")
@@ -34,6 +34,7 @@ class SixItems(Catalogue):
     def item_features(self):
         features = torch.randn(7, 8, generator=torch.Generator().manual_seed(1))
         features[[0, 6]] = 0
+        features[2, 3] = 0  # one feature that is zero is a text all the same
         return features
 
 

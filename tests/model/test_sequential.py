@@ -46,6 +46,25 @@ def test_contract(tiny_settings, name, item_input):
     torch.testing.assert_close(every[torch.arange(len(rows)), rows["item_length"] - 1], last)
 
 
+def test_items_are_encoded_a_chunk_at_a_time_where_no_gradient_is_needed(tiny_settings, monkeypatch):
+    model = built_run("UniSRec", "tiny", (), {**tiny_settings, "item_chunk": 9}).model.eval()
+    encode, sizes = model._encode_rows, []
+
+    def counted(rows, merged):
+        vectors = encode(rows, merged)
+        sizes.append(len(vectors))
+        return vectors
+
+    monkeypatch.setattr(model, "_encode_rows", counted)
+    whole = model.encode_items()
+    assert sizes == [31] == [model.n_items]
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode_items(), whole)
+        assert sizes[1:] == [8, 8, 8, 7]  # and not 9, 9, 9, 4
+        torch.testing.assert_close(model.encode_items(torch.arange(9)), whole[:9])
+    assert sizes[5:] == [9]
+
+
 @pytest.mark.parametrize("length", [3, 12])
 @pytest.mark.parametrize("name", ["UniSRec", "MPORec", "SASRecCE"])
 def test_the_last_state_is_computed_alone(tiny_settings, name, length):

@@ -49,7 +49,7 @@ def test_files_and_overrides_are_layers(tmp_path):
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        ("Pop", {"item_input": "text"}, "Pop takes item_input=id, not 'text'"),
+        ("Pop", {"item_input": "text"}, "Pop does not use item_input; leave it out"),
         ("CCDR", {"item_input": "text"}, "CCDR takes item_input=id or text\\+id, not 'text'"),
         ("S3RecFixed", {"train_mode": "pairwise"}, "S3RecFixed reads whole histories: leave train_mode=packed"),
         ("MPORec", {"loss_type": "CE"}, "MPORec has its own loss; leave loss_type out"),
@@ -66,7 +66,22 @@ def test_values_that_other_models_take_are_refused(model, settings, message):
 @pytest.mark.parametrize("name", OWN_MODELS)
 def test_models_take_their_own_defaults(name):
     spec, config = make_config(name, "any")
-    assert config["item_input"] in (spec.model_class.item_inputs or ("text", "text+id", "id"))
+    default = (None,) if spec.model_class.reads else ("text", "text+id", "id")
+    assert config["item_input"] in (spec.model_class.item_inputs or default)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eval_args": {"mode": "uni100"}}, "eval_history=masked ranks among all items: leave mode=full"),
+        ({"eval_args": {"mode": {"valid": "uni100", "test": "full"}}}, "ranks among all items"),
+        ({"metrics": ["Hit", "GAUC"], "valid_metric": "Hit@10"}, "eval_history=masked has no GAUC"),
+    ],
+)
+def test_what_masked_histories_do_not_have_is_refused(settings, message):
+    assert make_config("SASRec", "any", (), {**settings, "eval_history": "kept"})
+    with pytest.raises(ConfigError, match=message):
+        make_config("SASRec", "any", (), {**settings, "eval_history": "masked"})
 
 
 class TestLayout:

@@ -1,6 +1,8 @@
 """The parts of one run: data complete in one step, models of the seed alone, and what a checkpoint brings back."""
 
+import hashlib
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from recbole_mpo.common.schema import for_model
 from recbole_mpo.data.loader import HistoryLoader, PackedLoader
 from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.one_dataset import OneDataset
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.data_identity import identity
 
 MODELS = pytest.mark.parametrize("name", ["MPORec", "BERT4RecFair", "Pop", "SASRec", "GRU4Rec", "BERT4Rec", "S3Rec"])
 
@@ -92,6 +95,16 @@ class TestNoHiddenOrder:
             Experiment.with_config(spec, config)
 
 
+def newest_pairs_hash(path):
+    """The hash of each user's last item, read with nothing of the package."""
+    newest = {}
+    for line in path.read_text().splitlines()[1:]:
+        user, item, time = line.split("\t")
+        newest[user] = max(newest.get(user, (0, "")), (int(time), item))
+    lines = sorted(json.dumps([user, item]) for user, (_, item) in newest.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 class TestData:
     @pytest.mark.parametrize(
         ("name", "changes", "kind"),
@@ -142,7 +155,7 @@ class TestData:
             raise AssertionError("a fault")
 
         monkeypatch.setattr(foreign, "_PACKAGE", Path(__file__).resolve().parent)
-        monkeypatch.setattr(Experiment, "_build_data", fail)
+        monkeypatch.setattr(OneDataset, "_build", fail)
         with pytest.raises(AssertionError, match="a fault"):
             Experiment.of("MPORec", "tiny", (), settings("MPORec")).data  # noqa: B018
 
@@ -156,6 +169,7 @@ class TestData:
             "items": 30,
             "item_num": 31,
             "targets": {"train": interactions - 3 * 40, "valid": 40, "test": 40},
+            "test_pairs": newest_pairs_hash(tiny_path / "tiny" / "tiny.inter"),
         }
         (tiny_path / "tiny" / "tiny.text").unlink()
         assert experiment.file_hashes() == {"tiny.inter": hashes["tiny.inter"]}
@@ -176,7 +190,7 @@ class TestModel:
         model = experiment.build_model()
         frozen = {name.split(".")[0] for name, parameter in model.named_parameters() if not parameter.requires_grad}
         assert frozen == {"trm_encoder"} and model.n_items == 31
-        state = {**checkpoint.identity(model), "state_dict": model.state_dict()}
+        state = {**identity(model), "state_dict": model.state_dict()}
         restored = experiment.restore_model(state, tmp_path / "best.pth")
         assert restored is not model and not restored.trm_encoder.layer[0].feed_forward.dense_1.weight.requires_grad
 

@@ -67,6 +67,8 @@ def test_the_committed_records_are_sound():
         ("data.item_num", 3.5),
         ("data.targets", {"valid": 1}),
         ("data.targets.test", "4"),
+        ("data.test_pairs", 5),
+        ("reads", "interactions"),
         ("config", []),
         ("params", None),
         ("params.total", "10"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from support import folder_of
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError, RecordError
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
@@ -225,10 +226,21 @@ class TestFindResume:
         folder = write(settings={key: "other"})
         assert find_resume(wanted, str(folder)) == find_resume(wanted, "auto") == folder / "last.pth"
 
+    def test_a_run_of_a_version_without_eval_history_kept_it(self, wanted, write, tiny_settings):
+        folder = write()
+        state = checkpoint.load_checkpoint(folder / "last.pth")
+        del state["config"]["eval_history"]
+        checkpoint.save_checkpoint(state, folder / "last.pth")
+        assert find_resume(wanted, str(folder)) == folder / "last.pth"
+        masked = Experiment.of("UniSRec", "tiny", (), {**tiny_settings, "eval_history": "masked"})
+        with pytest.raises(ConfigError, match="eval_history was 'kept', is 'masked'"):
+            find_resume(masked, str(folder))
+
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
             ({"seed": 8}, "seed was 8, is 7"),
+            ({"eval_history": "masked"}, "eval_history was 'masked', is 'kept'"),
             ({"hidden_size": 8, "seed": 9}, "hidden_size was 8, is 16, seed was 9, is 7"),
             ({"strange": 1}, "strange was 1, is None"),
         ],
@@ -293,3 +305,14 @@ class TestFindResume:
             find_resume(wanted, "empty")
         assert find_resume(wanted, "auto") is None
         assert capsys.readouterr().out == "No unfinished run with these settings; starting a new one.\n"
+
+
+def test_a_falling_learning_rate_fixes_the_number_of_epochs(tiny_settings):
+    """Its value in each epoch depends on how many there are."""
+    settings = {**tiny_settings, "lr_schedule": "linear", "epochs": 1}
+    folder = folder_of(run("MPORec", "tiny", (), settings))
+    longer = Experiment.of("MPORec", "tiny", (), {**settings, "epochs": 3})
+    with pytest.raises(ConfigError, match="other settings, so it cannot be resumed: epochs was 1, is 3"):
+        find_resume(longer, str(folder))
+    same = Experiment.of("MPORec", "tiny", (), settings)
+    assert find_resume(same, str(folder)) == folder / "last.pth"

@@ -11,6 +11,7 @@ from recbole_mpo.model.parameters import count_parameters
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.data_identity import item_tokens
 
 TUNED = {"item_input": "text", "train_stage": "finetune", "finetune_mode": "PeterZero"}
 FROM_ITEMS = [
@@ -62,7 +63,7 @@ def test_text_models_need_no_dataset(finished, tiny_path, caplog, name, changes)
     weights = model.state_dict()
     assert weights.keys() == state["state_dict"].keys()
     assert all(torch.equal(weights[key], value) for key, value in state["state_dict"].items())
-    assert list(model.item_tokens) == checkpoint.item_tokens(state) and model.item_hash == state["item_hash"]
+    assert list(model.item_tokens) == item_tokens(state) and model.item_hash == state["item_hash"]
 
 
 @pytest.mark.parametrize(("name", "changes"), FROM_DATA)

@@ -11,6 +11,7 @@ from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.merge import merge_checkpoint
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.data_identity import item_tokens
 
 
 @pytest.fixture
@@ -124,6 +125,12 @@ def strip_items(path):
     )
 
 
+def fitted_to(state):
+    """What was fitted to item texts, as plain data."""
+    arrays = [(name, part) for parts in (state["fitted_text"] or {}).values() for name, part in parts.items()]
+    return [(name, part.tolist()) for name, part in arrays]
+
+
 def warnings_of(caplog):
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
@@ -148,7 +155,8 @@ class TestWithoutTheDataset:
         assert warnings_of(caplog) == []
         before, after = (checkpoint.load_checkpoint(tmp_path / name) for name in ("with.pth", "deep/without.pth"))
         assert same_weights(before["state_dict"], after["state_dict"])
-        assert checkpoint.item_tokens(after) == checkpoint.item_tokens(before) and len(after["item_tokens"])
+        assert item_tokens(after) == item_tokens(before) and len(after["item_tokens"])
+        assert fitted_to(after) == fitted_to(before)
         for key in ("model", "config", "item_num", "feature_size", "item_hash", "feature_hash", "counts_hash", "epoch"):
             assert after[key] == before[key], key
         assert after["model"] == after["config"]["model"] == "UniSRec"

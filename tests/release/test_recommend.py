@@ -11,7 +11,7 @@ import torch
 from support import RestoredRun, built_run
 
 from recbole_mpo.cli.main import main
-from recbole_mpo.common.errors import CheckpointError, DataError
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommended, Recommender
 
@@ -254,11 +254,23 @@ class TestCommand:
         error = capsys.readouterr().err
         assert error.startswith("error: unknown item '7'") and error.count("\n") == 1
 
-    def test_changed_text_is_refused(self, checkpoint, tiny_path):
+    def test_items_with_a_new_text_are_recommended_and_change_no_other_score(self, checkpoint, tiny_path):
+        (before,) = Recommender.from_checkpoint(checkpoint).recommend([["i7"]], topk=40)
         with open(tiny_path / "tiny" / "tiny.text", "a", encoding="utf-8") as file:
             file.write("new\tred lamp\n")
-        with pytest.raises(CheckpointError, match="trained on item features"):
-            Recommender.from_checkpoint(checkpoint)
+        (after,) = Recommender.from_checkpoint(checkpoint).recommend([["i7"]], topk=40)
+        assert {item.token for item in after} - {item.token for item in before} == {"new"}
+        known = [item for item in after if item.token != "new"]
+        assert [item.token for item in known] == [item.token for item in before]
+        assert [item.score for item in known] == pytest.approx([item.score for item in before], abs=1e-5)
+        (with_history,) = Recommender.from_checkpoint(checkpoint).recommend([["i7", "new"]], topk=40)
+        assert len(with_history) == len(before)
+
+    def test_an_edited_text_is_used_with_a_warning(self, checkpoint, tiny_path, caplog):
+        text = tiny_path / "tiny" / "tiny.text"
+        text.write_text(text.read_text().replace("i9\t", "i9\tpurple lamp "))
+        Recommender.from_checkpoint(checkpoint).recommend([["i7"]])
+        assert "1 of 30 items ('i9') have other text features" in caplog.text
 
     def test_a_checkpoint_gives_what_the_experiment_gave(self, checkpoint):
         loaded = Recommender.from_checkpoint(checkpoint)

@@ -18,6 +18,7 @@ RECORD = {
         "files": {"tiny.inter": "aa", "tiny.text": "bb"},
         "item_num": 31,
         "targets": {"train": 281, "valid": 40, "test": 40},
+        "test_pairs": "dd",
     },
     "params": {"total": 6525864, "trainable": 2109304},
     "valid": {"hit@10": 0.45, "hit@50": 1.0, "ndcg@10": 1 / 3, "ndcg@50": 0.4, "mrr@10": 0.125},

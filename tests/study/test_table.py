@@ -112,6 +112,7 @@ class TestComparability:
             ({"data__files": {"tiny.inter": "cc"}}, "differ in the interaction files"),
             ({"data__targets": {"train": 281, "valid": 40, "test": 39}}, "differ in the number of targets"),
             ({"config__eval_args": {**EVAL_ARGS, "mode": "uni100"}}, "differ in the split"),
+            ({"data__test_pairs": "ee"}, "differ in the test pairs: 'dd' in"),
         ],
     )
     def test_different_protocols_are_refused_unless_mixed(self, write, changes, part):
@@ -126,6 +127,11 @@ class TestComparability:
         assert len(cells(make_table(paths[:2]))) == 2
         with pytest.raises(RecordError, match="differ in eval_history: 'kept' in .* 'masked' in .*in one table"):
             make_table(paths, mix=True)
+
+    def test_records_without_the_hash_of_test_pairs_stand_beside_every_other(self, write, base_record):
+        del base_record["data"]["test_pairs"]
+        old = write(data=base_record["data"])
+        assert len(cells(make_table([old, write(), old, write()]))) == 4
 
     def test_models_without_training_stand_beside_every_other(self, write):
         none = write(item_input="none")

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_mpo.common.errors import FeatureError
-from recbole_mpo.text import alignment
-from recbole_mpo.text.alignment import align_features, center_features, present_rows, scale_features
+from recbole_mpo.text.alignment import align_features
 from recbole_mpo.text.feature_files import read_feature_file
 from recbole_mpo.text.item_text import read_item_text
 
@@ -70,42 +69,3 @@ def test_scientific_rows_follow_interactions_not_lines(shared_data):
     assert (report.items, report.with_text, report.text_only) == (4373, 4373, 12)
     row = 1 + list(seen).index("1234")
     np.testing.assert_array_equal(table[row], matrix[1234])
-
-
-# centring and scaling
-
-
-def test_centring_moves_present_rows_only():
-    table = np.vstack([np.zeros((1, 3)), MATRIX + 5, np.zeros((1, 3))]).astype(np.float32)
-    original = table.copy()
-    present = present_rows(table)
-    np.testing.assert_array_equal(present, [False, True, True, True, True, False])
-    centered = table.copy()
-    center_features(centered, present)
-    assert centered.dtype == np.float32
-    np.testing.assert_allclose(centered[1:5].mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(centered[1:5] - centered[1], MATRIX - MATRIX[0], atol=1e-6)
-    assert not centered[[0, 5]].any()
-    np.testing.assert_array_equal(centered[[0, 5]], original[[0, 5]])
-
-
-def test_centring_and_scaling_nothing():
-    table = np.zeros((2, 3))
-    center_features(table, np.zeros(2, dtype=bool))
-    scale_features(table, np.zeros(2, dtype=bool))
-    assert not table.any()
-
-
-def test_tables_larger_than_a_block_are_centred_and_scaled_as_one(monkeypatch):
-    table = (5 + 3 * np.random.default_rng(0).standard_normal((23, 4))).astype(np.float32)
-    table[[3, 11]] = 0
-    present = present_rows(table)
-    whole, blocks = table.copy(), table.copy()
-    for result, size in ((whole, 100), (blocks, 4)):
-        monkeypatch.setattr(alignment, "ROWS_AT_A_TIME", size)
-        center_features(result, present)
-        scale_features(result, present)
-    np.testing.assert_allclose(blocks, whole, rtol=1e-5, atol=1e-6)
-    expected = table[present] - table[present].mean(0)
-    np.testing.assert_allclose(whole[present], expected / np.sqrt(np.square(expected).mean()), rtol=1e-4, atol=1e-6)
-    assert not whole[[3, 11]].any()

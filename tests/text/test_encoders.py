@@ -104,49 +104,6 @@ def test_named_model_is_taken_from_the_download_cache(monkeypatch, tiny_bert):
     assert encoder.folder == tiny_bert
 
 
-# --- tfidf-svd
-
-
-def corpus(n_texts: int) -> list[str]:
-    rng = np.random.default_rng(0)
-    return [" ".join(f"word{word}" for word in rng.zipf(1.3, 12) % 900) for _ in range(n_texts)]
-
-
-def test_tfidf_svd_is_deterministic_and_of_length_one():
-    texts = corpus(400)
-    vectors = build_encoder("tfidf-svd").encode(texts)
-    assert vectors.shape == (400, 256) and vectors.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(vectors, build_encoder("tfidf-svd").encode(texts))
-
-
-def test_tfidf_svd_finds_shared_words():
-    guitar, strings, spinach = build_encoder("tfidf-svd").encode(SENTENCES)
-    assert guitar @ strings > guitar @ spinach + 0.1
-
-
-@pytest.mark.parametrize(
-    ("texts", "dimension"),
-    [
-        (["x"], 1),
-        (["x", "x x"], 1),
-        (["steel bolt"], 1),
-        (["steel bolt", "nut"], 2),
-        (["7 ½", "笔", "a b c"], 3),
-    ],
-)
-def test_tfidf_svd_on_tiny_corpora(texts, dimension):
-    vectors = build_encoder("tfidf-svd").encode(texts)
-    assert vectors.shape == (len(texts), dimension)
-    assert vectors.dtype == np.float32 and np.isfinite(vectors).all() and vectors.any(axis=1).all()
-
-
-def test_tfidf_svd_fingerprint_knows_seed_and_library():
-    first, second = (build_encoder("tfidf-svd", seed=seed).fingerprint() for seed in (1, 2))
-    assert first != second and first["scikit_learn"]
-    assert json.loads(json.dumps(first)) == first
-
-
 # --- minilm
 
 
@@ -166,7 +123,7 @@ def test_minilm_weights_are_the_recorded_ones(minilm):
 
 @needs_minilm
 def test_minilm_gives_unit_vectors_that_mean_something(minilm):
-    assert minilm.name == "minilm" and not minilm.needs_whole_corpus
+    assert minilm.name == "minilm" and not minilm.needs_fit
     vectors = minilm.encode(SENTENCES)
     assert vectors.shape == (3, 384) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.text import cache, encoding
@@ -16,12 +17,13 @@ from recbole_mpo.text.encoders import build_encoder
 from recbole_mpo.text.encoding import encode_items
 from recbole_mpo.text.feature_files import read_feature_file
 from recbole_mpo.text.item_text import ItemText
+from recbole_mpo.text.tfidf import TfidfSVDEncoder
 
 
 class HashEncoder:
     """Vectors of 6 drawn from a text's hash; counts its texts and can fail after some of them."""
 
-    needs_whole_corpus = False
+    needs_fit = False
 
     def __init__(self, name="hash", version=1, fails_after=None):
         self.name, self.version, self.fails_after = name, version, fails_after
@@ -53,7 +55,7 @@ def small_chunks(monkeypatch):
 
 
 def encode(items, encoder, tmp_path):
-    return encode_items(items, encoder, tmp_path / "cache", "Toy", show_progress=False)
+    return encode_items(items, encoder, tmp_path / "cache", "Toy", show_progress=False).features
 
 
 def damage_warnings(caplog) -> list[str]:
@@ -103,8 +105,10 @@ def test_cache_holds_matrix_and_manifest_and_nothing_else(tmp_path):
     np.testing.assert_array_equal(read_feature_file(folder / "hash.safetensors", 5, 6), matrix)
 
 
-@pytest.mark.parametrize("change", ["text", "token", "order", "fingerprint"])
-def test_anything_that_changes_the_rows_encodes_anew(tmp_path, change, caplog):
+@pytest.mark.parametrize(
+    ("change", "encoded"), [("text", 1), ("token", 0), ("order", 0), ("one more", 1), ("one less", 0), ("encoder", 5)]
+)
+def test_only_what_is_new_is_encoded(tmp_path, change, encoded, caplog):
     caplog.set_level(logging.INFO)
     items, encoder = make_items(5), HashEncoder()
     encode(items, encoder, tmp_path)
@@ -114,13 +118,45 @@ def test_anything_that_changes_the_rows_encodes_anew(tmp_path, change, caplog):
         items.tokens[3] = "other"
     elif change == "order":
         items.texts.reverse()
-    encoder = HashEncoder(version=2 if change == "fingerprint" else 1)
+    elif change == "one more":
+        items = make_items(6)
+    elif change == "one less":
+        items = make_items(4)
+    encoder = HashEncoder(version=2 if change == "encoder" else 1)
     matrix = encode(items, encoder, tmp_path)
     np.testing.assert_array_equal(matrix, [encoder.vector(text) for text in items.texts])
-    assert len(encoder.encoded) == 5
-    changed = "encoder" if change == "fingerprint" else "text_sha256"
-    assert f"hash.safetensors was made from another {changed}; encoding again" in caplog.text
-    assert not damage_warnings(caplog)
+    assert len(encoder.encoded) == encoded
+    assert f"were made from another {'encoder' if change == 'encoder' else 'text_sha256'}" in caplog.text
+    assert ("1 of" in caplog.text) == (encoded == 1) and not damage_warnings(caplog)
+    again = HashEncoder(version=encoder.version)
+    np.testing.assert_array_equal(encode(items, again, tmp_path), matrix)
+    assert again.encoded == []
+
+
+def test_vectors_that_were_made_in_other_company_stay_bit_for_bit(tmp_path, small_chunks):
+    """Rounding differs between batches: one more text would change the vectors of its neighbours in the batch."""
+
+    class RoundingEncoder(HashEncoder):
+        def encode(self, texts):
+            return super().encode(texts) + np.float32(1e-6 * len(texts))
+
+    before = encode(make_items(15), RoundingEncoder(), tmp_path)
+    after = encode(make_items(16), RoundingEncoder(), tmp_path)
+    np.testing.assert_array_equal(after[:15], before)
+
+
+def test_features_of_an_older_version_are_used_as_long_as_nothing_changes(tmp_path):
+    """Its files hold no digests of texts."""
+    matrix = encode(make_items(5), HashEncoder(), tmp_path)
+    folder = tmp_path / "cache" / "Toy"
+    save_file({"features": matrix}, folder / "hash.safetensors")
+    manifest = json.loads((folder / "hash.json").read_text())
+    del manifest["kept_sha256"]
+    (folder / "hash.json").write_text(json.dumps(manifest))
+    encoder = HashEncoder()
+    np.testing.assert_array_equal(encode(make_items(5), encoder, tmp_path), matrix)
+    assert encoder.encoded == []
+    assert len(encode(make_items(6), encoder, tmp_path)) == len(encoder.encoded) == 6
 
 
 def flip_last_byte(path: Path) -> None:
@@ -186,15 +222,42 @@ def test_unusable_vectors_of_an_encoder(tmp_path, returned, message):
         encode(make_items(2), encoder, tmp_path)
 
 
-def test_encoder_of_the_whole_corpus_sees_all_distinct_texts_at_once(tmp_path, small_chunks):
-    items = make_items(25)
-    items.texts[3] = "."
-    matrix = encode(items, build_encoder("tfidf-svd"), tmp_path)
-    present = [row for row in range(25) if row != 3]
-    np.testing.assert_array_equal(
-        matrix[present], build_encoder("tfidf-svd").encode([items.texts[row] for row in present])
-    )
-    assert not matrix[3].any()
+class TestAnEncoderThatIsFitted:
+    @staticmethod
+    def encode(items, tmp_path, fitted=None):
+        place = tmp_path / "cache", "Toy", False
+        return encode_items(items, build_encoder("tfidf-svd"), *place, fitted)
+
+    def test_sees_all_distinct_texts_at_once(self, tmp_path, small_chunks):
+        items = make_items(25)
+        items.texts[3] = "."
+        encoded = self.encode(items, tmp_path)
+        present = [row for row in range(25) if row != 3]
+        texts, encoder = [items.texts[row] for row in present], build_encoder("tfidf-svd")
+        np.testing.assert_array_equal(encoded.features[present], encoder.encode(texts, encoder.fit(texts)))
+        assert not encoded.features[3].any()
+
+    def test_reads_features_and_fit_from_the_cache(self, tmp_path, monkeypatch):
+        first = self.encode(make_items(25), tmp_path)
+        monkeypatch.setattr(TfidfSVDEncoder, "fit", None)
+        monkeypatch.setattr(TfidfSVDEncoder, "encode", None)
+        for fitted in (None, first.fitted):
+            again = self.encode(make_items(25), tmp_path, fitted)
+            np.testing.assert_array_equal(again.features, first.features)
+            assert again.fitted.keys() == first.fitted.keys() == {"words", "idf", "components"}
+
+    def test_is_not_fitted_again_when_there_is_an_earlier_fit(self, tmp_path):
+        first = self.encode(make_items(25), tmp_path)
+        grown = self.encode(make_items(26), tmp_path, first.fitted)
+        np.testing.assert_array_equal(grown.features[:25], first.features)
+        assert grown.features[25].any()
+
+    def test_is_fitted_anew_for_a_new_run_on_other_texts(self, tmp_path):
+        """What the cache holds was made with the fit of an older run, and is not that of a new one."""
+        first = self.encode(make_items(25), tmp_path)
+        self.encode(make_items(26), tmp_path, first.fitted)
+        fresh = self.encode(make_items(26), tmp_path)
+        assert b"25" in bytes(fresh.fitted["words"]) and b"25" not in bytes(first.fitted["words"])
 
 
 # --- interruption

@@ -9,10 +9,10 @@ import torch
 from support import built_run
 
 from recbole_mpo.common.errors import CheckpointError
-from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.checkpoint_content import content_hash
 
 
 @pytest.fixture
@@ -173,114 +173,39 @@ def test_another_architecture_is_named(trained, tiny_settings):
         )
 
 
-class TestIdentity:
-    """What a checkpoint says of its model's data."""
-
-    class MadeUpModel(torch.nn.Linear):
-        """Three items, one with a name of several words, of features of five columns."""
-
-        n_items, feature_size = 3, 5
-        item_tokens = ["[PAD]", "a b", "é7"]
-        item_hash, feature_hash, counts_hash = "items", "features", None
-
-        def __init__(self):
-            super().__init__(2, 2)
-            self.others = []
-
-        def other_parameter(self):
-            return {"x": 0}
-
-        def check_items(self, item_hash, path):
-            if item_hash != self.item_hash:
-                raise CheckpointError(f"{path} is of other items")
-
-        def load_other_parameter(self, value):
-            self.others.append(value)
-
-    def test_names_every_item_and_the_size_of_the_features(self, tmp_path):
-        model = self.MadeUpModel()
-        said = checkpoint.identity(model)
-        assert {key: said[key] for key in said if key != "item_tokens"} == {
-            "item_num": 3,
-            "feature_size": 5,
-            "item_hash": "items",
-            "feature_hash": "features",
-            "counts_hash": None,
-        }
-        checkpoint.save_checkpoint({"state_dict": model.state_dict(), **said}, tmp_path / "best.pth")
-        state = checkpoint.load_checkpoint(tmp_path / "best.pth")
-        assert checkpoint.item_tokens(state) == ["[PAD]", "a b", "é7"]
-
-    def test_of_older_versions_no_item_is_known(self):
-        assert checkpoint.item_tokens({"state_dict": {}}) is None
-
-    def test_of_a_run_are_those_of_its_dataset(self, trained):
-        settings, _, folder = trained
-        dataset = built_run("MPORec", "tiny", (), settings).dataset
-        for name in ("best.pth", "last.pth"):
-            state = checkpoint.load_checkpoint(folder / name)
-            assert checkpoint.item_tokens(state) == dataset.field2id_token["item_id"].tolist()
-            assert (state["item_num"], state["feature_size"]) == (31, dataset.features.table.shape[1])
-            assert (state["item_hash"], state["feature_hash"]) == (dataset.item_hash, dataset.feature_hash)
-
-    def test_a_model_gets_the_weights_and_what_else_was_kept(self):
-        source, model = self.MadeUpModel(), self.MadeUpModel()
-        state = {**checkpoint.identity(source), "state_dict": source.state_dict(), "other_parameter": {"x": 1}}
-        checkpoint.restore_model(model, state, "best.pth")
-        assert torch.equal(model.weight, source.weight) and model.others == [{"x": 1}]
-
-    def test_an_attribute_that_the_model_does_not_keep_is_not_set(self):
-        model = self.MadeUpModel()
-        state = {**checkpoint.identity(model), "state_dict": model.state_dict(), "other_parameter": {"forward": 1}}
-        with pytest.raises(CheckpointError, match="best.pth has other_parameter forward, which the model has not"):
-            checkpoint.restore_model(model, state, "best.pth")
-        assert model.others == []
-
-    @pytest.mark.parametrize(
-        ("key", "message"),
-        [
-            ("item_hash", "best.pth is of other items"),
-            ("feature_hash", "best.pth was trained on item features other, but the model has features"),
-            ("counts_hash", "best.pth was written with other counts of training interactions"),
-        ],
-    )
-    @pytest.mark.parametrize("gone", [False, True])
-    def test_other_data_are_refused_and_the_weights_stay(self, key, message, gone):
-        model = self.MadeUpModel()
-        before = model.weight.detach().clone()
-        if key == "counts_hash":
-            model.counts_hash = "counts"
-        state = {**checkpoint.identity(model), "state_dict": self.MadeUpModel().state_dict(), key: "other"}
-        if gone:
-            del state[key]
-            message = message.replace("features other", "features none")
-        with pytest.raises(CheckpointError, match=message):
-            checkpoint.restore_model(model, state, "best.pth")
-        assert torch.equal(model.weight, before)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["history"][0]["valid"].update({"ndcg@10": 0.5}),
+        lambda state: state["optimizer"]["state"].pop(0),
+        lambda state: state["config"].update(learning_rate=0.5),
+        lambda state: state.update(content_sha256=torch.zeros(3)),
+    ],
+)
+def test_other_content_with_sound_checksums_is_noticed(tmp_path, change):
+    """Each is content that could have been written, so that no field is wrong by itself."""
+    path = tmp_path / "last.pth"
+    content = {"history": [{"valid": {"ndcg@10": 0.25}}], "optimizer": {"state": {0: {}}}, "config": {}}
+    state = {**content, "state_dict": {"a": torch.zeros(2)}, "epoch": 0}
+    # Without its version a file is not asked for all that is needed to go on.
+    state["content_sha256"] = content_hash(state)
+    torch.save(state, path)
+    assert checkpoint.load_checkpoint(path).keys() == state.keys() - {"content_sha256"}
+    change(state)
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"last\.pth is damaged .*its content is not what was written"):
+        checkpoint.load_checkpoint(path)
+    # A file of an older version, or one that was changed on purpose.
+    del state["content_sha256"]
+    torch.save(state, path)
+    checkpoint.load_checkpoint(path)
 
 
-def test_other_features_are_refused(trained, tiny_path):
-    _, _, folder = trained
-    text = tiny_path / "tiny" / "tiny.text"
-    text.write_text(text.read_text().replace("number 3.", "number three."))
-    with pytest.raises(CheckpointError, match="was trained on item features .* restore the item text"):
-        Experiment.from_checkpoint(folder / "best.pth")
-
-
-@pytest.mark.parametrize("name", ["SASRec", "UniSRec"])
-def test_another_numbering_of_the_items_is_refused(tiny_settings, tiny_path, tmp_path, name):
-    """Ids follow the order of appearance: the same rows in another order are other ids."""
-    settings = {**tiny_settings, "epochs": 1, "item_input": "id"}
-    if name == "SASRec":
-        keys = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "epochs", "hidden_size", "inner_size")
-        settings = {key: settings[key] for key in keys}
-    record = run(name, "tiny", (), settings)
-    path = tiny_path / "tiny" / "tiny.inter"
-    header, *rows = path.read_text().splitlines()
-    path.write_text("\n".join([header, *reversed(rows)]) + "\n")
-    with pytest.raises(CheckpointError, match="trained on other items, or on the same in another order"):
-        evaluate_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")
-
-
-def test_a_checkpoint_says_of_its_data_what_the_keys_promise(tiny_settings):
-    assert tuple(checkpoint.identity(built_run("UniSRec", "tiny", (), tiny_settings).model)) == checkpoint.IDENTITY_KEYS
+def test_a_hash_of_the_content_is_saved(tmp_path):
+    checkpoint.save_checkpoint({"state_dict": {"a": torch.zeros(2)}, "epoch": 3}, tmp_path / "best.pth")
+    state = torch.load(tmp_path / "best.pth", weights_only=True)
+    written = state.pop("content_sha256")
+    assert written == content_hash(state) != content_hash({**state, "epoch": 4})
+    assert written == content_hash({**state, "state_dict": {"a": torch.ones(2)}})  # those have checksums
+    assert written != content_hash({**state, "state_dict": {"a": torch.zeros(2, 1)}})
+    assert written != content_hash({**state, "state_dict": {"a": torch.zeros(2, dtype=torch.float64)}})

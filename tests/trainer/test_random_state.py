@@ -53,6 +53,7 @@ def test_the_state_is_plain_data():
     state = random_state.rng_state(CPU)
     assert set(state) == {"python", "numpy", "torch", "cuda", "threads"}
     assert state["cuda"] is None and state["threads"] == torch.get_num_threads()
+    assert state["numpy"]["keys"].dtype == torch.int64
     assert state["numpy"]["keys"].shape == (624,) and {type(state["numpy"][key]) for key in ("position", "gauss")} == {
         int,
         float,

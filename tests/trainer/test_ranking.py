@@ -12,6 +12,7 @@ from recbole.data.interaction import Interaction
 from support import built_run
 
 from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.common.rank_gains import MISSED
 from recbole_mpo.layers.mpo.convert import mpo_layers
 from recbole_mpo.trainer import ranking
 from recbole_mpo.trainer.ranking import (
@@ -41,6 +42,28 @@ def test_pad_is_no_candidate_whatever_its_score():
 def test_minus_infinity_is_no_candidate_and_ranks_last():
     scores = torch.tensor([[0.0, -torch.inf, 2.0, 1.0], [0.0, -torch.inf, 2.0, 1.0]])
     assert ranks_of_targets(scores, torch.tensor([3, 1])).tolist() == [2, 3]
+
+
+KNOWN = st.sets(st.tuples(st.integers(0, 3), st.integers(1, 8)))
+SCORES = arrays(np.float32, (4, 9), elements=st.sampled_from([-np.inf, -1, 0, 1, 2]))
+
+
+@given(SCORES, st.lists(st.integers(1, 8), min_size=4, max_size=4), KNOWN)
+def test_known_items_are_no_candidates_and_as_targets_missed(scores, targets, known):
+    pairs = np.array(sorted(known), dtype=np.int64).reshape(-1, 2)
+    pairs = tuple(torch.from_numpy(column.copy()) for column in pairs.T)
+    ranks = ranks_of_targets(torch.from_numpy(scores.copy()), torch.tensor(targets), pairs).tolist()
+    for place, (row, target, rank) in enumerate(zip(scores, targets, ranks, strict=True)):
+        others = [row[item] for item in range(1, 9) if item != target and (place, item) not in known]
+        expected = 1 + sum(other >= row[target] for other in others)
+        assert rank == (MISSED if (place, target) in known else expected)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_scores_of_known_items_must_be_finite_too(value):
+    scores = torch.tensor([[0.0, 1.0, value]])
+    with pytest.raises(RecboleMPOError, match="cannot be ranked"):
+        ranks_of_targets(scores, torch.tensor([1]), (torch.tensor([0]), torch.tensor([2])))
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

@@ -75,6 +75,19 @@ def test_an_interrupted_pretraining_goes_on_as_if_it_had_not_been(settings, mode
     assert losses[0] == losses[1] and numbers(resumed) == numbers(whole)
 
 
+def test_pretraining_is_in_full_precision_whatever_is_around_it(settings, tmp_path):
+    built = built_run("S3RecFixed", "tiny", (), settings)
+    trainer = built.trainer(tmp_path)
+    built.model.eval()
+    batch, losses = next(iter(trainer.plan.make_loader(built.loaders[0]))), []
+    for is_mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed):
+            losses.append(trainer.plan.loss(batch))
+    torch.manual_seed(0)
+    assert losses[0] == losses[1] == built.model.pretraining_loss(batch)
+
+
 class StagedTrainer(PretrainingMixin, ItemVectorTrainer):
     """Any model's trainer, with a plan of pre-training."""
 

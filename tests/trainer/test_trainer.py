@@ -6,6 +6,7 @@ from support import built_run
 
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.trainer import ranking
 from recbole_mpo.trainer.checkpoint import load_checkpoint
 from recbole_mpo.trainer.trainer import RunTrainer
 
@@ -24,6 +25,16 @@ def test_mixed_precision_trains(tiny_settings, tmp_path):
     mixed = steps(built_run("MPORec", "tiny", (), {**tiny_settings, "enable_amp": True}), tmp_path)[0]
     assert mixed != exact
     assert mixed == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("train_mode", ["packed", "pairwise"])
+def test_the_loss_of_an_epoch_is_the_mean_over_its_steps(tiny_settings, tmp_path, monkeypatch, train_mode):
+    built = built_run("UniSRec", "tiny", (), {**tiny_settings, "train_mode": train_mode})
+    trainer, calculate, losses = built.trainer(tmp_path), built.model.calculate_loss, []
+    monkeypatch.setattr(built.model, "calculate_loss", lambda batch: losses.append(calculate(batch)) or losses[-1])
+    trainer._train_epoch(built.loaders[0], 0)
+    mean = sum(loss.item() for loss in losses) / len(losses)
+    assert len(losses) > 1 and trainer.history[0]["train_loss"] == pytest.approx(mean)
 
 
 def test_gradients_are_clipped(tiny_settings, tmp_path):
@@ -151,6 +162,36 @@ def test_packed_and_pairwise_evaluate_alike(tiny_settings, tmp_path):
         experiment = built_run("MPORec", "tiny", (), {**tiny_settings, "train_mode": train_mode})
         found.append(experiment.trainer(tmp_path).evaluate(experiment.loaders[2], load_best_model=False))
     assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("model", ["UniSRec", "SASRec"])
+def test_an_evaluation_is_of_the_best_weights_unless_told_otherwise(tiny_settings, tmp_path, model):
+    keys = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
+    settings = tiny_settings if model == "UniSRec" else {key: tiny_settings[key] for key in keys}
+    built = built_run(model, "tiny", (), {**settings, "epochs": 1})
+    trainer = built.trainer(tmp_path)
+    trainer.fit(*built.loaders[:2], verbose=False)
+    best = built.model.LayerNorm.weight.detach().clone()
+    built.model.LayerNorm.weight.data.fill_(0.5)
+    trainer.evaluate(built.loaders[2], load_best_model=False)
+    assert (built.model.LayerNorm.weight == 0.5).all()
+    trainer.evaluate(built.loaders[2])
+    assert torch.equal(built.model.LayerNorm.weight, best)
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_an_evaluation_shows_its_progress_if_asked_to(tiny_settings, tmp_path, monkeypatch, is_shown):
+    built, shown = built_run("UniSRec", "tiny", (), tiny_settings), []
+    show = ranking.progress_bar
+    monkeypatch.setattr(ranking, "progress_bar", lambda *rows, **how: shown.append(how["shown"]) or show(*rows, **how))
+    built.trainer(tmp_path).evaluate(built.loaders[2], load_best_model=False, show_progress=is_shown)
+    assert shown == [is_shown]
+
+
+def test_a_model_without_training_has_one_epoch_without_a_loss(tiny_settings):
+    keys = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed")
+    (epoch,) = run("Pop", "tiny", (), {key: tiny_settings[key] for key in keys})["history"]
+    assert (epoch["epoch"], epoch["train_loss"], epoch["train_seconds"]) == (0, 0.0, 0.0)
 
 
 def comparable(record):

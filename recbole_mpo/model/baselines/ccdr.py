@@ -31,6 +31,7 @@ from recbole_mpo.layers.graph_attention import (
 from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
 from recbole_mpo.model.abstract_recommender import ITEM_TABLES, ItemVectorRecommender
+from recbole_mpo.text.feature_files import feature_hash, feature_sketch
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,10 @@ class CCDR(ItemVectorRecommender):
         sizes = config["ccdr_words"], config["ccdr_clusters"], config["seed"]
         graphs = build_graphs(domains, self.align, *sizes, features)
         self.counts_hash = counts_hash(*graphs.adjacency)
-        self.feature_hash = None if features is None else dataset.feature_hash
+        if features is not None:
+            self.feature_hash = feature_hash(np.concatenate(features))
+            self.feature_sketch = torch.from_numpy(feature_sketch(np.concatenate(features)))
+            self.fitted_text = dataset.fitted_text
         _log(graphs, [domain.name for domain in domains])
         return graphs, features if is_input else [None] * len(domains)
 

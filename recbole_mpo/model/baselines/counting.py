@@ -28,7 +28,7 @@ class CountingRecommender(FullRankingRecommender):
     """
 
     needs_packed = True
-    item_inputs: tuple[str, ...] = ("id",)
+    reads: tuple[str, ...] = ("interactions",)
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -112,12 +112,12 @@ class TextKNN(RecentItemsRecommender):
         dataset: training part of the run's dataset.
     """
 
-    item_inputs = ("text",)
+    reads = ("interactions", "text")
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.register_buffer("features", unit(dataset.item_features()), persistent=False)
-        self.feature_hash = dataset.feature_hash
+        self.describe_features(dataset)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Return the scores [B, N] of all items for a batch of RecBole's rows."""

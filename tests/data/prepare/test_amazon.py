@@ -89,6 +89,12 @@ class TestPreparation:
         prepared = self.prepare(tmp_path, source, [("A2", "u1", 5, 1)])
         assert prepared.remarks == ("1 values of 'title' have 2,000 or more characters and were left out.",)
 
+    def test_nothing_is_told_of_items_whose_reviews_are_all_left_out(self, tmp_path, source):
+        rows = [("A1", "u1", 5, 1), ("A2", "u1", 1, 2)]
+        paths = write_reviews(tmp_path, source, rows), write_metadata(tmp_path, source, list(ITEMS.items()))
+        prepared = prepare_amazon(source, *paths, Recipe(0, 1, min_rating=3), show_progress=False)
+        assert prepared.interactions.item_tokens.tolist() == ["A1"] and prepared.remarks == ()
+
     def test_items_without_a_usable_id_are_no_items(self, tmp_path, source):
         items = [(["A1"], {"title": "list"}), (None, {"title": "none"}), ("A1", {"title": "tea"})]
         assert self.prepare(tmp_path, source, [("A1", "u1", 5, 1)], items).texts == ["tea."]

@@ -56,6 +56,11 @@ def test_the_next_command_goes_on_where_the_last_one_was_interrupted(site, tmp_p
     assert site.requests[-1][1] == "bytes=1234-"
 
 
+def test_a_failure_without_words_is_told_by_its_kind():
+    assert download._reason(TimeoutError()) == "TimeoutError"
+    assert download._reason(TimeoutError("too slow")) == "too slow"
+
+
 @pytest.mark.parametrize("change", ["content", "no version"])
 def test_another_version_begins_anew(site, tmp_path, monkeypatch, change):
     monkeypatch.setattr(download, "ATTEMPTS", 1)

@@ -111,6 +111,10 @@ def test_a_differing_file_of_the_users_is_named_and_kept(tmp_path, name):
     assert own.read_text() == "mine"
 
 
+def test_folders_that_are_missing_are_made(tmp_path):
+    assert len(contents(prepare_ml100k(tmp_path / "a" / "b"))) == 3
+
+
 def test_an_interruption_leaves_no_half_file(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

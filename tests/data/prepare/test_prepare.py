@@ -9,6 +9,7 @@ import pytest
 from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.prepare import prepare as module
+from recbole_mpo.data.prepare.download import Unreachable
 from recbole_mpo.data.prepare.own_tables import OwnTables
 from recbole_mpo.data.prepare.prepare import Request, prepare_dataset, prepare_if_absent
 from recbole_mpo.data.prepare.prepared import Form
@@ -103,6 +104,20 @@ def test_a_local_file_that_is_missing_is_named_with_its_address(tmp_path, name, 
     (tmp_path / "raw").mkdir()
     with pytest.raises(DataError, match=rf"--raw=.*raw does not hold .*({missing}).*, which is published at http"):
         prepare_dataset(name, Request(tmp_path, raw=tmp_path / "raw"))
+
+
+def test_without_a_network_the_files_still_missing_are_named_with_their_addresses(tmp_path, monkeypatch):
+    def fetch(file, addresses, folder, *_):
+        if "meta" in file:
+            raise Unreachable("no answer")
+        folder.mkdir(parents=True)
+        (folder / file.split("/")[-1]).touch()
+        return folder / file.split("/")[-1]
+
+    monkeypatch.setattr(module, "fetch", fetch)
+    message = r"^no answer\. Without a network: get http://a\.b/\S*meta_Prime_Pantry\.json\.gz on another machine, put "
+    with pytest.raises(DataError, match=message + rf"the files into {tmp_path}/\.raw/Pantry/ "):
+        prepare_dataset("Pantry", Request(tmp_path, source_url="http://a.b/"))
 
 
 def test_grouplens_files_are_asked_for_with_their_address_and_place(tmp_path):

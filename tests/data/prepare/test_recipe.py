@@ -37,6 +37,18 @@ def test_k_core_is_what_removing_one_row_after_another_leaves(pairs, k):
     assert rows_of(interactions(rows).k_core(k)) == expected
 
 
+def test_a_core_says_how_many_users_and_items_it_leaves_out():
+    rows = [*((user, item, 1) for user in "ab" for item in "xy"), ("c", "x", 1), ("a", "z", 2), ("b", "w", 2)]
+    (step,) = interactions(rows).k_core(2).steps
+    assert step.what.startswith("2-core: users and items with at least 2 interactions each; left out: ")
+    assert step.what.endswith(": 1 of 3 users, 2 of 4 items")
+    assert (step.interactions, step.dropped) == (4, 3)
+    (step,) = interactions(rows[:5]).k_core(2).steps
+    assert step.what.endswith("each; left out: 1 of 3 users")
+    (step,) = interactions(rows[:4]).k_core(2).steps
+    assert step.what.endswith("each")
+
+
 def test_duplicates_keep_their_first_row_and_other_columns_tell_rows_apart():
     rows = interactions([("a", "x", 1), ("a", "x", 1), ("a", "x", 2), ("b", "x", 1)])
     assert rows_of(rows.without_duplicates(what="set")) == [("a", "x", 1), ("a", "x", 2), ("b", "x", 1)]

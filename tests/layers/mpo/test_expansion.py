@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from layers.mpo.builders import factor_lists, mpo_of, oracle, relative, shuffle_cores
 
 from recbole_mpo.layers.mpo import MPOLinear
+from recbole_mpo.layers.mpo.expansion import choose_bond
 
 
 @settings(deadline=None, max_examples=30)
@@ -71,6 +72,14 @@ def test_a_second_expansion_stays_on_its_bond():
         layer.expand(1, bond=1)
     with pytest.raises(ValueError, match="single core has no bond"):
         MPOLinear(4, 4, num_cores=1).expand(1)
+
+
+@pytest.mark.parametrize(
+    ("bond_dims", "bond"),
+    [((5,), 1), ((6, 4), 2), ((4, 6), 1), ((4, 4), 1), ((2, 9, 7, 3), 3), ((2, 7, 9, 3), 2), ((2, 9, 9, 3), 2)],
+)
+def test_the_bond_is_the_smaller_one_of_the_central_core(bond_dims, bond):
+    assert choose_bond(bond_dims, None, occupied=0) == bond
 
 
 @pytest.mark.parametrize("bond", [1, 2, 3, 4])

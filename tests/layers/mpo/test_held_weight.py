@@ -49,6 +49,25 @@ def test_what_would_leave_a_held_weight_behind_is_refused(layer):
         layer.double()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.expand(1),
+        lambda layer: layer.fold_expansion(),
+        lambda layer: layer.truncate(max_bond_dim=2),
+        lambda layer: layer.canonicalize("symmetric"),
+        lambda layer: layer.load_state_dict(layer.state_dict()),
+    ],
+    ids=["expand", "fold_expansion", "truncate", "canonicalize", "loading a checkpoint"],
+)
+def test_every_change_of_the_cores_is_refused_while_their_weight_is_held(layer, change, request):
+    layer.hold_weight()
+    with pytest.raises(RuntimeError, match=f"^{request.node.callspec.id} changes cores whose weight merged"):
+        change(layer)
+    layer.release_weight()
+    change(layer)
+
+
 def test_a_copy_and_a_state_dict_hold_none(layer):
     keys = list(layer.state_dict())
     layer.hold_weight()

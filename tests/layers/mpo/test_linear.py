@@ -72,6 +72,7 @@ def test_light_trains_the_auxiliary_cores_only():
     assert torch.equal(layer.cores[1], centre)
     moved = (layer.weight - before).reshape(2, 4, 3, 3, 4, 2).abs().amax(dim=(0, 2, 3, 5))
     assert (moved > 0).all()
+    assert layer.to_linear().weight.requires_grad
     layer.unfreeze()
     assert all(p.requires_grad for p in layer.parameters())
 
@@ -140,6 +141,19 @@ def test_a_cast_layer_follows_its_new_dtype():
     assert layer.to_linear().weight.dtype == torch.bfloat16
     with pytest.raises(RuntimeError):
         layer(torch.ones(2, 24, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("made_as", "cast_to", "dense"),
+    [
+        (torch.bfloat16, torch.float32, torch.bfloat16),
+        (torch.float16, torch.float64, torch.float64),
+        (torch.float64, torch.float32, torch.float32),
+    ],
+)
+def test_a_half_type_is_restored_as_long_as_the_cores_are_those_it_was_given(made_as, cast_to, dense):
+    layer = mpo_of(((3, 2, 4), (2, 4, 3)), made_as).to(cast_to)
+    assert layer.dense_weight().dtype == layer.to_linear().weight.dtype == dense
 
 
 def test_from_linear_refuses_other_modules_and_bad_weights():

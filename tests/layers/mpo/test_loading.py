@@ -76,6 +76,11 @@ def test_a_dense_checkpoint_loads_by_assignment_into_a_meta_layer():
         ({"weight": torch.full((24, 24), math.nan)}, "NaN or infinite"),
         ({f"cores.{k}": torch.zeros(1, 2, 2, 1) for k in range(3)}, "do not fit"),
         ({f"cores.{k}": torch.zeros(3) for k in range(3)}, "do not fit"),
+        # Factors and outer bonds fit, but only one of the two inner bonds does.
+        (
+            {f"cores.{k}": torch.zeros(shape) for k, shape in enumerate(((1, 3, 2, 6), (5, 2, 4, 12), (12, 4, 3, 1)))},
+            "do not fit",
+        ),
         (mpo_of(((2, 3, 2, 2), (2, 3, 2, 2))).state_dict(), "do not fit"),
     ],
 )

@@ -21,7 +21,12 @@ def test_a_run_with_a_source_counts_what_is_aligned(settings, capsys):
     assert record["status"] == "completed" and record["test"]["hit@10"] > 0
     said = capsys.readouterr().out
     assert "CCDR between few and many; aligned: user 0, brand 0, category 0, word 9, cluster " in said
-    assert "aligned users: 0, so the loss between users is off" in said
+    assert "aligned users: 0, so the loss between users is off" in said and "nothing is aligned" not in said
+
+
+def test_domains_that_share_nothing_are_warned_of(settings, caplog):
+    experiment(settings, ccdr_align=["brand"]).model  # noqa: B018
+    assert "nothing is aligned between few and many: all losses between them are off" in caplog.text
 
 
 def taught_rows(model, loss) -> dict[str, set[str]]:

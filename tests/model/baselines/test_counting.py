@@ -1,6 +1,7 @@
 """Pop, CoVisit and TextKNN against their definitions written out, and on Scientific against known figures."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.trainer import ranking
+from recbole_mpo.trainer import checkpoint, ranking
 
 KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "seed")
 WEIGHTS = [1.0, 0.5, 0.25, 0.12, 0.06]
@@ -81,7 +82,8 @@ def test_textknn_adds_cosines_of_other_items(settings, tiny_path):
 def test_a_run_takes_no_training_and_its_checkpoint_ranks_the_same(settings, name):
     record = run(name, "tiny", (), {**settings, **({"text_encoder": "tfidf-svd"} if name == "TextKNN" else {})})
     assert record["status"] == "completed" and record["params"]["trainable"] == 0
-    assert record["item_input"] == ("text" if name == "TextKNN" else "id")
+    assert record["item_input"] == "none" and "item_input" not in record["config"]
+    assert record["reads"] == ["interactions", *(["text"] if name == "TextKNN" else [])]
     assert record["test"]["hit@10"] > 0
     path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
     assert evaluate_checkpoint(path) == {split: record[split] for split in ("valid", "test")}
@@ -119,8 +121,8 @@ def test_weights_are_checked(tiny_settings, settings, name, weights):
 @pytest.mark.parametrize(
     "name, changes, message",
     [
-        ("Pop", {"item_input": "text"}, "Pop takes item_input=id, not 'text'"),
-        ("TextKNN", {"item_input": "id"}, "TextKNN takes item_input=text"),
+        ("Pop", {"item_input": "text"}, "Pop does not use item_input; leave it out"),
+        ("TextKNN", {"item_input": "text"}, "TextKNN does not use item_input; leave it out"),
         ("CoVisit", {"train_mode": "pairwise"}, "CoVisit reads whole histories: leave train_mode=packed"),
         ("BERT4RecFair", {"train_mode": "pairwise"}, "BERT4RecFair reads whole histories"),
         ("BERT4RecFair", {"item_input": "text"}, "BERT4RecFair takes item_input=id"),
@@ -163,6 +165,15 @@ def test_a_counting_model_cannot_be_resumed(settings):
     path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
     with pytest.raises(CheckpointError, match="holds only weights"):
         run("Pop", "tiny", (), settings, resume=path)
+
+
+def test_a_checkpoint_that_names_an_item_input_as_before_ranks_the_same(settings, caplog):
+    record = run("CoVisit", "tiny", (), settings)
+    path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
+    state = checkpoint.load_checkpoint(path)
+    checkpoint.save_checkpoint({**state, "config": {**state["config"], "item_input": "id"}}, Path(path))
+    assert evaluate_checkpoint(path)["test"] == record["test"]
+    assert "settings of the checkpoint that CoVisit does not use are dropped: item_input" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["CoVisit", "SASRec"])

@@ -1,0 +1,141 @@
+"""Pre-training on several datasets: recorded, resumed and validated like any run, and a start for others."""
+
+import pytest
+import torch
+from support import LetterEncoder, built_run, numbers
+
+from recbole_mpo.common.errors import CheckpointError, ConfigError, DataError
+from recbole_mpo.layers.mpo.convert import dense_state_dict
+from recbole_mpo.quick_start.pretrain import PRETRAINED_ON, pretrain
+from recbole_mpo.quick_start.record import read_record
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.trainer.checkpoint import load_checkpoint
+
+STRATEGIES = ("UniSRec", "UniSRec_F", "MPORec", "MPORecLight", "MPORecExpand", "LoRA")
+
+
+@pytest.fixture
+def settings(tiny_settings, tiny_path, make_dataset, tmp_path):
+    """Settings of a short run on any of three datasets."""
+    make_dataset(tiny_path, "other", users=50, items=40, seed=1)
+    make_dataset(tiny_path, "target", users=30, items=25, seed=2)
+    return {**tiny_settings, "learning_rate": 0.01}
+
+
+@pytest.fixture(autouse=True)
+def small_encoder(monkeypatch):
+    """The features of all datasets are in one space."""
+    LetterEncoder.replace_all(monkeypatch)
+
+
+def go(settings, tmp_path, **options):
+    return pretrain("UniSRec", ["tiny", "other"], tmp_path / "weights.pth", (), settings, **options)
+
+
+class TestTheRun:
+    def test_is_recorded_with_the_metrics_of_each_domain(self, settings, tmp_path):
+        record = go(settings, tmp_path, record_path="copy.json")
+        assert read_record("copy.json")["status"] == record["status"] == "completed"
+        valid = record["valid"]
+        assert valid["ndcg@10"] == pytest.approx((valid["tiny/ndcg@10"] + valid["other/ndcg@10"]) / 2)
+        data = record["data"]
+        assert record["test"] == {} and data["domains"] == ["tiny", "other"] and record["dataset"] == "tiny+other"
+        assert data["targets"]["valid"] == 4 + 5 and data["items"] == 70 and data["users"] == 90
+        assert set(data["files"]) == {f"{name}/{name}.{end}" for name in ("tiny", "other") for end in ("inter", "text")}
+        assert record["features"]["items"] == 70 and record["features"]["source"] == "letters"
+
+    def test_goes_on_after_an_interruption_bit_for_bit(self, settings, tmp_path, monkeypatch):
+        settings = {**settings, "epochs": 3, "loss": "sampled", "sampled_items": 20}
+        whole = go(settings, tmp_path)
+        weights = load_checkpoint(tmp_path / "weights.pth")["state_dict"]
+
+        def interrupt(model, epoch):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+            go(settings, tmp_path)
+        assert numbers(go(settings, tmp_path, resume="auto")) == numbers(whole)
+        again = load_checkpoint(tmp_path / "weights.pth")["state_dict"]
+        assert all(torch.equal(again[name], weight) for name, weight in weights.items())
+
+    def test_stops_before_training_when_asked(self, settings, tmp_path):
+        assert go(settings, tmp_path, dry_run=True)["status"] == "dry_run"
+        assert not (tmp_path / "weights.pth").exists()
+
+    def test_trains_an_mpo_model_too(self, settings, tmp_path):
+        record = pretrain("MPORec", ["tiny", "other"], tmp_path / "weights.pth", (), settings)
+        state = load_checkpoint(tmp_path / "weights.pth")
+        assert record["model"] == state["model"] == "MPORec" and any(".cores." in name for name in state["state_dict"])
+
+
+class TestTheWeights:
+    @pytest.fixture
+    def weights(self, settings, tmp_path):
+        go(settings, tmp_path)
+        return tmp_path / "weights.pth"
+
+    def test_are_the_best_ones_and_say_what_they_were_trained_on(self, settings, weights):
+        state = load_checkpoint(weights)
+        (best,) = weights.parent.glob("saved/*/best.pth")
+        assert state[PRETRAINED_ON] == ["tiny", "other"] and "optimizer" not in state
+        trained = load_checkpoint(best)["state_dict"]
+        assert all(torch.equal(weight, trained[name]) for name, weight in state["state_dict"].items())
+
+    @pytest.mark.parametrize("model", STRATEGIES)
+    def test_are_the_function_that_every_strategy_starts_from(self, settings, weights, model):
+        """Decomposed after loading, so that nothing is lost before the first step."""
+        dense = built_run("UniSRec", "target", (), {**settings, "pretrained": str(weights)}).model.eval()
+        other = built_run(model, "target", (), {**settings, "pretrained": str(weights)}).model.eval()
+        torch.testing.assert_close(other.encode_items(), dense.encode_items(), atol=1e-5, rtol=1e-4)
+        merged, stored = dense_state_dict(other), load_checkpoint(weights)["state_dict"]
+        shared = [name for name in stored if name in merged]
+        assert len(shared) == len(stored)
+        for name in shared:
+            torch.testing.assert_close(merged[name], stored[name], atol=1e-5, rtol=1e-4)
+
+    def test_can_be_evaluated_without_training(self, settings, weights):
+        zero_shot = run("UniSRec", "target", (), {**settings, "pretrained": str(weights), "epochs": 0})
+        scratch = run("UniSRec", "target", (), {**settings, "epochs": 0})
+        assert zero_shot["best_epoch"] == -1 and zero_shot["test"] != scratch["test"]
+
+    def test_replace_only_a_file_of_pretraining(self, settings, weights, tmp_path):
+        go(settings, tmp_path)
+        (best,) = list(weights.parent.glob("saved/*/best.pth"))[:1]
+        with pytest.raises(ConfigError, match="best.pth exists and is not of pretrain"):
+            pretrain("UniSRec", ["tiny"], best, (), settings)
+        with pytest.raises(ConfigError, match="is a folder; name the file"):
+            pretrain("UniSRec", ["tiny"], tmp_path, (), settings)
+
+    def test_of_other_features_explain_themselves(self, settings, weights):
+        with pytest.raises(CheckpointError, match="is of another architecture: size mismatch for moe_adaptor"):
+            run("UniSRec", "target", (), {**settings, "pretrained": str(weights), "hidden_size": 8})
+
+
+@pytest.mark.parametrize(
+    ("model", "domains", "changes", "error", "message"),
+    [
+        ("UniSRec", [], {}, ConfigError, "name the datasets to pre-train on"),
+        ("UniSRec", ["tiny", "tiny"], {}, ConfigError, "domains names a dataset twice"),
+        ("UniSRec", ["tiny", "nowhere"], {}, DataError, "dataset 'nowhere' not found"),
+        ("UniSRec", ["tiny"], {"item_input": "text+id"}, ConfigError, "needs item_input=text"),
+        ("UniSRec", ["tiny"], {"memory": "covisit"}, ConfigError, "needs memory=none"),
+        ("UniSRec", ["tiny"], {"train_mode": "pairwise"}, ConfigError, "needs train_mode=packed"),
+        ("UniSRec", ["tiny"], {"feature_file": "x.npy"}, ConfigError, "needs text_encoder, because a feature_file"),
+        ("UniSRec", ["tiny"], {"eval_history": "masked"}, ConfigError, "needs eval_history=kept"),
+        ("SASRec", ["tiny"], {}, ConfigError, "domains"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused_in_one_line(settings, tmp_path, model, domains, changes, error, message):
+    if model == "SASRec":
+        settings = {key: settings[key] for key in ("data_path", "checkpoint_dir", "show_progress", "use_gpu")}
+    with pytest.raises(error, match=message) as caught:
+        pretrain(model, domains, tmp_path / "weights.pth", (), {**settings, **changes})
+    assert "\n" not in str(caught.value) and not (tmp_path / "saved").exists()
+
+
+def test_an_encoder_that_fits_each_dataset_is_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="needs an encoder that is not fitted to each dataset"):
+        go(settings, tmp_path)
