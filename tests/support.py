@@ -23,7 +23,7 @@ class LetterEncoder:
     def replace_all(cls, monkeypatch):
         """Use it whatever encoder the settings name."""
         for place in ("text.item_features", "data.domains", "quick_start.mixed_domains"):
-            monkeypatch.setattr(f"recbole_mpo.{place}.encoder_of", lambda config: cls())
+            monkeypatch.setattr(f"recbole_mpo.{place}.encoders_of", lambda config: [cls()])
 
 
 class BuiltRun:

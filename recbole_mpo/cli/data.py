@@ -95,11 +95,11 @@ def prepare_command(ctx, name, **options):
     given = given_options(ctx)
     _refuse_idle(name, options, given)
     # First, so that an unusable name fails now and not after hours of preparation.
-    encoder = build_encoder(options["text_encoder"]) if options["text_encoder"] else None
+    encoders = [build_encoder(name.strip()) for name in (options["text_encoder"] or "").split(",") if name.strip()]
     data_path = Path(options["data_path"])
     folder = prepare_dataset(name, _request(options, given))
     print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")
-    if encoder is not None:
+    for encoder in encoders:
         _encode(data_path, folder.name, encoder, options)
 
 
@@ -227,5 +227,5 @@ def _encode(data_path: Path, name: str, encoder, options: dict):
     from recbole_mpo.text.item_text import read_dataset_text, text_file
 
     item_text, cache = read_dataset_text(text_file(data_path, name)), options["cache_dir"]
-    count, size = encode_items(item_text, encoder, cache, name, options["show_progress"]).shape
+    count, size = encode_items(item_text, encoder, cache, name, options["show_progress"]).features.shape
     print(f"encoded {count:,} texts into {size} features with {encoder.name}, stored in {cache}/{name}")

@@ -15,9 +15,9 @@ from recbole_mpo.data.domain_ids import joined_id
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.sequences import positions_within
 from recbole_mpo.data.training_counts import pair_counts, training_interactions, training_transitions
-from recbole_mpo.text.encoding import encode_items
+from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.index_files import PAD, raw_names
-from recbole_mpo.text.item_features import encoder_of, load_item_features, standardise
+from recbole_mpo.text.item_features import encode_texts, encoders_of, load_item_features
 from recbole_mpo.text.item_text import ItemText, text_file, texts_of
 
 FEATURE_KEYS = (
@@ -102,7 +102,7 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
             "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or "
             "neither"
         )
-    if len(domains) > 1 and files[0] is None and encoder_of(config).needs_fit:
+    if len(domains) > 1 and files[0] is None and _needs_fit(config):
         return _encoded_together(config, dataset, domains)
     tables = [dataset.item_features().numpy(), *(_source_table(config, dataset, one) for one in domains[1:])]
     widths = [table.shape[1] for table in tables]
@@ -137,7 +137,12 @@ def _encoded_together(config, dataset, domains: list[Domain]) -> list[np.ndarray
     name = "+".join(one.name for one in domains)
     item_text = ItemText(tokens, texts, text_file(config.data_root, domains[0].name))
     fitted = dataset.fitted_to(name)
-    place = config["cache_dir"], name, bool(config["show_progress"])
-    encoded = encode_items(item_text, encoder_of(config), *place, fitted.encoder if fitted else None)
-    dataset.keep_fitted(name, standardise(encoded, config, fitted))
-    return np.split(encoded.features, np.cumsum([one.item_num for one in domains])[:-1])
+    encoded = encode_texts(item_text, config, name, fitted)
+    fitted = fitted or FittedText.fit(encoded, config["feature_center"], config["feature_scale"])
+    dataset.keep_fitted(name, fitted)
+    return np.split(fitted.apply(encoded), np.cumsum([one.item_num for one in domains])[:-1])
+
+
+def _needs_fit(config) -> bool:
+    """Return whether vectors of an encoder can be compared only if it was fitted to the texts of both datasets."""
+    return any(encoder.needs_fit for encoder in encoders_of(config))

@@ -13,9 +13,9 @@ from recbole_mpo.data.domains import FEATURE_KEYS
 from recbole_mpo.data.histories import Histories, read_dataset_histories
 from recbole_mpo.data.mixture import HeldOutUsers, MixedFeatures, Mixture
 from recbole_mpo.quick_start.one_dataset import RunData, packed_loader
-from recbole_mpo.text.fitted_text import FittedText
+from recbole_mpo.text.fitted_text import FittedBlock, FittedText
 from recbole_mpo.text.index_files import PAD
-from recbole_mpo.text.item_features import encoder_of, load_item_features
+from recbole_mpo.text.item_features import encoders_of, load_item_features
 from recbole_mpo.text.item_text import text_file
 from recbole_mpo.text.standardising import Standardising
 from recbole_mpo.trainer.pretraining import DomainTrainer
@@ -41,7 +41,10 @@ class MixedDomains:
             "train_mode=packed": config["train_mode"] != "packed",
             "memory=none, because counts belong to one dataset": config["memory"] not in (None, "none"),
             "eval_history=kept": config["eval_history"] != "kept",
-            "an encoder that is not fitted to each dataset, such as minilm": encoder_of(config).needs_fit,
+            "encoders that are not fitted to each dataset, such as minilm": _needs_fit(config),
+            "feature_statistics=domain, with several encoders": (
+                config["feature_statistics"] == "joint" and len(encoders_of(config)) > 1
+            ),
             "text_encoder, because a feature_file holds the items of one dataset": bool(config["feature_file"]),
         }
         for needed, is_missing in refusals.items():
@@ -107,7 +110,7 @@ def mixed_features(
     """
     tokens = [np.array([PAD, *one.item_tokens]) for one in histories]
     joint = config["feature_statistics"] == "joint" and not fitted
-    given = [FittedText() if joint else fitted.get(name) for name in names]
+    given = [FittedText((FittedBlock(),)) if joint else fitted.get(name) for name in names]
     settings = [_settings_of(config, name) for name in names]
     loaded = [load_item_features(*one) for one in zip(settings, tokens, given, strict=True)]
     tables = [one.table for one in loaded]
@@ -115,10 +118,14 @@ def mixed_features(
         numbers = Standardising.fit(np.concatenate(tables), config["feature_center"], config["feature_scale"])
         for table in tables:
             numbers.apply(table)
-        used = dict.fromkeys(names, FittedText(numbers))
+        used = dict.fromkeys(names, FittedText((FittedBlock(numbers),)))
     else:
         used = {name: one.fitted for name, one in zip(names, loaded, strict=True)}
     return MixedFeatures(tables, used, loaded[0].source, [one.report for one in loaded])
+
+
+def _needs_fit(config) -> bool:
+    return not config["feature_file"] and any(encoder.needs_fit for encoder in encoders_of(config))
 
 
 def _settings_of(config, name: str) -> dict:

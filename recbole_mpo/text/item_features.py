@@ -17,7 +17,7 @@ from recbole_mpo.text.encoding import Encoded, encode_items
 from recbole_mpo.text.feature_files import feature_hash, read_feature_file
 from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.item_text import ItemText, read_dataset_text
-from recbole_mpo.text.standardising import Standardising, present_rows
+from recbole_mpo.text.standardising import present_rows
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ def load_item_features(config, item_tokens, fitted: FittedText | None = None) ->
         FeatureError: the matrix does not match the items, or no item has a row, or ``fitted`` is of other features.
     """
     item_text, source, encoded = _raw_features(config, len(item_tokens) - 1, fitted)
-    features = encoded.features
-    fitted = standardise(encoded, config, fitted)
+    fitted = fitted or FittedText.fit(encoded, config["feature_center"], config["feature_scale"])
+    features = fitted.apply(encoded)
     table, report = align_features(features, item_text.tokens, item_tokens, item_text.texts)
     _refuse_strangers(report, item_text, item_tokens)
     _warn(report, item_text.source)
@@ -76,28 +76,14 @@ def load_item_features(config, item_tokens, fitted: FittedText | None = None) ->
     return ItemFeatures(table, feature_hash(table), report, source, item_text, text_only, features[text_only], fitted)
 
 
-def standardise(encoded: Encoded, config, fitted: FittedText | None = None) -> FittedText:
-    """Centre and scale features in place as the settings say, and return what was fitted to their texts.
-
-    Args:
-        encoded: features of item texts, and what their encoder was fitted to.
-        config: settings of the run.
-        fitted: an earlier result, which is used and returned.
-    """
-    if fitted is None:
-        numbers = Standardising.fit(encoded.features, config["feature_center"], config["feature_scale"])
-        fitted = FittedText(numbers, encoded.fitted)
-    fitted.standardising.apply(encoded.features)
-    return fitted
+def encoders_of(config) -> list[TextEncoder | FittedTextEncoder]:
+    """Return the text encoders that the settings name, most often one."""
+    settings = {"pooling": config["text_pooling"], "device": str(config["device"])}
+    return [build_encoder(name.strip(), **settings) for name in config["text_encoder"].split(",")]
 
 
-def encoder_of(config) -> TextEncoder | FittedTextEncoder:
-    """Return the text encoder that the settings name."""
-    return build_encoder(config["text_encoder"], pooling=config["text_pooling"], device=str(config["device"]))
-
-
-def _raw_features(config, item_count: int, fitted: FittedText | None) -> tuple[ItemText, str, Encoded]:
-    """Return the item text, the name of the features' source, and the features [T, F] of its lines."""
+def _raw_features(config, item_count: int, fitted: FittedText | None) -> tuple[ItemText, str, list[Encoded]]:
+    """Return the item text, the name of the features' source, and each encoder's features [T, F] of its lines."""
     path = text_path(config)
     if config["feature_file"]:
         file = _feature_file(config)
@@ -105,12 +91,34 @@ def _raw_features(config, item_count: int, fitted: FittedText | None) -> tuple[I
         numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
         item_text = read_dataset_text(path) if path.is_file() else numbered
         features = read_feature_file(file, len(item_text), config["feature_size"], item_text.tokens)
-        return item_text, file.name, Encoded(features, {})
+        return item_text, file.name, [Encoded(features, {})]
     item_text = read_dataset_text(path)
-    encoder = encoder_of(config)
-    place = config["cache_dir"], config["dataset"], bool(config["show_progress"])
-    encoded = encode_items(item_text, encoder, *place, fitted.encoder or None if fitted else None)
-    return item_text, encoder.name, encoded
+    encoded = encode_texts(item_text, config, config["dataset"], fitted)
+    return item_text, ", ".join(encoder.name for encoder in encoders_of(config)), encoded
+
+
+def encode_texts(item_text: ItemText, config, name: str, fitted: FittedText | None = None) -> list[Encoded]:
+    """Return the features of item texts by each encoder that the settings name, neither centred nor scaled.
+
+    Args:
+        item_text: tokens and texts of T items.
+        config: settings of the run.
+        name: name of the folder in the cache.
+        fitted: earlier fits of the encoders, for those that are fitted; by default they are fitted to these texts.
+
+    Raises:
+        DataError: no item has text, or the cache cannot be written.
+        FeatureError: an encoder returns unusable vectors, or ``fitted`` is of other encoders.
+    """
+    encoders = encoders_of(config)
+    fits = [block.encoder or None for block in fitted.blocks] if fitted else [None] * len(encoders)
+    if len(fits) != len(encoders):
+        raise FeatureError(
+            f"features of {len(fits)} encoders were fitted, but text_encoder names {len(encoders)}; use the "
+            "text_encoder of the run that they come from"
+        )
+    place = config["cache_dir"], name, bool(config["show_progress"])
+    return [encode_items(item_text, encoder, *place, fit) for encoder, fit in zip(encoders, fits, strict=True)]
 
 
 def _feature_file(config) -> Path:

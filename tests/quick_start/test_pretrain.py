@@ -137,5 +137,5 @@ def test_what_cannot_be_mixed_is_refused_in_one_line(settings, tmp_path, model, 
 
 def test_an_encoder_that_fits_each_dataset_is_refused(settings, tmp_path, monkeypatch):
     monkeypatch.undo()
-    with pytest.raises(ConfigError, match="needs an encoder that is not fitted to each dataset"):
+    with pytest.raises(ConfigError, match="needs encoders that are not fitted to each dataset"):
         go(settings, tmp_path)

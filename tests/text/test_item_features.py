@@ -322,3 +322,24 @@ def test_a_changed_text_changes_the_encoded_features(tmp_path, features_of):
     assert features_of()[0].hash == first
     write_shop(tmp_path, {**TEXTS, "c": "large glass cup"})
     assert features_of()[0].hash != first
+
+
+def test_encoders_with_a_comma_between_them_stand_side_by_side(tmp_path, features_of):
+    """Each block is what the encoder gives alone, and each is fitted once."""
+    write_shop(tmp_path, TEXTS)
+    both, _ = features_of(text_encoder="tfidf-svd, tfidf-svd", feature_scale=True)
+    alone, _ = features_of(feature_scale=True)
+    assert both.source == "tfidf-svd, tfidf-svd" and len(both.fitted.blocks) == 2
+    np.testing.assert_array_equal(both.table, np.hstack([alone.table, alone.table]))
+
+
+def test_fits_of_another_number_of_encoders_are_refused(tmp_path, features_of):
+    write_shop(tmp_path, TEXTS)
+    both, items = features_of(text_encoder="tfidf-svd,tfidf-svd")
+    config = {
+        **{"data_path": str(tmp_path / "shop"), "dataset": "shop", "cache_dir": str(tmp_path / "cache")},
+        **{"text_encoder": "tfidf-svd", "text_pooling": "mean", "feature_file": None, "feature_size": None},
+        **{"feature_center": True, "feature_scale": False, "device": "cpu", "show_progress": False},
+    }
+    with pytest.raises(FeatureError, match="features of 2 encoders were fitted, but text_encoder names 1"):
+        load_item_features(config, items, both.fitted)

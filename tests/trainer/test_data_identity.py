@@ -156,8 +156,9 @@ class TestFeatures:
         """Older versions did not store it."""
         folder, text = trained
         before = evaluate_checkpoint(folder / "best.pth")
-        state = torch.load(folder / "best.pth", weights_only=True)
-        torch.save({key: state[key] for key in state if key not in DATA_KEYS[-2:]}, folder / "best.pth")
+        state = checkpoint.load_checkpoint(folder / "best.pth")
+        older = {key: state[key] for key in state if key not in DATA_KEYS[-2:]}
+        checkpoint.save_checkpoint(older, folder / "best.pth")
         assert evaluate_checkpoint(folder / "best.pth") == before
         self.add_item(text, tmp_path)
         with pytest.raises(CheckpointError, match="was trained on item features .* restore the item text"):
@@ -173,9 +174,9 @@ class TestFeatures:
     )
     def test_what_no_run_fits_is_refused(self, trained, fitted, error, message):
         folder, _ = trained
-        state = torch.load(folder / "best.pth", weights_only=True)
+        state = checkpoint.load_checkpoint(folder / "best.pth")
         stored = {"tiny": {**state["fitted_text"]["tiny"], **fitted}}
-        torch.save({**state, "fitted_text": stored}, folder / "best.pth")
+        checkpoint.save_checkpoint({**state, "fitted_text": stored}, folder / "best.pth")
         with pytest.raises(error, match=message):
             evaluate_checkpoint(folder / "best.pth")
 

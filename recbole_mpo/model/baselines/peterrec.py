@@ -187,7 +187,7 @@ class PeterRec(TextSequentialRecommender):
                 f"checkpoint {path} and this run read features of different kinds: one has a feature_file, the other "
                 "an encoder; both need the same kind"
             )
-        is_of_one_corpus = self.source_settings.get("text_encoder") == "tfidf-svd"
+        is_of_one_corpus = "tfidf-svd" in (self.source_settings.get("text_encoder") or "")
         if is_of_one_corpus and settings.get("dataset") != self.dataset_name:
             logger.warning(
                 "text_encoder=tfidf-svd makes features from the words of each dataset: what was learned on %s does not "
