@@ -191,6 +191,8 @@ def suggestion(name: str, names, alike: float = 0.6) -> str:
         names: the valid names.
         alike: how similar two names must be, from 0 to 1.
     """
+    if len(str(name)) > MAX_SHOWN:
+        return ""
     by_lower = {str(entry).lower(): entry for entry in names}
     matches = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=alike)
     return f" (did you mean {by_lower[matches[0]]!r}?)" if matches else ""

@@ -3,6 +3,7 @@
 from torch import nn
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import as_list
 from recbole_mpo.layers.mpo.linear import MPOLinear
 
 # The first matching prefix gives a parameter's group.
@@ -38,7 +39,7 @@ def freeze(model: nn.Module, groups):
     Raises:
         ConfigError: a group is unknown, or the model has no parameter in it.
     """
-    groups = [groups] if isinstance(groups, str) else list(groups or ())
+    groups = as_list([*groups] if isinstance(groups, tuple) else groups)
     present = {group_of(name) for name, _ in model.named_parameters()}
     for group in groups:
         if group not in present:

@@ -14,7 +14,7 @@ import torch
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.terminal import one_line
-from recbole_mpo.common.values import suggestion
+from recbole_mpo.common.values import shown, suggestion
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
@@ -131,8 +131,9 @@ class Recommender:
         unknown = [token for token in history if token not in self.row_of]
         if unknown:
             raise DataError(
-                f"unknown item {', '.join(map(repr, unknown))}{suggestion(unknown[0], self.row_of)}: it must be in the "
-                "interactions or, if the model needs only text, in the item text"
+                f"unknown item {', '.join(map(shown, unknown[:5]))}{', …' if len(unknown) > 5 else ''}"
+                f"{suggestion(unknown[0], self.row_of)}: it must be in the interactions or, if the model needs only "
+                "text, in the item text"
             )
         return np.array([self.row_of[token] for token in history])
 

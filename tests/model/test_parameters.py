@@ -94,6 +94,8 @@ def test_a_group_the_model_lacks_is_named(tiny_settings):
     model = built_run("UniSRec", "tiny", (), tiny_settings).model
     with pytest.raises(ConfigError, match="freeze names 'item_ids'; this model's groups are adaptor, encoder"):
         freeze(model, ["item_ids"])
+    with pytest.raises(ConfigError, match="freeze names '5'; this model's groups are"):
+        freeze(model, 5)
 
 
 @pytest.mark.parametrize(

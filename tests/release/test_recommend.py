@@ -163,6 +163,12 @@ class TestInput:
         with pytest.raises(DataError, match=r"unknown item 'i333', '\[PAD\]' \(did you mean 'i[0-9]+'\?\)"):
             recommender_of(untrained()).recommend([["i3", "i333", "[PAD]"]])
 
+    def test_many_or_endless_tokens_make_a_short_message(self, untrained):
+        history = ["x" * 200_000, *(f"none{number}" for number in range(1000))]
+        with pytest.raises(DataError, match=r"unknown item 'xx.*xx', 'none0', .*, …: it must be in the") as caught:
+            recommender_of(untrained()).recommend([history])
+        assert len(str(caught.value)) < 600
+
     def test_an_empty_history(self, untrained):
         with pytest.raises(DataError, match="at least one item"):
             recommender_of(untrained()).recommend([["i3"], []])
