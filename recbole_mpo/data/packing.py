@@ -68,7 +68,6 @@ def bucket_edges(lengths: np.ndarray, max_padding: float = 0.1) -> np.ndarray:
     choices: list[np.ndarray] = []
     while cost[-1] * (1 - max_padding) > total:
         steps = cost[:-1, None] + (ahead[None, 1:] - ahead[:-1, None]) * sizes[None, :]
-        steps = np.where(np.arange(len(sizes))[:, None] <= np.arange(len(sizes))[None, :], steps, np.inf)
         choices.append(steps.argmin(axis=0))
         cost = np.concatenate(([np.inf], steps.min(axis=0)))
     edges, end = [], len(sizes)

@@ -88,6 +88,7 @@ def changed(state, place: tuple, value):
         (("rng", "numpy", "kind"), "PCG64", r"rng\.numpy\.kind: String should match pattern.*"),
         (("rng", "python"), (3, "x", None), r"rng\.python\.1: Input should be a valid tuple"),
         (("loader_rng",), 5, "loader_rng: Input should be an instance of Tensor"),
+        (("history", 0, "epoch"), 3, "epoch is 0, which is not the last of the history"),
     ],
 )
 def test_a_wrong_field_is_named(trained, tmp_path, place, value, message):
@@ -96,6 +97,16 @@ def test_a_wrong_field_is_named(trained, tmp_path, place, value, message):
     advice = r"use another file, such as last\.pth or best\.pth of the same run"
     with pytest.raises(CheckpointError, match=rf"^checkpoint {path} has wrong content: {message}; {advice}$"):
         load_checkpoint(path)
+
+
+def test_numpys_words_are_all_numbers_of_32_bits(trained):
+    place, words = ("rng", "numpy", "keys"), trained[1]["rng"]["numpy"]["keys"].clone()
+    words[:2] = torch.tensor([0, 2**32 - 1])
+    check_content(changed(trained[1], place, words), "last.pth", resumable=True)
+    for wrong in (-1, 2**32):
+        words[0] = wrong
+        with pytest.raises(CheckpointError, match=r"rng\.numpy\.keys: should be 624 numbers of 32 bits"):
+            check_content(changed(trained[1], place, words), "last.pth", resumable=True)
 
 
 def test_every_field_that_is_needed_to_go_on_is_asked_for(trained):

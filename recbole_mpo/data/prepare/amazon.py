@@ -6,14 +6,13 @@ Sources: Ni, Li and McAuley, EMNLP 2019; Hou et al., 2024. Steps: Hou et al. (Un
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.item_texts import FirstTexts, TextSpool
 from recbole_mpo.data.prepare.prepared import Prepared
 from recbole_mpo.data.prepare.raw_rows import Columns, read_interactions
-from recbole_mpo.data.prepare.recipe import Interactions, Recipe
+from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.table_files import Table, json_lines
 
@@ -38,7 +37,7 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     interactions, ratings = read_interactions(*_review_table(source, reviews), recipe.min_rating)
     interactions = interactions.without_duplicates(*ratings, what="reviews that differ in user, item, rating or time")
     numbers = {token: number for number, token in enumerate(interactions.item_tokens)}
-    texts, remarks = _item_texts(source, metadata, interactions, numbers, show_progress)
+    texts, remarks = _item_texts(source, metadata, numbers, show_progress)
     if not texts.present.any():
         raise DataError(
             f"{metadata} has none of the {len(interactions.item_tokens):,} items of {reviews}: no "
@@ -64,14 +63,13 @@ def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
 
 
 def _item_texts(
-    source: Source, path: Path, interactions: Interactions, numbers: dict[str, int], show_progress: bool
+    source: Source, path: Path, numbers: dict[str, int], show_progress: bool
 ) -> tuple[TextSpool, tuple[str, ...]]:
-    """Return the texts of items with interactions, by their ``numbers``, and remarks about them."""
-    has_interactions = np.bincount(interactions.items, minlength=len(numbers)) > 0
+    """Return the texts of the items with interactions, by their ``numbers``, and remarks about them."""
     texts = FirstTexts(TextSpool(len(numbers)), source.entry["text_fields"])
     records: Iterable[dict] = json_lines(path)
     for record in tqdm(records, desc=path.name, unit="item", disable=not show_progress, leave=False):
         number = numbers.get(str(record.get(source.entry["item_field"])))
-        if number is not None and has_interactions[number]:
+        if number is not None:
             texts.add(number, record)
     return texts.kept, texts.remarks()

@@ -41,7 +41,7 @@ def film_sentence(title: str, genres: str) -> str:
     """Turn ``Blue Angel, The (1930)`` and ``Drama|Romance`` into ``The Blue Angel (1930). Genres: Drama, Romance.``"""
     match = _YEAR_AT_END.match(title)
     name, year = (match["title"], match["year"]) if match else (title.strip(), "")
-    return sentence(name, year, [genre for genre in genres.split("|") if genre != "(no genres listed)"])
+    return sentence(name, year, [genre for genre in genres.split("|") if genre not in ("", "(no genres listed)")])
 
 
 def _table(path: Path, names: tuple[str, ...]) -> Table:

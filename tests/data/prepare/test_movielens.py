@@ -51,7 +51,7 @@ def test_ratings_are_interactions_and_films_their_texts(tmp_path, source, form):
         ("Blue Angel, The (1930)", "Drama|Romance", "The Blue Angel (1930). Genres: Drama, Romance."),
         ("2001: A Space Odyssey (1968) ", "(no genres listed)", "2001: A Space Odyssey (1968)."),
         ("Angel, The ", "Drama", "The Angel. Genres: Drama."),
-        ("Cosmos", "", "Cosmos. Genres: ."),
+        ("Cosmos", "", "Cosmos."),
         ("Seven (a.k.a. Se7en) (1995)", "Crime", "Seven (a.k.a. Se7en) (1995). Genres: Crime."),
     ],
 )
