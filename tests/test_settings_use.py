@@ -21,6 +21,7 @@ VARIANTS = (
     ({"train_stage": "finetune", "finetune_mode": "PeterZero"}, "PeterRec"),
     ({"ccdr_source": "other"}, "CCDR"),
     ({"domains": ["tiny", "other"]}, "unisrec"),
+    ({"tasks": ["si", "mip"]}, "unisrec"),
 )
 COUNTING = ("Pop", "CoVisit", "TextKNN")
 # Read, and of no consequence: (settings, models, why).
@@ -33,7 +34,7 @@ IDLE = (
     ({"item_input"}, ("recbole",), "the record of a run says 'id' where there is no such setting"),
     ({"train_mode"}, ("recbole",), "a run asks before it makes loaders of either kind"),
     (
-        {"domains"},
+        {"domains", "tasks"},
         ("recbole", "SASRecCE", "PeterRec", "S3RecFixed", "BERT4RecFair", "CCDR", *COUNTING),
         "a run asks for every model",
     ),

@@ -16,8 +16,8 @@ from torch import Tensor
 from recbole_mpo.common.errors import CheckpointError
 
 # Parameters that belong to the items of one dataset: the id table, the text table that UniSRec's published code saves,
-# the biases of items, the weight of a table of counts.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.")
+# the biases of items, the weight of a table of counts; and what belongs to the tasks that a model was trained on.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.", "objective.")
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ class ModelContract:
         """
         self.feature_hash, self.feature_sketch = dataset.feature_hash, dataset.feature_sketch
         self.fitted_text = dataset.fitted_text
+
+    def take_task_losses(self) -> dict[str, float]:
+        """Return the sums of each task's losses since the last call; an empty dict for models of one task."""
+        return {}
 
     @classmethod
     def label(cls, name: str, config) -> str:

@@ -19,6 +19,7 @@ from recbole_mpo.model.item_encoder import ITEM_INPUTS, ItemEncoder
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import CosineScoring
 from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
+from recbole_mpo.model.tasks import TaskSum, make_tasks
 
 # Attributes of the model whose modules it registers under its own names.
 PARTS = ("items", "sequence", "scoring")
@@ -162,6 +163,10 @@ class TextSequentialRecommender(ItemVectorRecommender):
         """Return the objective's loss for a ``PackedBatch`` or RecBole's padded rows."""
         return self.objective(self, interaction)
 
+    def take_task_losses(self) -> dict[str, float]:
+        """Return the sums of each task's losses since the last call."""
+        return self.objective.take_totals() if isinstance(self.objective, TaskSum) else {}
+
     def remembered(self, batch, targets: Tensor) -> SparseLogits | None:
         """Return the entries that the memory adds to the logits of a packed training batch; None without a memory."""
         if self.memory is None:
@@ -207,6 +212,6 @@ class UniSRec(TextSequentialRecommender):
             items=ItemEncoder(config, dataset),
             sequence=TransformerSequenceEncoder(config),
             scoring=CosineScoring(config["temperature"]),
-            objective=make_objective(config, dataset),
+            objective=make_tasks(config, make_objective(config, dataset)),
             memory=make_memory(config, dataset),
         )

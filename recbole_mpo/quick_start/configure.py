@@ -34,6 +34,8 @@ def make_config(
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
+    if config["train_mode"] != "packed" and (config["tasks"] or ["nip"]) not in ("nip", ["nip"]):
+        raise ConfigError("tasks other than nip need train_mode=packed, which has whole histories")
     if config["eval_history"] == "masked":
         _check_masked(config)
     return spec, config

@@ -296,7 +296,11 @@ class ItemVectorTrainer(RunTrainer):
         return super()._build_optimizer(params=groups, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        return super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
+        totals = self.model.take_task_losses()
+        if totals:
+            self.history[-1]["task_losses"] = {name: total / len(train_data) for name, total in totals.items()}
+        return loss
 
     def _loss(self, batch):
         """Return the model's loss; with ``enable_amp`` in bfloat16 wherever RecBole's own choice is float16."""

@@ -1,0 +1,240 @@
+"""Tasks of pre-training, each a loss of a model and a batch, and their sum.
+
+``nip`` predicts the next item at every position. ``si`` and ``ss`` are UniSRec's two contrastive tasks (Hou et al., KDD
+2022, eq. 6 and 7), ``rel`` brings neighbouring items together, and ``mip`` finds masked items from both sides.
+
+Shapes: N items (row 0 is PAD), D hidden, R rows of a packed batch, L length, M targets, B histories, P pairs, C
+candidates.
+"""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mpo.common.values import as_list
+from recbole_mpo.data.batches import PackedBatch
+from recbole_mpo.layers.losses import at_least_float32
+
+# Share of the items of a history that ``ss`` drops, and that ``mip`` masks.
+DROPPED, MASKED = 0.2, 0.2
+
+
+def contrast(queries_PD: Tensor, candidates_CD: Tensor, positives_P: Tensor, same_PC: Tensor, residual: bool) -> Tensor:
+    """Return the mean of ``-log(exp(q p) / sum over candidates of exp(q c))``, p being each query's positive.
+
+    Args:
+        queries_PD: queries, already scaled as scores need it.
+        candidates_CD: candidates, scaled likewise.
+        positives_P: column of each query's positive.
+        same_PC: which candidates are no negatives, such as those of the same item as the positive.
+        residual: whether these keep a residual of ``exp(0)`` in the sum, as in UniSRec's published code, instead of
+            being left out.
+    """
+    logits_PC = at_least_float32(queries_PD @ candidates_CD.t())
+    is_positive = F.one_hot(positives_P, logits_PC.shape[1]).bool()
+    masked_PC = logits_PC.masked_fill(same_PC & ~is_positive, 0.0 if residual else -torch.inf)
+    return F.cross_entropy(masked_PC, positives_P)
+
+
+class NextItem(nn.Module):
+    """``nip``: the model's own objective, the next item at every position among all items or a sample of them.
+
+    Args:
+        objective: the objective.
+    """
+
+    def __init__(self, objective: nn.Module):
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the loss of a batch."""
+        return self.objective(model, batch)
+
+
+class SequenceItem(nn.Module):
+    """``si``: the last state of each history against the targets of all histories of the batch.
+
+    Args:
+        residual: see :func:`contrast`.
+    """
+
+    def __init__(self, residual: bool):
+        super().__init__()
+        self.residual = residual
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the loss of a batch."""
+        last = last_targets(batch)
+        ids, rows = torch.cat([last.items.flatten(), last.targets]).unique(return_inverse=True)
+        vectors = model.encode_items(ids)
+        items, targets_B = rows.split([last.items.numel(), len(last.targets)])
+        states_BD = model.predicting_states(vectors, items.view_as(last.items), last)
+        positives_BD = model.candidates(F.embedding(targets_B, vectors))
+        return _among_themselves(model.queries(states_BD), positives_BD, last.targets, self.residual)
+
+
+class SequenceSequence(nn.Module):
+    """``ss``: the last state of each history against those of all histories with a fifth of their items dropped.
+
+    Args:
+        residual: see :func:`contrast`.
+    """
+
+    def __init__(self, residual: bool):
+        super().__init__()
+        self.residual = residual
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the loss of a batch."""
+        histories_BL, lengths_B, targets_B = unpacked(batch)
+        ids, rows = histories_BL.unique(return_inverse=True)
+        vectors = model.encode_items(ids)
+        places_BL = torch.arange(histories_BL.shape[1], device=histories_BL.device).expand_as(histories_BL)
+        keeps_BL = torch.rand_like(places_BL, dtype=torch.float32) >= DROPPED
+        keeps_BL |= places_BL == (torch.rand(len(rows), 1, device=rows.device) * lengths_B.unsqueeze(1)).long()
+        keeps_BL &= places_BL < lengths_B.unsqueeze(1)
+        order_BL = torch.argsort(~keeps_BL, dim=1, stable=True)
+        kept_B = keeps_BL.sum(dim=1)
+        dropped_BL = rows.gather(1, order_BL).masked_fill(places_BL >= kept_B.unsqueeze(1), 0)
+        queries_BD = model.queries(model.encode_sequences(vectors, rows, lengths_B))
+        others_BD = model.candidates(model.encode_sequences(vectors, dropped_BL, kept_B))
+        return _among_themselves(queries_BD, others_BD, targets_B, self.residual)
+
+
+class Relevance(nn.Module):
+    """``rel``: neighbouring items of a history against all other neighbours of the batch, in both directions.
+
+    It trains the item encoder alone.
+    """
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the loss of a batch."""
+        before_P, after_P = neighbours(batch)
+        ids, rows = torch.cat([before_P, after_P]).unique(return_inverse=True)
+        vectors_CD = model.encode_items(ids)
+        queries_CD, candidates_CD = model.queries(vectors_CD), model.candidates(vectors_CD)
+        places = rows.split(len(before_P))
+        # An item is not a negative of itself.
+        losses = [
+            contrast(F.embedding(one, queries_CD), candidates_CD, other, F.one_hot(one, len(ids)).bool(), False)
+            for one, other in (places, places[::-1])
+        ]
+        return sum(losses) / 2
+
+
+class MaskedItem(nn.Module):
+    """``mip``: a fifth of the items of each history, from those on both sides, among the items of the batch.
+
+    Args:
+        size: D.
+        std: standard deviation of the mask's initial vector.
+    """
+
+    def __init__(self, size: int, std: float):
+        super().__init__()
+        self.mask = nn.Parameter(std * torch.randn(size))
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the loss of a batch."""
+        histories_BL, lengths_B, _ = unpacked(batch)
+        ids, rows_BL = histories_BL.unique(return_inverse=True)
+        vectors_CD = model.encode_items(ids)
+        places_BL = torch.arange(histories_BL.shape[1], device=histories_BL.device).expand_as(histories_BL)
+        is_padding_BL = places_BL >= lengths_B.unsqueeze(1)
+        hides_BL = torch.rand_like(places_BL, dtype=torch.float32) < MASKED
+        hides_BL |= places_BL == (torch.rand(len(rows_BL), 1, device=rows_BL.device) * lengths_B.unsqueeze(1)).long()
+        hides_BL &= ~is_padding_BL
+        inputs_BLD = torch.where(hides_BL.unsqueeze(2), self.mask, F.embedding(rows_BL, vectors_CD))
+        states_BLD = model.sequence.states_from_both_sides(inputs_BLD, is_padding_BL)
+        return F.cross_entropy(
+            at_least_float32(model.queries(states_BLD[hides_BL]) @ model.candidates(vectors_CD).t()), rows_BL[hides_BL]
+        )
+
+
+def _among_themselves(queries_BD: Tensor, others_BD: Tensor, targets_B: Tensor, residual: bool) -> Tensor:
+    """Return the contrast of each query with the vector of its own row among those of all rows."""
+    own_B = torch.arange(len(queries_BD), device=queries_BD.device)
+    return contrast(queries_BD, others_BD, own_B, targets_B.unsqueeze(1) == targets_B, residual)
+
+
+def last_targets(batch: PackedBatch) -> PackedBatch:
+    """Return the batch with the last target of each history alone."""
+    following = F.pad(batch.positions[:, 1:], (0, 1)).flatten()
+    is_last_M = following.index_select(0, batch.predicting) == 0
+    return replace(batch, predicting=batch.predicting[is_last_M], targets=batch.targets[is_last_M])
+
+
+def unpacked(batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the histories [B, L], left-aligned and padded with 0, their lengths, and the last target of each."""
+    last = last_targets(batch)
+    lengths_B = batch.positions.flatten().index_select(0, last.predicting) + 1
+    columns_L = torch.arange(int(lengths_B.max()), device=lengths_B.device)
+    places_BL = (last.predicting - lengths_B + 1).unsqueeze(1) + columns_L
+    inside_BL = columns_L < lengths_B.unsqueeze(1)
+    items = batch.items.flatten()
+    histories_BL = items[places_BL.clamp(max=len(items) - 1)].masked_fill(~inside_BL, 0)
+    return histories_BL, lengths_B, last.targets
+
+
+def neighbours(batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Return the items [P] before and after each other within the histories of a batch, each different pair once."""
+    follows_RL = batch.positions[:, 1:] > 0
+    pairs_P2 = torch.stack((batch.items[:, :-1][follows_RL], batch.items[:, 1:][follows_RL]), dim=1)
+    pairs_P2 = pairs_P2[pairs_P2[:, 0] != pairs_P2[:, 1]].unique(dim=0)
+    return pairs_P2[:, 0], pairs_P2[:, 1]
+
+
+class TaskSum(nn.Module):
+    """Several tasks at once: the sum of their losses, each times its weight.
+
+    Args:
+        tasks: the tasks by name.
+        weights: weight of each; 1 for those that are left out.
+    """
+
+    def __init__(self, tasks: dict[str, nn.Module], weights: dict[str, float]):
+        super().__init__()
+        self.tasks = nn.ModuleDict(tasks)
+        self.weights = {name: float(weights.get(name, 1.0)) for name in tasks}
+        self.totals = dict.fromkeys(tasks, 0.0)
+        """Sums of the unweighted losses since :meth:`take_totals`."""
+
+    def losses(self, model, batch: PackedBatch) -> dict[str, Tensor]:
+        """Return the loss of each task."""
+        return {name: task(model, batch) for name, task in self.tasks.items()}
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the weighted sum of the losses of a batch."""
+        losses = self.losses(model, batch)
+        for name, loss in losses.items():
+            self.totals[name] += loss.item()
+        return sum(self.weights[name] * loss for name, loss in losses.items())
+
+    def take_totals(self) -> dict[str, float]:
+        """Return the sums of the unweighted losses since the last call."""
+        totals, self.totals = self.totals, dict.fromkeys(self.totals, 0.0)
+        return totals
+
+
+def make_tasks(config, objective: nn.Module) -> nn.Module:
+    """Return the tasks that the settings name; with ``nip`` alone, the objective itself.
+
+    Args:
+        config: settings of the run.
+        objective: the loss of the next item.
+    """
+    names = as_list(config["tasks"])
+    if names in ([], ["nip"]):
+        return objective
+    residual = config["unisrec_compat"]
+    make = {
+        "nip": lambda: NextItem(objective),
+        "si": lambda: SequenceItem(residual),
+        "ss": lambda: SequenceSequence(residual),
+        "rel": Relevance,
+        "mip": lambda: MaskedItem(config["hidden_size"], config["initializer_range"]),
+    }
+    return TaskSum({name: make[name]() for name in names}, config["task_weights"] or {})
