@@ -109,8 +109,8 @@ def test_the_published_loss_is_that_of_si_and_ss_with_their_weights(built, monke
     for row, (history, length) in enumerate(zip(histories, lengths, strict=True)):
         items = history[:length].tolist()
         kept = [item for place, item in enumerate(items) if keeps[row, place] or place == chosen[row]]
-        for items, into in ((items, states), (kept, dropped)):
-            state = model.encode_sequences(vectors, torch.tensor([items]), torch.tensor([len(items)]))[0]
+        for part, into in ((items, states), (kept, dropped)):
+            state = model.encode_sequences(vectors, torch.tensor([part]), torch.tensor([len(part)]))[0]
             into.append(F.normalize(state, dim=0))
     positives = F.normalize(vectors[targets], dim=1)
     parts = [published_contrast(states, others, targets.tolist(), 0.07) for others in (positives, dropped)]
@@ -121,7 +121,7 @@ def test_neighbours_are_contrasted_in_both_directions(built):
     one = built(["rel", "si"])
     model = one.model.eval()
     batch = batch_of([3, 4, 5, 1], [6, 7, 8])
-    vectors = F.normalize(model.encode_items(), dim=1)
+    vectors = F.normalize(model.encode_items(), dim=1).detach()
     items = [3, 4, 5, 6, 7]
     losses = []
     for query, positive in [(3, 4), (4, 5), (6, 7), (4, 3), (5, 4), (7, 6)]:
