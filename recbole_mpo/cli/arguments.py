@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from recbole_mpo import __version__
-from recbole_mpo.cli.experiment_files import read_experiments
+from recbole_mpo.cli.experiment_files import CONFIG_FILES, read_experiments
 from recbole_mpo.cli.kinds import Text, Truth
 from recbole_mpo.common.errors import ConfigError
 
@@ -19,8 +19,6 @@ from recbole_mpo.common.errors import ConfigError
 ASKED = ("--help", "-h", "--version")
 # Keys of the options that every command has; they take no value.
 BARE = ("help", "version", "debug")
-# The option that may name experiment files.
-CONFIG_FILES = "config_files"
 OTHER_OPTIONS = "[--key=value ...]"
 
 
@@ -147,14 +145,15 @@ class Command(_Helpful, click.Command):
             return super().parse_args(ctx, questions[:1])
         option_texts, words, other_arguments = self._sort(args)
         settings = self._read_settings(ctx, other_arguments)
-        if CONFIG_FILES in option_texts:
-            settings = self._read_experiments(ctx, option_texts) | settings
+        config_files = self._read_experiments(ctx, option_texts)
         for key, option in self.options.items():
             if option.required and key not in option_texts:
                 raise ConfigError(f"{ctx.info_name} needs --{key}=VALUE")
         rest = super().parse_args(ctx, [*(f"--{key}={text}" for key, text in option_texts.items()), "--", *words])
         if self.settings:
             ctx.params["settings"] = settings
+        if config_files:
+            ctx.params[CONFIG_FILES] = config_files
         return rest
 
     def _sort(self, args: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
@@ -175,15 +174,16 @@ class Command(_Helpful, click.Command):
         option_texts = {key: text for key, text in option_texts.items() if options[key].read(text) is not None}
         return option_texts, words, other_arguments
 
-    def _read_experiments(self, ctx, option_texts: dict[str, str]) -> dict:
-        """Add the options of experiment files to those on the command line, which win; return the files' settings."""
-        paths = self.options[CONFIG_FILES].read(option_texts.pop(CONFIG_FILES))
-        others, texts, settings = read_experiments(paths, ctx.info_name, self.options)
-        if others:
-            option_texts[CONFIG_FILES] = ",".join(others)
+    def _read_experiments(self, ctx, option_texts: dict[str, str]) -> list[str | dict]:
+        """Add the options of experiment files to those on the command line, which win; return all layers of files."""
+        if CONFIG_FILES not in option_texts:
+            return []
+        paths = self.options[CONFIG_FILES].read(option_texts[CONFIG_FILES])
+        layers, texts = read_experiments(paths, ctx.info_name, self.options)
         for key, text in texts.items():
-            option_texts.setdefault(key, text)
-        return settings
+            if not self.options[key].type.is_none(text):
+                option_texts.setdefault(key, text)
+        return layers
 
     def _read_settings(self, ctx, arguments: list[str]) -> dict:
         """Return the settings that the arguments give; any other argument is refused."""

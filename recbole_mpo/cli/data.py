@@ -91,11 +91,13 @@ def prepare_command(ctx, name, **options):
     """
     from recbole_mpo.data.prepare.prepare import prepare_dataset
     from recbole_mpo.text.encoders import build_encoder
+    from recbole_mpo.text.item_features import encoder_names
 
     given = given_options(ctx)
     _refuse_idle(name, options, given)
     # First, so that an unusable name fails now and not after hours of preparation.
-    encoders = [build_encoder(name.strip()) for name in (options["text_encoder"] or "").split(",") if name.strip()]
+    named = options["text_encoder"]
+    encoders = [build_encoder(name) for name in encoder_names(named)] if named else []
     data_path = Path(options["data_path"])
     folder = prepare_dataset(name, _request(options, given))
     print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")

@@ -6,9 +6,12 @@ from pathlib import Path
 from recbole_mpo.common.errors import ConfigError
 
 COMMAND = "command"
+CONFIG_FILES = "config_files"
 
 
-def read_experiments(paths: Iterable[str], command: str, options: Iterable[str]) -> tuple[list[str], dict, dict]:
+def read_experiments(
+    paths: Iterable[str], command: str, options: Iterable[str]
+) -> tuple[list[str | dict], dict[str, str]]:
     """Read the experiment files among a command's configuration files.
 
     A path that begins with ``properties/`` and does not exist is looked for among the packaged files.
@@ -19,28 +22,44 @@ def read_experiments(paths: Iterable[str], command: str, options: Iterable[str])
         options: names of the command's own options.
 
     Returns:
-        The other files; the texts of the command's options; and the settings.
+        The configuration files in their order, experiment files as their settings; and the texts of the command's
+        options.
 
     Raises:
-        ConfigError: a file cannot be read, or is an experiment of another command.
+        ConfigError: a file cannot be read, or is an experiment of another command or with other files.
     """
     from recbole_mpo.common.values import read_yaml
 
-    others, texts, settings, options = [], {}, {}, set(options)
+    layers, texts, options = [], {}, set(options)
     for path in map(_packaged, paths):
         content = read_yaml(path)
         if COMMAND not in content:
-            others.append(path)
+            layers.append(path)
             continue
-        if content[COMMAND] != command:
-            raise ConfigError(
-                f"{path} is an experiment of the command {content[COMMAND]!r}: "
-                f"recbole-mpo {content[COMMAND]} --config_files={path}"
-            )
-        given = {key: value for key, value in content.items() if key != COMMAND and value is not None}
-        texts |= {key: _text(value) for key, value in given.items() if key in options}
-        settings |= {key: value for key, value in given.items() if key not in options}
-    return others, texts, settings
+        _check(content, path, command)
+        texts |= _texts(path, options)
+        layers.append({key: value for key, value in content.items() if key not in options and key != COMMAND})
+    return layers, texts
+
+
+def _check(content: dict, path: str, command: str):
+    if content[COMMAND] != command:
+        name = content[COMMAND] or "NAME"
+        raise ConfigError(
+            f"{path} is an experiment of the command {content[COMMAND]!r}, not of {command}: "
+            f"recbole-mpo {name} --config_files={path}"
+        )
+    if CONFIG_FILES in content:
+        raise ConfigError(f"{path} names config_files; write these settings into it, or give the files beside it")
+
+
+def _texts(path: str, options: set[str]) -> dict[str, str]:
+    """Return the values of a command's options as they would be written on the command line: 007 stays 007."""
+    import yaml
+
+    content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    given = {key: value for key, value in content.items() if key in options}
+    return {key: ",".join(value) if isinstance(value, list) else value for key, value in given.items()}
 
 
 def _packaged(path: str) -> str:
@@ -51,10 +70,3 @@ def _packaged(path: str) -> str:
 
     packaged = property_root().joinpath(*Path(path).parts[1:])
     return str(packaged) if packaged.is_file() else path
-
-
-def _text(value) -> str:
-    """Return a value as it is written on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -52,7 +52,7 @@ class MPOConfig(Config):
         model_class: the model's class.
         model_name: its canonical name, used to find property files and in records.
         dataset: the dataset's name.
-        config_files: paths of YAML files; later files win.
+        config_files: paths of YAML files, or their content; later ones win.
         overrides: settings that win over every file.
         stored: the settings of a checkpoint; files and overrides win over them, and those that the model no longer uses
             are dropped.
@@ -64,7 +64,7 @@ class MPOConfig(Config):
     def __init__(self, model_class, model_name, dataset, config_files=(), overrides=None, stored=None):
         self._model_name = model_name
         self._schema = read_schema()
-        self._config_files = [str(path) for path in config_files]
+        self._config_files = [path if isinstance(path, dict) else str(path) for path in config_files]
         self._stored = stored or {}
         with as_config_error("the settings do not fit together"):
             super().__init__(model_class, dataset, self._config_files, dict(overrides or {}))
@@ -84,7 +84,7 @@ class MPOConfig(Config):
     def _load_config_files(self, file_list):
         settings = {}
         for path in file_list or ():
-            self._merge(settings, read_yaml(path))
+            self._merge(settings, path if isinstance(path, dict) else read_yaml(path))
         return settings
 
     def _load_cmd_line(self):

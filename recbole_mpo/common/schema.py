@@ -161,6 +161,12 @@ def for_model(settings: dict, model: str) -> dict:
     return read_schema().for_model(settings, model)
 
 
+def defaults_of(model: str) -> dict:
+    """Return the defaults of the settings that a model with this canonical name uses."""
+    rows = read_schema().settings_of(model)
+    return {key: setting.default for key, setting in rows.items() if setting.has_default}
+
+
 @cache
 def recbole_model_settings(model: str) -> frozenset[str]:
     """Return the keys of RecBole's own settings file for a model; an empty set if there is no such file."""

@@ -7,7 +7,7 @@ Shapes: N items of all domains (row 0 is PAD), I interactions, R rows, F feature
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -108,7 +108,7 @@ class Mixture:
         load_features: function that returns the text features, called on first use; its argument is what was fitted to
             item texts earlier, by domain, or nothing.
         max_length: how many of the newest items of a history a model sees.
-        held_out: how many users of each domain are held out, at most a tenth of them.
+        held_out: how many users of each domain are held out, at most a tenth of them, but one if there are two.
         iid_field, uid_field: names of the fields.
 
     Raises:
@@ -178,13 +178,15 @@ class Mixture:
 
     @cached_property
     def features(self) -> MixedFeatures:
-        """The text features of all domains; they are encoded or read on first use."""
-        return self._load_features(self._fitted)
+        """The text features of all domains, as one table; they are encoded or read on first use."""
+        loaded = self._load_features(self._fitted)
+        table = np.concatenate([loaded.tables[0][:1], *(table[1:] for table in loaded.tables)])
+        # The tables of the domains are let go: there is no room for two copies.
+        return replace(loaded, tables=[table])
 
-    @cached_property
+    @property
     def _table(self) -> np.ndarray:
-        tables = self.features.tables
-        return np.concatenate([tables[0][:1], *(table[1:] for table in tables)])
+        return self.features.tables[0]
 
     def item_features(self) -> torch.Tensor:
         """Return the feature table [N, F]."""
@@ -233,7 +235,9 @@ def _tokens(tokens: Sequence[np.ndarray]) -> np.ndarray:
 def _chosen_users(histories: Histories, count: int) -> np.ndarray:
     """Return the users to hold out, of those with at least two interactions."""
     users = np.flatnonzero(histories.lengths >= 2)
-    return np.random.default_rng(HELD_OUT_SEED).permutation(users)[: min(count, len(users) // 10)]
+    # Where there are few, one of them.
+    most = len(users) // 10 or int(len(users) > 1)
+    return np.random.default_rng(HELD_OUT_SEED).permutation(users)[: min(count, most)]
 
 
 def _last_rows(users_R: np.ndarray, is_held_out_R: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ record, from which every table is made, go out. May import every room below it, 
 import recbole_mpo.common.recbole_globals  # noqa: F401  says how to install RecBole if it is absent
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.pretrain import pretrain
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 
-__all__ = ["Experiment", "evaluate_checkpoint", "model_of_checkpoint", "read_record", "run"]
+__all__ = ["Experiment", "evaluate_checkpoint", "model_of_checkpoint", "pretrain", "read_record", "run"]

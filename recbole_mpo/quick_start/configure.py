@@ -2,10 +2,13 @@
 
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.schema import defaults_of
 from recbole_mpo.common.values import check_dataset_name
 from recbole_mpo.data.atomic_files import Fields, find_layout
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
 
+# Settings that only a run on several datasets reads.
+OF_DOMAINS = ("held_out_users", "feature_statistics")
 # The model that reads a second dataset.
 SOURCE_READER = "CCDR"
 
@@ -34,11 +37,21 @@ def make_config(
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
+    if not config["domains"]:
+        _refuse_settings_of_domains(spec, config)
     if config["train_mode"] != "packed" and (config["tasks"] or ["nip"]) not in ("nip", ["nip"]):
         raise ConfigError("tasks other than nip need train_mode=packed, which has whole histories")
     if config["eval_history"] == "masked":
         _check_masked(config)
     return spec, config
+
+
+def _refuse_settings_of_domains(spec: ModelSpec, config: MPOConfig):
+    """Refuse settings that only pre-training on several datasets reads."""
+    defaults = defaults_of(spec.name)
+    idle = [key for key in OF_DOMAINS if key in defaults and config[key] != defaults[key]]
+    if idle:
+        raise ConfigError(f"{' and '.join(idle)} have no effect without domains, that is, outside of pre-training")
 
 
 def _check_masked(config: MPOConfig):

@@ -1,7 +1,7 @@
 """The parts of one run: settings, data and loaders, model, trainer."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from recbole.utils import init_seed
 
 from recbole_mpo.common.config import MPOConfig
-from recbole_mpo.common.errors import CheckpointError, FeatureError
+from recbole_mpo.common.errors import CheckpointError, ConfigError, FeatureError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.common.foreign import as_config_error
 from recbole_mpo.model.parameters import freeze
@@ -47,7 +47,7 @@ class Experiment:
 
     spec: ModelSpec
     config: MPOConfig
-    source: DataSource
+    source: DataSource = field(default_factory=OneDataset)
 
     @classmethod
     def of(
@@ -143,19 +143,22 @@ class Experiment:
         Raises:
             CheckpointError: the checkpoint has other data or another architecture.
         """
-        self._use_fitted_text(state, path)
-        model = self._initialised_model()
+        try:
+            self._use_fitted_text(state)
+            model = self._initialised_model()
+        except FeatureError as problem:
+            raise CheckpointError(f"checkpoint {path}: {problem}") from problem
         checkpoint.restore_model(model, state, path, allows_edits)
         return self._ready(model)
 
-    def _use_fitted_text(self, state: dict, path: str | Path):
+    def _use_fitted_text(self, state: dict):
         stored = state.get("fitted_text")
         if not stored:
             return
-        try:
-            self.data.dataset.use_fitted_text(stored)
-        except FeatureError as problem:
-            raise CheckpointError(f"checkpoint {path}: {problem}") from problem
+        for setting, part in (("feature_center", "mean"), ("feature_scale", "scale")):
+            if not self.config[setting] and any(part in arrays for arrays in stored.values()):
+                raise ConfigError(f"{setting} cannot be changed: the checkpoint has the {part} of its features")
+        self.data.dataset.use_fitted_text(stored)
 
     def _initialised_model(self):
         train = self.data.splits[0]

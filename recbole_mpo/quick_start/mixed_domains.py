@@ -19,6 +19,7 @@ from recbole_mpo.text.item_features import encoders_of, load_item_features
 from recbole_mpo.text.item_text import text_file
 from recbole_mpo.text.standardising import Standardising
 from recbole_mpo.trainer.pretraining import DomainTrainer
+from recbole_mpo.trainer.ranking import can_rank
 
 
 class MixedDomains:
@@ -32,6 +33,11 @@ class MixedDomains:
             ConfigError: the settings do not fit a mixture.
         """
         names = as_list(config["domains"])
+        if config["dataset"] != "+".join(names):
+            raise ConfigError(
+                f"domains are for pre-training (recbole-mpo pretrain --domains={','.join(names)}); a run on "
+                f"{config['dataset']} leaves them out"
+            )
         if len(set(names)) < len(names):
             raise ConfigError(f"domains names a dataset twice: {', '.join(names)}")
         for name in names:
@@ -41,6 +47,9 @@ class MixedDomains:
             "train_mode=packed": config["train_mode"] != "packed",
             "memory=none, because counts belong to one dataset": config["memory"] not in (None, "none"),
             "eval_history=kept": config["eval_history"] != "kept",
+            "eval_mode=ranks": config["eval_mode"] != "ranks",
+            "metrics that follow from ranks, such as Hit, NDCG and MRR": not can_rank(config["metrics"]),
+            "epochs of at least 1": config["epochs"] < 1,
             "encoders that are not fitted to each dataset, such as minilm": _needs_fit(config),
             "feature_statistics=domain, with several encoders": (
                 config["feature_statistics"] == "joint" and len(encoders_of(config)) > 1

@@ -1,9 +1,10 @@
 """Pre-train a model on several datasets, and write its weights for fine-tuning on others."""
 
+import os
 from pathlib import Path
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
-from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.recorded_run import run_in_folder
 from recbole_mpo.trainer.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 
@@ -50,15 +51,16 @@ def pretrain(
     _check_output(output)
     settings = {**(overrides or {}), "domains": domains}
     options = {"dry_run": dry_run, "resume": resume, "record_path": record_path}
-    record = run(model, "+".join(domains), config_files, settings, **options)
+    folder, record = run_in_folder(model, "+".join(domains), config_files, settings, **options)
     if not dry_run:
-        _write_weights(Path(record["config"]["checkpoint_dir"]) / record["run_id"] / "best.pth", domains, output)
+        _write_weights(folder / "best.pth", domains, output)
     return record
 
 
 def _write_weights(best: Path, domains: list[str], output: Path):
     """Write the part of a checkpoint that later runs start from."""
     state = load_checkpoint(best)
+    output.parent.mkdir(parents=True, exist_ok=True)
     kept = ("model", "config", *DATA_KEYS, "state_dict", "epoch")
     save_checkpoint({PRETRAINED_ON: list(domains), **{key: state[key] for key in kept}}, output)
     print(f"pre-trained weights: {output}; start from them with --pretrained={output}")
@@ -69,7 +71,9 @@ def _check_output(output: Path):
     if output.is_dir():
         raise ConfigError(f"output {output} is a folder; name the file to write")
     if not output.exists():
-        output.parent.mkdir(parents=True, exist_ok=True)
+        parent = next(folder for folder in output.absolute().parents if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"output {output} cannot be written: {parent} is not a folder that you may write to")
         return
     try:
         is_own = PRETRAINED_ON in load_checkpoint(output)

@@ -39,6 +39,14 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     Raises:
         RecboleMPOError: what was given cannot be run; the message names what and why.
     """
+    options = {"dry_run": dry_run, "resume": resume, "record_path": record_path}
+    return run_in_folder(model, dataset, config_files, overrides, **options)[1]
+
+
+def run_in_folder(
+    model, dataset, config_files=(), overrides=None, *, dry_run=False, resume=None, record_path=None
+) -> tuple[Path, dict]:
+    """Train, evaluate and record one run; return its folder and its record. The arguments are those of :func:`run`."""
     begin = time.perf_counter()
     if dry_run and resume:
         raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
@@ -51,8 +59,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     run_dir = resume_file.parent if resume_file else make_run_dir(config["checkpoint_dir"], spec.name, dataset)
     record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
     with training_in(run_dir):
-        record = _run_in(run_dir, experiment, record_paths, resume_file, dry_run, begin)
-    return record
+        return run_dir, _run_in(run_dir, experiment, record_paths, resume_file, dry_run, begin)
 
 
 def _run_in(run_dir: Path, experiment: Experiment, paths, resume_file: Path | None, dry_run: bool, begin) -> dict:

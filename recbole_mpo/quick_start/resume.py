@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError, RecordError
-from recbole_mpo.common.schema import for_model
+from recbole_mpo.common.schema import defaults_of, for_model
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.run_folder import is_held, is_running
@@ -12,8 +12,6 @@ from recbole_mpo.trainer import checkpoint
 
 # Settings that may be changed when a run is resumed, since they do not affect its figures.
 FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state"}
-# What versions did that did not have a setting yet.
-BEFORE_A_SETTING = {"eval_history": "kept", "lr_schedule": "constant", "warmup_epochs": 0.0}
 
 
 def find_resume(experiment: Experiment, resume: str) -> Path | None:
@@ -48,8 +46,9 @@ def find_resume(experiment: Experiment, resume: str) -> Path | None:
 
 def _refuse_other_files(before: dict | None, now: dict, path: Path):
     if before is not None and before != now:
-        changed = sorted(name for name, digest in now.items() if before.get(name) != digest)
-        raise CheckpointError(f"{path} was trained on other data: {', '.join(changed)} changed since")
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        names = (name if name in now else f"{name} (gone)" for name in changed)
+        raise CheckpointError(f"{path} was trained on other data: {', '.join(names)} changed since")
 
 
 def _record_beside(path: Path) -> dict:
@@ -83,8 +82,11 @@ def _newest_first(checkpoint_dir: Path, model: str) -> Iterator[Path]:
 
 def _changed_settings(stored: dict, experiment: Experiment) -> list[str]:
     """Return the differences between a run's settings and the experiment's, of the settings that the model uses."""
-    before, now = {**BEFORE_A_SETTING, **for_model(stored, experiment.spec.name)}, experiment.config.plain()
-    decays = now.get("lr_schedule", "constant") != "constant"
+    model = experiment.spec.name
+    # What a run has no value of was not a setting yet: its version did what today's default does.
+    before = {**defaults_of(model), **for_model(stored, model)}
+    now = {**defaults_of(model), **experiment.config.plain()}
     # A rate that falls until the last epoch depends on which that is.
-    keys = sorted((before.keys() | now.keys()) - (FREE_ON_RESUME - {"epochs"} if decays else FREE_ON_RESUME))
+    fixed = {"epochs"} if now.get("lr_schedule", "constant") != "constant" else set()
+    keys = sorted((before.keys() | now.keys()) - (FREE_ON_RESUME - fixed))
     return [f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)]

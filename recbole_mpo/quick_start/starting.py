@@ -58,7 +58,20 @@ def start(model, config):
     weights |= {name: value for name, value in model.state_dict().items() if name.startswith(fresh)}
     weights |= model.carry_over(source)
     checkpoint.load_weights(model, weights, path)
+    _warn_of_other_features(model, config, source.settings, path)
     logger.info("starting from %s", path)
+
+
+def _warn_of_other_features(model, config, settings: dict, path: Path):
+    """Warn if the weights were trained on features that were made in another way, which torch cannot notice."""
+    keys = ("text_encoder", "text_pooling", "feature_center", "feature_scale") if model.uses_text else ()
+    other = [key for key in keys if key in settings and settings[key] != config[key]]
+    if other and not config["feature_file"] and not settings.get("feature_file"):
+        logger.warning(
+            "%s was trained with other item features than this run has, so what it learned of texts does not apply: %s",
+            path,
+            ", ".join(f"{key} was {settings[key]}, is {config[key]}" for key in other),
+        )
 
 
 def _read_source(path: Path) -> PretrainedWeights:

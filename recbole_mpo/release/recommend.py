@@ -98,6 +98,11 @@ class Recommender:
         """
         if not isinstance(model, ItemVectorRecommender):
             raise DataError(f"recommend works with this package's text models, but this is a {experiment.spec.name}")
+        if experiment.config["domains"]:
+            raise DataError(
+                f"this checkpoint was pre-trained on several datasets ({experiment.config['dataset']}); adapt it to "
+                "one with run --pretrained, and recommend with that run's best.pth"
+            )
         dataset = experiment.data.dataset
         tokens, extra = list(model.item_tokens), None
         # Items without usable text, whose features are all zero, are left out.

@@ -29,6 +29,8 @@ CHUNK_SIZE = 512  # texts encoded between two writes of the partial store
 # Changes with the form of the partial store, so that an older version's file is never read.
 _FORMAT = 3
 _HEADER_BYTES, _DIGEST_BYTES = 256, 32
+# What reading a damaged manifest may end in; a recursion error comes from lists in lists.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class PartialStore:
@@ -92,7 +94,7 @@ class PartialStore:
             stored = json.loads(header)
             is_whole = len(header) == _HEADER_BYTES
             return int(stored["dimension"]) if is_whole and stored["key"] == self.key else None
-        except (ValueError, KeyError, TypeError):
+        except DAMAGED:
             return None
 
 
@@ -144,7 +146,7 @@ def load_cached(folder: Path, name: str) -> Stored | None:
             raise FeatureError("the hash of the numbers is not the one in the manifest")
         digests = kept.pop(DIGESTS_KEY, np.empty((0, 16), dtype=np.uint8))
         return Stored(manifest, features, digests, kept)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, FeatureError) as error:
+    except (*DAMAGED, SafetensorError, FeatureError) as error:
         logger.warning(
             "the cached features %s are damaged (%s: %s); encoding again", matrix_path, type(error).__name__, error
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.values import shown
 from recbole_mpo.text.encoding import Encoded
 from recbole_mpo.text.standardising import Standardising
 
@@ -44,7 +45,10 @@ class FittedBlock:
         mean, scale = arrays.get(MEAN), arrays.get(SCALE)
         unknown = arrays.keys() - {MEAN, SCALE} - {f"{OF_ENCODER}{name}" for name in encoder}
         if unknown:
-            raise FeatureError(f"what was fitted to item texts has the unknown part {min(unknown)!r}")
+            raise FeatureError(f"what was fitted to item texts has the unknown part {shown(min(unknown))}")
+        broken = [name for name, part in encoder.items() if not np.isfinite(part).all()]
+        if broken:
+            raise FeatureError(f"what the encoder was fitted to has numbers that are not finite: {shown(broken[0])}")
         if mean is not None and (mean.ndim != 1 or not np.isfinite(mean).all()):
             raise FeatureError(f"the mean of the features has shape {mean.shape} or numbers that are not finite")
         if scale is not None and (scale.shape != (1,) or not 0 < scale[0] < np.inf):
@@ -108,7 +112,7 @@ class FittedText:
         of_block: dict[int, dict[str, np.ndarray]] = {0: {}}
         for name, array in arrays.items():
             number, dot, rest = name.partition(".")
-            is_later = bool(dot) and number.isdecimal()
+            is_later = bool(dot) and number.isdecimal() and len(number) < 4
             own = of_block.setdefault(int(number) if is_later else 0, {})
             if rest or not is_later:
                 own[rest if is_later else name] = array

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.errors import ConfigError, FeatureError
 from recbole_mpo.text.alignment import AlignmentReport, align_features
 from recbole_mpo.text.encoders import FittedTextEncoder, TextEncoder, build_encoder
 from recbole_mpo.text.encoding import Encoded, encode_items
@@ -79,7 +79,19 @@ def load_item_features(config, item_tokens, fitted: FittedText | None = None) ->
 def encoders_of(config) -> list[TextEncoder | FittedTextEncoder]:
     """Return the text encoders that the settings name, most often one."""
     settings = {"pooling": config["text_pooling"], "device": str(config["device"])}
-    return [build_encoder(name.strip(), **settings) for name in config["text_encoder"].split(",")]
+    return [build_encoder(name, **settings) for name in encoder_names(config["text_encoder"])]
+
+
+def encoder_names(text: str) -> list[str]:
+    """Return the names in a list with commas.
+
+    Raises:
+        ConfigError: a name is empty, or occurs twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len(set(names)) < len(names):
+        raise ConfigError(f"text_encoder {text!r} has an empty name or one that occurs twice; give names as in a,b")
+    return names
 
 
 def _raw_features(config, item_count: int, fitted: FittedText | None) -> tuple[ItemText, str, list[Encoded]]:

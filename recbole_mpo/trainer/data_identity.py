@@ -71,10 +71,11 @@ def _check_features(state: dict, model, path: str | Path, allows_edits: bool):
     """Refuse features that differ from those of training by more than rounding, or warn of what differs."""
     changed = changed_rows(state.get("feature_sketch"), model.feature_sketch)
     if changed is None or 2 * len(changed) > len(model.feature_sketch):
+        age = "" if "fitted_text" in state else " (an older version wrote it, which made some features otherwise)"
         raise CheckpointError(
             f"checkpoint {path} was trained on item features {_short(state.get('feature_hash'))}, but the model has "
             f"{_short(model.feature_hash)}: restore the item text, encoder or feature_file of that run, or start a new "
-            "run with --pretrained"
+            f"run with --pretrained{age}"
         )
     if not len(changed):
         logger.warning(

@@ -23,6 +23,8 @@ class DomainTrainer(ItemVectorTrainer):
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """Return the metrics of held-out users: means over the domains, and those of each as ``<name>/<metric>``.
 
+        A domain with a single user counts in neither, because nobody can be held out.
+
         Args:
             eval_data: a list of ``HeldOut``.
             load_best_model: whether to load the best weights first.
@@ -33,7 +35,7 @@ class DomainTrainer(ItemVectorTrainer):
             self.load(model_file or self.saved_model_file)
         self.model.eval()
         settings = self.config["metrics"], self.config["topk"]
-        of_domains = {one.name: metrics_from_ranks(self.ranks(one), *settings) for one in eval_data}
+        of_domains = {one.name: metrics_from_ranks(self.ranks(one), *settings) for one in eval_data if len(one)}
         means = {
             metric: float(np.mean([metrics[metric] for metrics in of_domains.values()]))
             for metric in next(iter(of_domains.values()))

@@ -22,23 +22,39 @@ def write(tmp_path):
     return put
 
 
-def test_options_and_settings_are_told_apart_and_other_files_are_left(write):
-    first = write(command="run", model="MPORec", epochs=3, dry_run=True, config_files=None)
+def test_options_and_settings_are_told_apart_and_files_stay_in_order(write):
+    first = write(command="run", model="MPORec", epochs=3, dry_run=True)
     paths = [write("b.yaml", epochs=1), first, write("c.yaml", command="run", epochs=4)]
-    others, texts, settings = read_experiments(paths, "run", ["model", "dataset", "dry_run"])
-    assert others == ["b.yaml"] and settings == {"epochs": 4}
+    layers, texts = read_experiments(paths, "run", ["model", "dataset", "dry_run"])
+    assert layers == ["b.yaml", {"epochs": 3}, {"epochs": 4}]
     assert texts == {"model": "MPORec", "dry_run": "true"}
 
 
-def test_lists_are_written_as_on_the_command_line(write):
-    _, texts, _ = read_experiments([write(command="pretrain", domains=["A", "B"])], "pretrain", ["domains"])
-    assert texts == {"domains": "A,B"}
+def test_names_are_texts_and_lists_are_written_as_on_the_command_line(tmp_path):
+    (tmp_path / "a.yaml").write_text("command: pretrain\ndomains: [A, 007]\nmodel: 0123\noutput: ~\n")
+    _, texts = read_experiments(["a.yaml"], "pretrain", ["domains", "model", "output"])
+    assert texts == {"domains": "A,007", "model": "0123", "output": "~"}
 
 
-def test_an_experiment_of_another_command_says_which(write):
-    path = write(command="pretrain")
-    with pytest.raises(ConfigError, match="a.yaml is an experiment of the command 'pretrain': recbole-mpo pretrain"):
-        read_experiments([path], "run", [])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"command": "pretrain"}, "a.yaml is an experiment of the command 'pretrain', not of run: recbole-mpo p"),
+        ({"command": None}, "a.yaml is an experiment of the command None, not of run: recbole-mpo NAME"),
+        ({"command": "run", "config_files": ["b.yaml"]}, "a.yaml names config_files; write these settings into it"),
+    ],
+)
+def test_what_is_no_experiment_of_the_command_is_refused(write, content, message):
+    with pytest.raises(ConfigError, match=message):
+        read_experiments([write(**content)], "run", [])
+
+
+def test_later_files_win(write, tiny_arguments):
+    experiment, later = write(command="run", epochs=3, stopping_step=2), write("later.yaml", epochs=5, stopping_step=4)
+    for order, epochs in (((experiment, later), 5), ((later, experiment), 3)):
+        files = f"--config_files={','.join(order)}"
+        assert cli.main([*tiny_arguments(epochs=None), files, "--dry_run", "--record=a.json"]) == 0
+        assert read_record("a.json")["config"]["epochs"] == epochs
 
 
 def test_the_command_line_wins_over_the_file(write, tiny_arguments):
@@ -51,8 +67,8 @@ def test_the_command_line_wins_over_the_file(write, tiny_arguments):
 
 def test_packaged_files_are_found_from_any_folder(failing):
     """The working folder of a test has no properties/."""
-    others, texts, settings = read_experiments(["properties/experiment/pretrain.yaml"], "pretrain", ["domains"])
-    assert texts["domains"].count(",") == 3 and not others and settings["loss"] == "sampled"
+    layers, texts = read_experiments(["properties/experiment/pretrain.yaml"], "pretrain", ["domains"])
+    assert texts["domains"].count(",") == 3 and layers[0]["loss"] == "sampled"
     assert "properties/experiment/none.yaml cannot be read" in failing(
         "run", "--model=MPORec", "--dataset=tiny", "--config_files=properties/experiment/none.yaml"
     )
@@ -62,9 +78,9 @@ def test_packaged_files_are_found_from_any_folder(failing):
 def test_every_packaged_experiment_is_one_that_its_command_takes(path):
     content = read_yaml(path)
     command = COMMANDS[content["command"]]
-    _, texts, settings = read_experiments([str(path)], content["command"], command.options)
+    layers, texts = read_experiments([str(path)], content["command"], command.options)
     given = {key: option.read(texts[key]) for key, option in command.options.items() if key in texts}
     missing = [key for key, option in command.options.items() if option.required and key not in given]
     assert not missing
     domains = given.get("domains")
-    make_config(given["model"], given.get("dataset") or "+".join(domains), (), {**settings, "domains": domains})
+    make_config(given["model"], given.get("dataset") or "+".join(domains), layers, {"domains": domains})

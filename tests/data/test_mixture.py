@@ -10,10 +10,11 @@ from recbole_mpo.data.mixture import MixedFeatures, Mixture
 from recbole_mpo.data.prepare.joined_domains import prepare_domains
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.text.alignment import AlignmentReport
-from recbole_mpo.text.fitted_text import FittedText
+from recbole_mpo.text.fitted_text import FittedBlock, FittedText
 from recbole_mpo.text.standardising import Standardising
 
 NAMES = ["tiny", "other"]
+MEAN = Standardising(np.ones(3, dtype=np.float32), None)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def features(fitted=None):
     tables = [np.zeros((31, 3), dtype=np.float32), np.zeros((21, 3), dtype=np.float32)]
     for number, table in enumerate(tables, start=1):
         table[1:] = number * np.arange(1, len(table))[:, None]
-    kept = fitted or {name: FittedText(Standardising(np.ones(3, dtype=np.float32), None)) for name in NAMES}
+    kept = fitted or {name: FittedText((FittedBlock(MEAN),)) for name in NAMES}
     reports = [AlignmentReport(30, 30, 0, 0, 1, 2), AlignmentReport(20, 19, 1, 0, 0)]
     return MixedFeatures(tables, kept, "made up", reports)
 

@@ -80,7 +80,9 @@ def check_runs(folder: Path) -> int:
 def results_of_training(folder: Path, _) -> dict:
     # A run that was killed before its first epoch was saved is left behind: a new one took up the work.
     records = {path: read_record(path) for path in runs_in(folder) if (path / "record.json").is_file()}
-    (finished,) = [path for path, record in records.items() if record["status"] == "completed"]
+    # One that was killed when all was written is finished, and the same command makes another one, which is equal.
+    finished, *others = [path for path, record in records.items() if record["status"] == "completed"]
+    assert all(numbers(records[path]) == numbers(records[finished]) for path in others)
     weights = load_checkpoint(finished / "best.pth")["state_dict"]
     ranks = {split: read_ranks(finished / "ranks.npz", split) for split in ("valid", "test")}
     return {

@@ -9,6 +9,7 @@ from recbole_mpo.layers.mpo.convert import dense_state_dict
 from recbole_mpo.quick_start.pretrain import PRETRAINED_ON, pretrain
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.trainer.checkpoint import load_checkpoint
 
 STRATEGIES = ("UniSRec", "UniSRec_F", "MPORec", "MPORecLight", "MPORecExpand", "LoRA")
@@ -113,6 +114,44 @@ class TestTheWeights:
             run("UniSRec", "target", (), {**settings, "pretrained": str(weights), "hidden_size": 8})
 
 
+def test_a_small_domain_holds_out_one_user_and_one_of_a_single_user_none(settings, tiny_path, tmp_path, make_dataset):
+    make_dataset(tiny_path, "few", users=8, seed=3)
+    make_dataset(tiny_path, "one", users=1, seed=4)
+    record = pretrain("UniSRec", ["tiny", "few", "one"], tmp_path / "weights.pth", (), settings)
+    assert record["data"]["targets"]["valid"] == 4 + 1
+    assert "few/ndcg@10" in record["valid"] and "one/ndcg@10" not in record["valid"]
+
+
+def test_a_run_that_was_moved_goes_on_where_it_is(settings, tmp_path):
+    record = go({**settings, "epochs": 1}, tmp_path)
+    (tmp_path / "moved").mkdir()
+    moved = tmp_path / "moved" / record["run_id"]
+    (tmp_path / "saved" / record["run_id"]).rename(moved)
+    go({**settings, "epochs": 2}, tmp_path, resume=str(moved))
+    trained, written = (load_checkpoint(path)["state_dict"] for path in (moved / "best.pth", tmp_path / "weights.pth"))
+    assert all(torch.equal(trained[name], weight) for name, weight in written.items())
+
+
+def test_its_checkpoint_recommends_nothing_and_says_what_to_do(settings, tmp_path):
+    go(settings, tmp_path)
+    with pytest.raises(DataError, match=r"pre-trained on several datasets \(tiny\+other\); adapt it to one"):
+        Recommender.from_checkpoint(tmp_path / "weights.pth")
+
+
+def test_other_features_than_those_of_pre_training_cause_a_warning(settings, tmp_path, caplog):
+    go(settings, tmp_path)
+    fine_tuned = {**settings, "pretrained": str(tmp_path / "weights.pth"), "feature_center": False}
+    built_run("UniSRec", "target", (), fine_tuned).model  # noqa: B018
+    assert "what it learned of texts does not apply: feature_center was True, is False" in caplog.text
+
+
+def test_settings_of_domains_have_no_place_in_a_run(settings):
+    with pytest.raises(ConfigError, match="held_out_users and feature_statistics have no effect without domains"):
+        run("UniSRec", "tiny", (), {**settings, "held_out_users": 3, "feature_statistics": "joint"})
+    with pytest.raises(ConfigError, match=r"domains are for pre-training \(recbole-mpo pretrain --domains=tiny,oth"):
+        run("UniSRec", "target", (), {**settings, "domains": ["tiny", "other"]})
+
+
 @pytest.mark.parametrize(
     ("model", "domains", "changes", "error", "message"),
     [
@@ -124,6 +163,9 @@ class TestTheWeights:
         ("UniSRec", ["tiny"], {"train_mode": "pairwise"}, ConfigError, "needs train_mode=packed"),
         ("UniSRec", ["tiny"], {"feature_file": "x.npy"}, ConfigError, "needs text_encoder, because a feature_file"),
         ("UniSRec", ["tiny"], {"eval_history": "masked"}, ConfigError, "needs eval_history=kept"),
+        ("UniSRec", ["tiny"], {"metrics": ["GAUC", "NDCG"]}, ConfigError, "needs metrics that follow from ranks"),
+        ("UniSRec", ["tiny"], {"eval_mode": "recbole"}, ConfigError, "needs eval_mode=ranks"),
+        ("UniSRec", ["tiny"], {"epochs": 0}, ConfigError, "needs epochs of at least 1"),
         ("SASRec", ["tiny"], {}, ConfigError, "domains"),
     ],
 )

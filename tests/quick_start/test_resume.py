@@ -316,3 +316,16 @@ def test_a_falling_learning_rate_fixes_the_number_of_epochs(tiny_settings):
         find_resume(longer, str(folder))
     same = Experiment.of("MPORec", "tiny", (), settings)
     assert find_resume(same, str(folder)) == folder / "last.pth"
+
+
+def test_a_run_of_a_version_without_a_setting_goes_on_with_its_default(tiny_settings):
+    settings = {**tiny_settings, "epochs": 1}
+    folder = folder_of(run("MPORec", "tiny", (), settings))
+    state = checkpoint.load_checkpoint(folder / "last.pth")
+    new = {"eval_history", "lr_schedule", "warmup_epochs", "tasks", "unisrec_compat", "held_out_users", "domains"}
+    state["config"] = {key: value for key, value in state["config"].items() if key not in new}
+    checkpoint.save_checkpoint(state, folder / "last.pth")
+    longer = {**settings, "epochs": 2}
+    assert find_resume(Experiment.of("MPORec", "tiny", (), longer), str(folder)) == folder / "last.pth"
+    with pytest.raises(ConfigError, match="tasks was .*'nip'.*, is .*'si'"):
+        find_resume(Experiment.of("MPORec", "tiny", (), {**longer, "tasks": ["nip", "si"]}), str(folder))

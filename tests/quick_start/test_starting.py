@@ -51,6 +51,7 @@ class Plain(nn.Module):
     """Three weights, what goes over of which is the tests' to say."""
 
     fresh_weights = ("fresh.",)
+    uses_text = False
     carry_over = ModelContract.carry_over
 
     def __init__(self, value, size=2):

@@ -5,8 +5,10 @@ import logging
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support import LetterEncoder
 
-from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.errors import ConfigError, FeatureError
+from recbole_mpo.text import item_features
 from recbole_mpo.text.item_features import load_item_features
 
 SENTENCES = ("red lamp", "blue wooden chair", "small glass cup", "steel table", "cotton tape", "green paint brush")
@@ -324,18 +326,37 @@ def test_a_changed_text_changes_the_encoded_features(tmp_path, features_of):
     assert features_of()[0].hash != first
 
 
-def test_encoders_with_a_comma_between_them_stand_side_by_side(tmp_path, features_of):
+@pytest.fixture
+def two_encoders(monkeypatch):
+    """Names of two encoders whose features are known: those of tfidf-svd, and counts of letters."""
+    build = item_features.build_encoder
+
+    def either(name, **settings):
+        return LetterEncoder() if name == "letters" else build(name, **settings)
+
+    monkeypatch.setattr(item_features, "build_encoder", either)
+    return "letters, tfidf-svd"
+
+
+def test_encoders_with_a_comma_between_them_stand_side_by_side(tmp_path, features_of, two_encoders):
     """Each block is what the encoder gives alone, and each is fitted once."""
     write_shop(tmp_path, TEXTS)
-    both, _ = features_of(text_encoder="tfidf-svd, tfidf-svd", feature_scale=True)
-    alone, _ = features_of(feature_scale=True)
-    assert both.source == "tfidf-svd, tfidf-svd" and len(both.fitted.blocks) == 2
-    np.testing.assert_array_equal(both.table, np.hstack([alone.table, alone.table]))
+    both, _ = features_of(text_encoder=two_encoders, feature_scale=True)
+    alone = [features_of(text_encoder=name, feature_scale=True)[0].table for name in ("letters", "tfidf-svd")]
+    assert both.source == two_encoders and len(both.fitted.blocks) == 2
+    np.testing.assert_array_equal(both.table, np.hstack(alone))
 
 
-def test_fits_of_another_number_of_encoders_are_refused(tmp_path, features_of):
+@pytest.mark.parametrize("names", ["tfidf-svd,", ",", "tfidf-svd,tfidf-svd"])
+def test_empty_names_and_names_given_twice_are_refused(tmp_path, features_of, names):
     write_shop(tmp_path, TEXTS)
-    both, items = features_of(text_encoder="tfidf-svd,tfidf-svd")
+    with pytest.raises(ConfigError, match="has an empty name or one that occurs twice"):
+        features_of(text_encoder=names)
+
+
+def test_fits_of_another_number_of_encoders_are_refused(tmp_path, features_of, two_encoders):
+    write_shop(tmp_path, TEXTS)
+    both, items = features_of(text_encoder=two_encoders)
     config = {
         **{"data_path": str(tmp_path / "shop"), "dataset": "shop", "cache_dir": str(tmp_path / "cache")},
         **{"text_encoder": "tfidf-svd", "text_pooling": "mean", "feature_file": None, "feature_size": None},

@@ -206,6 +206,23 @@ def test_a_hash_of_the_content_is_saved(tmp_path):
     state = torch.load(tmp_path / "best.pth", weights_only=True)
     written = state.pop("content_sha256")
     assert written == content_hash(state) != content_hash({**state, "epoch": 4})
-    assert written == content_hash({**state, "state_dict": {"a": torch.ones(2)}})  # those have checksums
+    assert written != content_hash({**state, "state_dict": {"a": torch.tensor([0.0, 1e-45])}})
     assert written != content_hash({**state, "state_dict": {"a": torch.zeros(2, 1)}})
     assert written != content_hash({**state, "state_dict": {"a": torch.zeros(2, dtype=torch.float64)}})
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.tensor(3.0),
+        torch.zeros(0),
+        torch.ones(2, 2, dtype=torch.bfloat16),
+        torch.tensor([True]),
+        torch.arange(3).expand(2, 3),
+        torch.arange(6).view(2, 3).t(),
+    ],
+)
+def test_tensors_of_every_kind_are_read_as_they_were_written(tmp_path, tensor):
+    checkpoint.save_checkpoint({"state_dict": {"a": tensor}}, tmp_path / "a.pth")
+    read = checkpoint.load_checkpoint(tmp_path / "a.pth")["state_dict"]["a"]
+    assert read.dtype == tensor.dtype and torch.equal(read, tensor)

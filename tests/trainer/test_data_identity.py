@@ -5,7 +5,7 @@ import pytest
 import torch
 from support import built_run
 
-from recbole_mpo.common.errors import CheckpointError, FeatureError
+from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
@@ -165,19 +165,19 @@ class TestFeatures:
             evaluate_checkpoint(folder / "best.pth")
 
     @pytest.mark.parametrize(
-        ("fitted", "error", "message"),
+        ("fitted", "message"),
         [
-            ({"mean": torch.zeros(2, 2)}, CheckpointError, r"best.pth: the mean of the features has shape \(2, 2\)"),
-            ({"scale": -torch.ones(1)}, CheckpointError, r"best.pth: the scale of the features is \[-1.0\]"),
-            ({"mean": torch.zeros(2)}, FeatureError, "fitted to 2 columns, but they have"),
+            ({"mean": torch.zeros(2, 2)}, r"best.pth: the mean of the features has shape \(2, 2\)"),
+            ({"scale": -torch.ones(1)}, r"best.pth: the scale of the features is \[-1.0\]"),
+            ({"mean": torch.zeros(2)}, "best.pth: the mean .* fitted to 2 columns, but they have"),
         ],
     )
-    def test_what_no_run_fits_is_refused(self, trained, fitted, error, message):
+    def test_what_no_run_fits_is_refused(self, trained, fitted, message):
         folder, _ = trained
         state = checkpoint.load_checkpoint(folder / "best.pth")
         stored = {"tiny": {**state["fitted_text"]["tiny"], **fitted}}
         checkpoint.save_checkpoint({**state, "fitted_text": stored}, folder / "best.pth")
-        with pytest.raises(error, match=message):
+        with pytest.raises(CheckpointError, match=message):
             evaluate_checkpoint(folder / "best.pth")
 
 

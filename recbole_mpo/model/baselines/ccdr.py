@@ -151,8 +151,8 @@ class CCDR(ItemVectorRecommender):
         graphs = build_graphs(domains, self.align, *sizes, features)
         self.counts_hash = counts_hash(*graphs.adjacency)
         if features is not None:
-            self.feature_hash = feature_hash(np.concatenate(features))
-            self.feature_sketch = torch.from_numpy(feature_sketch(np.concatenate(features)))
+            of_all = np.concatenate(features) if len(features) > 1 else features[0]
+            self.feature_hash, self.feature_sketch = feature_hash(of_all), torch.from_numpy(feature_sketch(of_all))
             self.fitted_text = dataset.fitted_text
         _log(graphs, [domain.name for domain in domains])
         return graphs, features if is_input else [None] * len(domains)
