@@ -7,8 +7,10 @@ from jinja2 import Environment
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import write_lines
 
+# By this a page is known that may be replaced.
+_MARK = '<meta name="generator" content="recbole_mpo">'
 _FRAME = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<html lang="en"><head><meta charset="utf-8">""" + _MARK + """<title>{{ title }}</title>
 <style>
 body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
 td, th { padding: .2em 1em .2em 0; text-align: left } li { margin: .2em 0 } .item { color: #777 }
@@ -35,9 +37,19 @@ def write_page(path: str | Path, title: str, body: str, **values):
     """Write the page that :func:`render_page` returns, whole or not at all.
 
     Raises:
-        DataError: the page cannot be written.
+        DataError: the page cannot be written, or would replace a file that is not such a page.
     """
+    if Path(path).exists() and not _is_own(Path(path)):
+        raise DataError(f"{path} exists and was not written by this package; name another file, or move it away first")
     try:
         write_lines(path, render_page(title, body, **values).split("\n"))
     except OSError as problem:
         raise DataError(f"{path} cannot be written: {problem.strerror or problem}") from problem
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file is a page of this package."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _MARK.encode() in file.read(1000)

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from recbole_mpo.common.page import write_page
+from recbole_mpo.common.terminal import one_line
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields, find_layout
 from recbole_mpo.data.histories import Histories, read_dataset_histories
 from recbole_mpo.data.statistics import Statistics
@@ -85,8 +86,8 @@ class Description:
         lines += ["", "users by length", *_bars(self.histories.lengths)]
         lines += ["", "items by interactions", *_bars(self.histories.popularity)]
         for user, items in self.samples:
-            lines += ["", f"user {user}, the newest items"]
-            lines += [f"  {item}  {text[:TITLE_CHARACTERS]}" for item, text in items]
+            lines += ["", f"user {one_line(user)}, the newest items"]
+            lines += [f"  {one_line(item)}  {one_line(text[:TITLE_CHARACTERS])}" for item, text in items]
         return "\n".join(lines)
 
     def write_page(self, path: str | Path):

@@ -30,7 +30,7 @@ class Outline(HTMLParser):
 
 def test_the_frame_holds_title_and_body():
     outline = Outline(render_page("Ten runs", BODY, text="all well", figures=["<svg></svg>"]))
-    assert outline.tags == ["html", "head", "meta", "title", "style", "body", "h1", "p", "svg"]
+    assert outline.tags == ["html", "head", "meta", "meta", "title", "style", "body", "h1", "p", "svg"]
     assert outline.texts["title"].strip() == "Ten runs" and outline.texts["h1"].strip() == "Ten runs"
     assert outline.texts["p"].strip() == "all well"
 
@@ -57,3 +57,15 @@ def test_a_place_that_cannot_be_written_is_named_and_left_as_it_was(tmp_path):
     with pytest.raises(DataError, match=r"file/page\.html cannot be written: "):
         write_page(tmp_path / "file" / "page.html", "Ten runs", BODY, text="", figures=[])
     assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_a_page_of_this_package_is_replaced(tmp_path):
+    page = tmp_path / "page.html"
+    for title in ("First", "Second"):
+        write_page(page, title, BODY, text="", figures=[])
+    assert "Second" in page.read_text()
+    page.write_text("<html>mine</html>")
+    for path in (page, tmp_path):
+        with pytest.raises(DataError, match="exists and was not written by this package; name another file"):
+            write_page(path, "Third", BODY, text="", figures=[])
+    assert page.read_text() == "<html>mine</html>"
