@@ -191,7 +191,10 @@ def content_hash(state: dict) -> str:
 
 def _outline(value):
     if isinstance(value, Tensor):
-        numbers = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        # With one entry or none, any stride counts as contiguous, but not for a view as bytes.
+        flat = flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)
+        numbers = flat.view(torch.uint8).numpy()
         return str(value.dtype), list(value.shape), hashlib.sha256(numbers).hexdigest()
     if isinstance(value, dict):
         return [(key, _outline(entry)) for key, entry in value.items()]

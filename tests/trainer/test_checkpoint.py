@@ -4,6 +4,7 @@ import resource
 import zipfile
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from support import built_run
@@ -220,6 +221,9 @@ def test_a_hash_of_the_content_is_saved(tmp_path):
         torch.tensor([True]),
         torch.arange(3).expand(2, 3),
         torch.arange(6).view(2, 3).t(),
+        torch.from_numpy(np.zeros(0, dtype=np.float32)),
+        torch.ones(3)[::3],
+        torch.ones(()).expand(1),
     ],
 )
 def test_tensors_of_every_kind_are_read_as_they_were_written(tmp_path, tensor):

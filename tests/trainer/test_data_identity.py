@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from support import built_run
+from support import LetterEncoder, built_run
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.text.tfidf import TfidfSVDEncoder
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 from recbole_mpo.trainer.data_identity import changed_rows, identity, item_tokens
@@ -113,10 +114,13 @@ class TestIdentity:
 class TestFeatures:
     """What happens to a checkpoint when item texts change."""
 
-    @pytest.fixture(params=["tfidf-svd", "feature file"])
-    def trained(self, request, tiny_settings, tiny_path, tmp_path):
+    @pytest.fixture(params=["tfidf-svd", "feature file", "two encoders"])
+    def trained(self, request, tiny_settings, tiny_path, tmp_path, monkeypatch):
         """A finished run: its folder and its item text."""
         settings = {**tiny_settings, "epochs": 1}
+        if request.param == "two encoders":
+            encoders = [LetterEncoder(), TfidfSVDEncoder()]
+            monkeypatch.setattr("recbole_mpo.text.item_features.encoders_of", lambda config: encoders)
         if request.param == "feature file":
             np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((30, 8)))
             settings |= {"feature_file": str(tmp_path / "x.npy")}
@@ -150,7 +154,8 @@ class TestFeatures:
         fitted = best["fitted_text"]["tiny"]
         assert fitted.keys() >= {"mean", "scale"} and best["feature_sketch"].shape == (31, 2)
         assert all(torch.equal(part, last["fitted_text"]["tiny"][name]) for name, part in fitted.items())
-        assert ("encoder.words" in fitted) == (best["config"]["text_encoder"] == "tfidf-svd" and len(fitted) > 2)
+        has_words = any(name.endswith("encoder.words") for name in fitted)
+        assert has_words == (best["config"]["feature_file"] is None)
 
     def test_a_checkpoint_without_what_was_fitted_works_as_long_as_texts_stay(self, trained, tmp_path):
         """Older versions did not store it."""
