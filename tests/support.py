@@ -22,8 +22,7 @@ class LetterEncoder:
     @classmethod
     def replace_all(cls, monkeypatch):
         """Use it whatever encoder the settings name."""
-        for place in ("text.item_features", "data.domains", "quick_start.mixed_domains"):
-            monkeypatch.setattr(f"recbole_mpo.{place}.encoders_of", lambda config: [cls()])
+        monkeypatch.setattr("recbole_mpo.text.item_features.encoders_of", lambda config: [cls()])
 
 
 class BuiltRun:

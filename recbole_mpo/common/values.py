@@ -180,7 +180,7 @@ def as_list(value) -> list[str]:
     """Return the texts of a setting that takes one or several; an empty list for None."""
     if value is None:
         return []
-    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
+    return [str(entry) for entry in value] if isinstance(value, list | tuple) else [str(value)]
 
 
 def suggestion(name: str, names, alike: float = 0.6) -> str:

@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.fitted_tensors import FittedTensors, as_tensors, of_tensors
 from recbole_mpo.data.reading import ReadingMixin
 from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, lengths_of, rows_of_groups
 from recbole_mpo.text.feature_files import feature_sketch
@@ -129,21 +130,17 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         self._fitted[name] = fitted
 
     @property
-    def fitted_text(self) -> dict[str, dict[str, torch.Tensor]]:
+    def fitted_text(self) -> FittedTensors:
         """Return what was fitted to item texts by name of the dataset, which checkpoints store."""
-        return {
-            name: {part: torch.from_numpy(np.array(array)) for part, array in fitted.arrays().items()}
-            for name, fitted in self._fitted.items()
-        }
+        return as_tensors(self._fitted)
 
-    def use_fitted_text(self, stored: dict[str, dict[str, torch.Tensor]]):
+    def use_fitted_text(self, stored: FittedTensors):
         """Make features with what was fitted in an earlier run, the ``fitted_text`` of its checkpoint.
 
         Raises:
             FeatureError: it is not what a run fits.
         """
-        for name, arrays in stored.items():
-            self.keep_fitted(name, FittedText.of({part: array.numpy() for part, array in arrays.items()}))
+        self._fitted.update(of_tensors(stored))
 
     def history_tokens(self, user: str) -> list[str]:
         """Return a user's item tokens, oldest first; for a dataset with a single interaction file.

@@ -17,7 +17,7 @@ from recbole_mpo.data.sequences import positions_within
 from recbole_mpo.data.training_counts import pair_counts, training_interactions, training_transitions
 from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.index_files import PAD, raw_names
-from recbole_mpo.text.item_features import encode_texts, encoders_of, load_item_features
+from recbole_mpo.text.item_features import encode_texts, load_item_features, needs_fit
 from recbole_mpo.text.item_text import ItemText, text_file, texts_of
 
 FEATURE_KEYS = (
@@ -102,7 +102,7 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
             "features of two domains must be comparable: give both feature_file and ccdr_source_feature_file, or "
             "neither"
         )
-    if len(domains) > 1 and files[0] is None and _needs_fit(config):
+    if len(domains) > 1 and needs_fit(config):
         return _encoded_together(config, dataset, domains)
     tables = [dataset.item_features().numpy(), *(_source_table(config, dataset, one) for one in domains[1:])]
     widths = [table.shape[1] for table in tables]
@@ -117,17 +117,17 @@ def domain_features(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
 
 def _source_table(config, dataset, source: Domain) -> np.ndarray:
     """Return the features [N, F] of a second dataset's items."""
-    settings = _source_settings(config, source.name)
+    settings = feature_settings(config, source.name, config["ccdr_source_feature_file"])
     features = load_item_features(settings, source.item_tokens, dataset.fitted_to(source.name))
     dataset.keep_fitted(source.name, features.fitted)
     return features.table
 
 
-def _source_settings(config, name: str) -> dict:
-    """Return the run's feature settings, for a second dataset."""
+def feature_settings(config, name: str, feature_file: str | None) -> dict:
+    """Return the run's feature settings for another dataset, with its own feature file."""
     settings = {key: config[key] for key in FEATURE_KEYS}
     place = {"dataset": name, "data_path": str(Path(config.data_root) / name)}
-    return {**settings, **place, "feature_file": config["ccdr_source_feature_file"]}
+    return {**settings, **place, "feature_file": feature_file}
 
 
 def _encoded_together(config, dataset, domains: list[Domain]) -> list[np.ndarray]:
@@ -141,8 +141,3 @@ def _encoded_together(config, dataset, domains: list[Domain]) -> list[np.ndarray
     fitted = fitted or FittedText.fit(encoded, config["feature_center"], config["feature_scale"])
     dataset.keep_fitted(name, fitted)
     return np.split(fitted.apply(encoded), np.cumsum([one.item_num for one in domains])[:-1])
-
-
-def _needs_fit(config) -> bool:
-    """Return whether vectors of an encoder can be compared only if it was fitted to the texts of both datasets."""
-    return any(encoder.needs_fit for encoder in encoders_of(config))

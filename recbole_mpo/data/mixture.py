@@ -7,7 +7,7 @@ Shapes: N items of all domains (row 0 is PAD), I interactions, R rows, F feature
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from recbole.data.interaction import Interaction
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.catalogue import hash_items
 from recbole_mpo.data.domain_ids import joined_id
+from recbole_mpo.data.fitted_tensors import FittedTensors, as_tensors, of_tensors
 from recbole_mpo.data.histories import Histories
 from recbole_mpo.data.sequences import Rows, gather_padded, rows_of_groups
 from recbole_mpo.text.alignment import AlignmentReport
@@ -81,13 +82,13 @@ class MixedFeatures:
     """The text features of all domains.
 
     Attributes:
-        tables: features [N_d, F] of each domain's items, PAD first.
+        table: features [N, F] of the items of all domains, one after another, under one PAD row.
         fitted: what was fitted to the item texts, by domain.
         source: name of the encoder.
         reports: how many items of each domain have text.
     """
 
-    tables: list[np.ndarray]
+    table: np.ndarray
     fitted: dict[str, FittedText]
     source: str
     reports: list[AlignmentReport]
@@ -96,7 +97,7 @@ class MixedFeatures:
         """Return source, size and coverage for the record; the hash is that of the mixture."""
         counts = [vars(report) for report in self.reports]
         totals = {name: sum(one[name] or 0 for one in counts) for name in counts[0]}
-        return {"source": self.source, "dimension": int(self.tables[0].shape[1]), **totals}
+        return {"source": self.source, "dimension": int(self.table.shape[1]), **totals}
 
 
 class Mixture:
@@ -178,46 +179,35 @@ class Mixture:
 
     @cached_property
     def features(self) -> MixedFeatures:
-        """The text features of all domains, as one table; they are encoded or read on first use."""
-        loaded = self._load_features(self._fitted)
-        table = np.concatenate([loaded.tables[0][:1], *(table[1:] for table in loaded.tables)])
-        # The tables of the domains are let go: there is no room for two copies.
-        return replace(loaded, tables=[table])
-
-    @property
-    def _table(self) -> np.ndarray:
-        return self.features.tables[0]
+        """The text features of all domains; they are encoded or read on first use."""
+        return self._load_features(self._fitted)
 
     def item_features(self) -> torch.Tensor:
         """Return the feature table [N, F]."""
-        return torch.from_numpy(self._table)
+        return torch.from_numpy(self.features.table)
 
     @cached_property
     def feature_hash(self) -> str:
         """The hash of the feature table, which checkpoints store."""
-        return feature_hash(self._table)
+        return feature_hash(self.features.table)
 
     @property
     def feature_sketch(self) -> torch.Tensor:
         """Return two numbers per item [N, 2], which checkpoints store to tell rounding from other features."""
-        return torch.from_numpy(feature_sketch(self._table))
+        return torch.from_numpy(feature_sketch(self.features.table))
 
     @property
-    def fitted_text(self) -> dict[str, dict[str, torch.Tensor]]:
+    def fitted_text(self) -> FittedTensors:
         """Return what was fitted to item texts by name of the domain, which checkpoints store."""
-        return {
-            name: {part: torch.from_numpy(np.array(array)) for part, array in fitted.arrays().items()}
-            for name, fitted in self.features.fitted.items()
-        }
+        return as_tensors(self.features.fitted)
 
-    def use_fitted_text(self, stored: dict[str, dict[str, torch.Tensor]]):
+    def use_fitted_text(self, stored: FittedTensors):
         """Make features with what was fitted in an earlier run, the ``fitted_text`` of its checkpoint.
 
         Raises:
             FeatureError: it is not what a run fits.
         """
-        for name, arrays in stored.items():
-            self._fitted[name] = FittedText.of({part: array.numpy() for part, array in arrays.items()})
+        self._fitted.update(of_tensors(stored))
 
     def rows(self) -> Rows:
         """Return the training rows as views into ``flat_items``."""

@@ -39,7 +39,7 @@ def freeze(model: nn.Module, groups):
     Raises:
         ConfigError: a group is unknown, or the model has no parameter in it.
     """
-    groups = as_list([*groups] if isinstance(groups, tuple) else groups)
+    groups = as_list(groups)
     present = {group_of(name) for name, _ in model.named_parameters()}
     for group in groups:
         if group not in present:

@@ -38,24 +38,8 @@ def contrast(queries_PD: Tensor, candidates_CD: Tensor, positives_P: Tensor, sam
     return F.cross_entropy(masked_PC, positives_P)
 
 
-class NextItem(nn.Module):
-    """``nip``: the model's own objective, the next item at every position among all items or a sample of them.
-
-    Args:
-        objective: the objective.
-    """
-
-    def __init__(self, objective: nn.Module):
-        super().__init__()
-        self.objective = objective
-
-    def forward(self, model, batch: PackedBatch) -> Tensor:
-        """Return the loss of a batch."""
-        return self.objective(model, batch)
-
-
-class SequenceItem(nn.Module):
-    """``si``: the last state of each history against the targets of all histories of the batch.
+class _AmongTheBatch(nn.Module):
+    """Base of UniSRec's tasks, which contrast each history with all histories of the batch.
 
     Args:
         residual: see :func:`contrast`.
@@ -64,6 +48,15 @@ class SequenceItem(nn.Module):
     def __init__(self, residual: bool):
         super().__init__()
         self.residual = residual
+
+    def _contrast(self, queries_BD: Tensor, others_BD: Tensor, targets_B: Tensor) -> Tensor:
+        """Return the contrast of each query with the vector of its own row among those of all rows."""
+        own_B = torch.arange(len(queries_BD), device=queries_BD.device)
+        return contrast(queries_BD, others_BD, own_B, targets_B.unsqueeze(1) == targets_B, self.residual)
+
+
+class SequenceItem(_AmongTheBatch):
+    """``si``: the last state of each history against the targets of all histories of the batch."""
 
     def forward(self, model, batch: PackedBatch) -> Tensor:
         """Return the loss of a batch."""
@@ -73,35 +66,25 @@ class SequenceItem(nn.Module):
         items, targets_B = rows.split([last.items.numel(), len(last.targets)])
         states_BD = model.predicting_states(vectors, items.view_as(last.items), last)
         positives_BD = model.candidates(F.embedding(targets_B, vectors))
-        return _among_themselves(model.queries(states_BD), positives_BD, last.targets, self.residual)
+        return self._contrast(model.queries(states_BD), positives_BD, last.targets)
 
 
-class SequenceSequence(nn.Module):
-    """``ss``: the last state of each history against those of all histories with a fifth of their items dropped.
-
-    Args:
-        residual: see :func:`contrast`.
-    """
-
-    def __init__(self, residual: bool):
-        super().__init__()
-        self.residual = residual
+class SequenceSequence(_AmongTheBatch):
+    """``ss``: the last state of each history against those of all histories with a fifth of their items dropped."""
 
     def forward(self, model, batch: PackedBatch) -> Tensor:
         """Return the loss of a batch."""
         histories_BL, lengths_B, targets_B = unpacked(batch)
         ids, rows = histories_BL.unique(return_inverse=True)
         vectors = model.encode_items(ids)
-        places_BL = torch.arange(histories_BL.shape[1], device=histories_BL.device).expand_as(histories_BL)
-        keeps_BL = torch.rand_like(places_BL, dtype=torch.float32) >= DROPPED
-        keeps_BL |= places_BL == (torch.rand(len(rows), 1, device=rows.device) * lengths_B.unsqueeze(1)).long()
-        keeps_BL &= places_BL < lengths_B.unsqueeze(1)
+        draws_BL, one_BL, inside_BL = _draws(histories_BL, lengths_B)
+        keeps_BL = ((draws_BL >= DROPPED) | one_BL) & inside_BL
         order_BL = torch.argsort(~keeps_BL, dim=1, stable=True)
         kept_B = keeps_BL.sum(dim=1)
-        dropped_BL = rows.gather(1, order_BL).masked_fill(places_BL >= kept_B.unsqueeze(1), 0)
+        dropped_BL = rows.gather(1, order_BL).masked_fill(~keeps_BL.gather(1, order_BL), 0)
         queries_BD = model.queries(model.encode_sequences(vectors, rows, lengths_B))
         others_BD = model.candidates(model.encode_sequences(vectors, dropped_BL, kept_B))
-        return _among_themselves(queries_BD, others_BD, targets_B, self.residual)
+        return self._contrast(queries_BD, others_BD, targets_B)
 
 
 class Relevance(nn.Module):
@@ -142,22 +125,21 @@ class MaskedItem(nn.Module):
         histories_BL, lengths_B, _ = unpacked(batch)
         ids, rows_BL = histories_BL.unique(return_inverse=True)
         vectors_CD = model.encode_items(ids)
-        places_BL = torch.arange(histories_BL.shape[1], device=histories_BL.device).expand_as(histories_BL)
-        is_padding_BL = places_BL >= lengths_B.unsqueeze(1)
-        hides_BL = torch.rand_like(places_BL, dtype=torch.float32) < MASKED
-        hides_BL |= places_BL == (torch.rand(len(rows_BL), 1, device=rows_BL.device) * lengths_B.unsqueeze(1)).long()
-        hides_BL &= ~is_padding_BL
+        draws_BL, one_BL, inside_BL = _draws(histories_BL, lengths_B)
+        hides_BL = ((draws_BL < MASKED) | one_BL) & inside_BL
         inputs_BLD = torch.where(hides_BL.unsqueeze(2), self.mask, F.embedding(rows_BL, vectors_CD))
-        states_BLD = model.sequence.states_from_both_sides(inputs_BLD, is_padding_BL)
+        states_BLD = model.sequence.states_from_both_sides(inputs_BLD, ~inside_BL)
         return F.cross_entropy(
             at_least_float32(model.queries(states_BLD[hides_BL]) @ model.candidates(vectors_CD).t()), rows_BL[hides_BL]
         )
 
 
-def _among_themselves(queries_BD: Tensor, others_BD: Tensor, targets_B: Tensor, residual: bool) -> Tensor:
-    """Return the contrast of each query with the vector of its own row among those of all rows."""
-    own_B = torch.arange(len(queries_BD), device=queries_BD.device)
-    return contrast(queries_BD, others_BD, own_B, targets_B.unsqueeze(1) == targets_B, residual)
+def _draws(histories_BL: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a number from 0 to 1 for each place, one random place of each history, and which places have items."""
+    places_BL = torch.arange(histories_BL.shape[1], device=histories_BL.device).expand_as(histories_BL)
+    draws_BL = torch.rand_like(places_BL, dtype=torch.float32)
+    one_B1 = (torch.rand(len(histories_BL), 1, device=histories_BL.device) * lengths_B.unsqueeze(1)).long()
+    return draws_BL, places_BL == one_B1, places_BL < lengths_B.unsqueeze(1)
 
 
 def last_targets(batch: PackedBatch) -> PackedBatch:
@@ -210,13 +192,14 @@ class TaskSum(nn.Module):
         """Return the weighted sum of the losses of a batch."""
         losses = self.losses(model, batch)
         for name, loss in losses.items():
-            self.totals[name] += loss.item()
+            # In the precision of Python's numbers, without waiting for a GPU in each step.
+            self.totals[name] = self.totals[name] + loss.detach().double()
         return sum(self.weights[name] * loss for name, loss in losses.items())
 
     def take_totals(self) -> dict[str, float]:
         """Return the sums of the unweighted losses since the last call."""
         totals, self.totals = self.totals, dict.fromkeys(self.totals, 0.0)
-        return totals
+        return {name: float(total) for name, total in totals.items()}
 
 
 def make_tasks(config, objective: nn.Module) -> nn.Module:
@@ -226,15 +209,19 @@ def make_tasks(config, objective: nn.Module) -> nn.Module:
         config: settings of the run.
         objective: the loss of the next item.
     """
-    names = as_list(config["tasks"])
-    if names in ([], ["nip"]):
+    if is_next_item_alone(config):
         return objective
     residual = config["unisrec_compat"]
     make = {
-        "nip": lambda: NextItem(objective),
+        "nip": lambda: objective,
         "si": lambda: SequenceItem(residual),
         "ss": lambda: SequenceSequence(residual),
         "rel": Relevance,
         "mip": lambda: MaskedItem(config["hidden_size"], config["initializer_range"]),
     }
-    return TaskSum({name: make[name]() for name in names}, config["task_weights"] or {})
+    return TaskSum({name: make[name]() for name in as_list(config["tasks"])}, config["task_weights"] or {})
+
+
+def is_next_item_alone(config) -> bool:
+    """Return whether the settings name no task but the next item, which is the model's own objective."""
+    return as_list(config["tasks"]) in ([], ["nip"])

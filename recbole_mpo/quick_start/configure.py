@@ -5,6 +5,7 @@ from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.schema import defaults_of
 from recbole_mpo.common.values import check_dataset_name
 from recbole_mpo.data.atomic_files import Fields, find_layout
+from recbole_mpo.model.tasks import is_next_item_alone
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
 
 # Settings that only a run on several datasets reads.
@@ -39,7 +40,7 @@ def make_config(
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
     if not config["domains"]:
         _refuse_settings_of_domains(spec, config)
-    if config["train_mode"] != "packed" and (config["tasks"] or ["nip"]) not in ("nip", ["nip"]):
+    if config["train_mode"] != "packed" and not is_next_item_alone(config):
         raise ConfigError("tasks other than nip need train_mode=packed, which has whole histories")
     if config["eval_history"] == "masked":
         _check_masked(config)

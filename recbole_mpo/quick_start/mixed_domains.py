@@ -9,13 +9,13 @@ from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.process import settle_memory
 from recbole_mpo.common.values import as_list
 from recbole_mpo.data.atomic_files import Fields, find_layout
-from recbole_mpo.data.domains import FEATURE_KEYS
+from recbole_mpo.data.domains import feature_settings
 from recbole_mpo.data.histories import Histories, read_dataset_histories
 from recbole_mpo.data.mixture import HeldOutUsers, MixedFeatures, Mixture
 from recbole_mpo.quick_start.one_dataset import RunData, packed_loader
 from recbole_mpo.text.fitted_text import FittedBlock, FittedText
 from recbole_mpo.text.index_files import PAD
-from recbole_mpo.text.item_features import encoders_of, load_item_features
+from recbole_mpo.text.item_features import encoder_names, load_item_features, needs_fit
 from recbole_mpo.text.item_text import text_file
 from recbole_mpo.text.standardising import Standardising
 from recbole_mpo.trainer.pretraining import DomainTrainer
@@ -50,9 +50,9 @@ class MixedDomains:
             "eval_mode=ranks": config["eval_mode"] != "ranks",
             "metrics that follow from ranks, such as Hit, NDCG and MRR": not can_rank(config["metrics"]),
             "epochs of at least 1": config["epochs"] < 1,
-            "encoders that are not fitted to each dataset, such as minilm": _needs_fit(config),
+            "encoders that are not fitted to each dataset, such as minilm": needs_fit(config),
             "feature_statistics=domain, with several encoders": (
-                config["feature_statistics"] == "joint" and len(encoders_of(config)) > 1
+                config["feature_statistics"] == "joint" and len(encoder_names(config["text_encoder"])) > 1
             ),
             "text_encoder, because a feature_file holds the items of one dataset": bool(config["feature_file"]),
         }
@@ -120,24 +120,13 @@ def mixed_features(
     tokens = [np.array([PAD, *one.item_tokens]) for one in histories]
     joint = config["feature_statistics"] == "joint" and not fitted
     given = [FittedText((FittedBlock(),)) if joint else fitted.get(name) for name in names]
-    settings = [_settings_of(config, name) for name in names]
+    settings = [feature_settings(config, name, None) for name in names]
     loaded = [load_item_features(*one) for one in zip(settings, tokens, given, strict=True)]
-    tables = [one.table for one in loaded]
+    table = np.concatenate([loaded[0].table, *(one.table[1:] for one in loaded[1:])])
     if joint:
-        numbers = Standardising.fit(np.concatenate(tables), config["feature_center"], config["feature_scale"])
-        for table in tables:
-            numbers.apply(table)
+        numbers = Standardising.fit(table, config["feature_center"], config["feature_scale"])
+        numbers.apply(table)
         used = dict.fromkeys(names, FittedText((FittedBlock(numbers),)))
     else:
         used = {name: one.fitted for name, one in zip(names, loaded, strict=True)}
-    return MixedFeatures(tables, used, loaded[0].source, [one.report for one in loaded])
-
-
-def _needs_fit(config) -> bool:
-    return not config["feature_file"] and any(encoder.needs_fit for encoder in encoders_of(config))
-
-
-def _settings_of(config, name: str) -> dict:
-    """Return the run's feature settings, for one domain."""
-    place = {"dataset": name, "data_path": str(Path(config.data_root) / name), "feature_file": None}
-    return {**{key: config[key] for key in FEATURE_KEYS}, **place}
+    return MixedFeatures(table, used, loaded[0].source, [one.report for one in loaded])

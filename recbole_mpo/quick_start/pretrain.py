@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.quick_start.recorded_run import run_in_folder
-from recbole_mpo.trainer.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mpo.trainer.checkpoint import has_key, load_checkpoint, save_checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 
 # Key of the files that this command writes; only such files are replaced.
@@ -75,9 +75,5 @@ def _check_output(output: Path):
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise ConfigError(f"output {output} cannot be written: {parent} is not a folder that you may write to")
         return
-    try:
-        is_own = PRETRAINED_ON in load_checkpoint(output)
-    except CheckpointError:
-        is_own = False
-    if not is_own:
+    if not has_key(output, PRETRAINED_ON):
         raise ConfigError(f"output {output} exists and is not of pretrain; name another file, or move it away first")

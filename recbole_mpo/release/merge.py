@@ -70,9 +70,5 @@ def _check_output(path: Path, output: Path):
         raise CheckpointError(
             f"output {output} is the checkpoint itself, which would lose its cores and optimizer; name another file"
         )
-    try:
-        is_merged = MERGED_FROM in checkpoint.load_checkpoint(output)
-    except CheckpointError:
-        is_merged = False
-    if not is_merged:
+    if not checkpoint.has_key(output, MERGED_FROM):
         raise CheckpointError(f"output {output} exists and is not of merge; name another file, or move it away first")

@@ -82,6 +82,11 @@ def encoders_of(config) -> list[TextEncoder | FittedTextEncoder]:
     return [build_encoder(name, **settings) for name in encoder_names(config["text_encoder"])]
 
 
+def needs_fit(config) -> bool:
+    """Return whether features of several datasets can be compared only if an encoder is fitted to the texts of all."""
+    return not config["feature_file"] and any(encoder.needs_fit for encoder in encoders_of(config))
+
+
 def encoder_names(text: str) -> list[str]:
     """Return the names in a list with commas.
 

@@ -86,6 +86,14 @@ def load_checkpoint(path: str | Path) -> dict:
     return state
 
 
+def has_key(path: str | Path, key: str) -> bool:
+    """Return whether a file is a checkpoint with this key, by which a command knows the files that it wrote."""
+    try:
+        return key in load_checkpoint(path)
+    except CheckpointError:
+        return False
+
+
 @contextmanager
 def _named(path: Path):
     """Turn all that can go wrong while a file is read into one line that names the file."""

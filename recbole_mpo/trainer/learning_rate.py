@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-SCHEDULES = ("constant", "linear", "cosine")
-
 
 class RateSchedule:
     """Sets the learning rates of an optimizer before each step.
