@@ -37,7 +37,9 @@ SETTINGS = {name: setting for name, setting in read_schema().settings.items() if
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
-    "format metrics mix published page users reference item "
+    "format metrics mix published page users reference item layout "
+    # of torchrun
+    "nproc nnodes rdzv "
     # of prepare
     "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
     "time_format item_column text separator encoding domains order rating min_rating "

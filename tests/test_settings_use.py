@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import LetterEncoder
+from support import LetterEncoder, folder_of
 
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.schema import for_model, read_schema
@@ -20,8 +20,11 @@ VARIANTS = (
     ({"item_input": "text", "feature_file": "features.f32", "feature_size": 8}, "SASRecCE"),
     ({"train_stage": "finetune", "finetune_mode": "PeterZero"}, "PeterRec"),
     ({"ccdr_source": "other"}, "CCDR"),
+    ({"adapter": "patches", "pretrained": "best.pth"}, "UniSRec"),
+    ({"mpo_strategy": "progressive", "mpo_expand": 2}, "mpo"),
     ({"domains": ["tiny", "other"]}, "unisrec"),
     ({"tasks": ["si", "mip"]}, "unisrec"),
+    ({"tasks": ["nip", "si"], "task_weighting": "gradnorm", "cross_task": "residual"}, "unisrec"),
 )
 COUNTING = ("Pop", "CoVisit", "TextKNN")
 # Read, and of no consequence: (settings, models, why).
@@ -39,8 +42,15 @@ IDLE = (
         "a run asks for every model",
     ),
     ({"freeze"}, ("recbole", "BERT4RecFair", *COUNTING), "a run asks for every model"),
+    ({"mpo_strategy"}, ("recbole", "own"), "a run and the trainer ask for every model"),
+    ({"adapter"}, ("UniSRec_F", "mpo", "LoRA"), "they are built as UniSRec is"),
+    ({"train_users"}, ("recbole",), "a run asks for every model"),
     ({"trim_batches"}, ("recbole", "BERT4RecFair", *COUNTING), "the trainer asks the setting before the model"),
-    ({"mpo_lr_multiplier", "memory_lr_multiplier"}, ("own",), "the trainer asks for the learning rates of all groups"),
+    (
+        {"mpo_lr_multiplier", "memory_lr_multiplier", "weighting_lr_multiplier"},
+        ("own",),
+        "the trainer asks for the learning rates of all groups",
+    ),
     ({"pre_model_path"}, ("S3Rec",), "RecBole's class asks, and is never let use it"),
     ({"save_step"}, ("S3RecFixed",), "empty where no setting says otherwise, and then nothing is saved"),
 )
@@ -88,9 +98,11 @@ def block(tmp_path, make_dataset):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_reads_the_settings_that_the_schema_names_for_it(model, block, reads, monkeypatch):
     settings = for_model(block, model)
-    run(model, "tiny", (), settings)
+    record = run(model, "tiny", (), settings)
     for changes, entry in VARIANTS:
         if SCHEMA.stands_for(entry, model):
+            if "pretrained" in changes:
+                changes = {**changes, "pretrained": str(folder_of(record) / changes["pretrained"])}
             if "domains" in changes:
                 LetterEncoder.replace_all(monkeypatch)
             run(model, "+".join(changes.get("domains", ["tiny"])), (), {**settings, **changes}, dry_run=True)

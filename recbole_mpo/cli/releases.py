@@ -9,14 +9,15 @@ from recbole_mpo.common.errors import ConfigError
 @command("merge", settings=SETTINGS_OF_CHECKPOINT)
 @option("--checkpoint", Text("FILE"), "Checkpoint of a model with MPO or LoRA layers.", required=True)
 @option("--output", Text("FILE"), "Where to write the dense checkpoint.", required=True)
-def merge_command(checkpoint, output, settings):
+@option("--layout", Choice("own", "unisrec"), "Whose form; unisrec: UniSRec's published code.", default="own")
+def merge_command(checkpoint, output, layout, settings):
     """Write an MPO or LoRA checkpoint as the equivalent dense UniSRec.
 
     An existing file is replaced only if merge wrote it.
     """
     from recbole_mpo.release.merge import merge_checkpoint
 
-    merge_checkpoint(checkpoint, output, settings)
+    merge_checkpoint(checkpoint, output, settings, layout)
     print(f"wrote {output}")
 
 

@@ -40,6 +40,19 @@ class PackedBatch:
         """Return the same batch in page-locked memory, from which a GPU can copy asynchronously."""
         return self._each(Tensor.pin_memory)
 
+    def dealt(self, number: int, count: int) -> "PackedBatch":
+        """Return the part of the batch that one of ``count`` processes computes: every so many rows, from a number on.
+
+        The parts of all numbers have each target once; a part may be empty.
+        """
+        length = self.items.shape[1]
+        row_M = torch.div(self.predicting, length, rounding_mode="floor")
+        own_M = row_M % count == number
+        row_M, places_M = row_M[own_M], self.predicting[own_M]
+        places_M = places_M - (row_M - torch.div(row_M, count, rounding_mode="floor")) * length
+        rows = slice(number, None, count)
+        return PackedBatch(self.items[rows], self.positions[rows], places_M, self.targets[own_M])
+
     def newest_items(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the newest ``count`` items [M, K] before each target, the last one first, and which of them exist."""
         back_K = torch.arange(count, device=self.items.device)

@@ -11,8 +11,9 @@ from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.fitted_tensors import FittedTensors, as_tensors, of_tensors
-from recbole_mpo.data.reading import ReadingMixin
+from recbole_mpo.data.reading import ReadingMixin, take_rows
 from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, lengths_of, rows_of_groups
+from recbole_mpo.data.user_shares import rows_of_share
 from recbole_mpo.text.feature_files import feature_sketch
 from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.item_features import ItemFeatures, load_item_features
@@ -79,6 +80,10 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         splits = super().build()
         if self.config["train_mode"] != "packed":
             return splits
+        if (self.config["train_users"] or 1) < 1:
+            train = splits[0].inter_feat
+            rows = rows_of_share(train[self.uid_field].numpy(), self.config["train_users"])
+            splits[0].inter_feat = take_rows(train, rows)
         for split in splits[1:]:
             # A batch of rows of similar length needs little padding; metrics do not depend on the order.
             split.inter_feat.sort(by=self.item_list_length_field)

@@ -179,7 +179,7 @@ class ReadingMixin:
         self._drop_unused_col()
         nothing = np.array([], dtype=np.int64)
         return [
-            self.copy(_take_rows(self.inter_feat, next(indices) if takes else nothing)) for takes in (True, *takes_rows)
+            self.copy(take_rows(self.inter_feat, next(indices) if takes else nothing)) for takes in (True, *takes_rows)
         ]
 
     def build(self):
@@ -207,7 +207,7 @@ class ReadingMixin:
         return ", ".join(path.name for path in files)
 
 
-def _take_rows(rows: Interaction, index: np.ndarray) -> Interaction:
+def take_rows(rows: Interaction, index: np.ndarray) -> Interaction:
     """Return some rows; ``Interaction``'s own indexing would first make a list of the index."""
     index = torch.from_numpy(index)
     return Interaction({name: column[index] for name, column in rows.interaction.items()})

@@ -8,6 +8,7 @@ MPO layers and the conversion of whole models are in ``layers.mpo``.
 from recbole_mpo.layers.adaptor import MoEAdaptor
 from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolutions, Patch, Predecessors
 from recbole_mpo.layers.cpu_kernels import Dropout, dropout
+from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.layers.item_memory import ItemMemory, newest_items
 from recbole_mpo.layers.lora import LoRALinear, convert_to_lora
@@ -19,6 +20,7 @@ from recbole_mpo.layers.transformer import CausalTransformerEncoder
 __all__ = [
     "CausalConvolution",
     "CausalTransformerEncoder",
+    "CrossTask",
     "DilatedConvolutions",
     "Dropout",
     "ItemMemory",

@@ -125,9 +125,11 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
                 loss, *gradients = _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size)
             else:
                 loss, *gradients = _at_once(states_MD, items_ND, added, targets_M, mask_pad)
-            gradients = [gradient.div_(len(targets_M)) for gradient in gradients]
+            # No targets, as in a process that got no part of a batch, give a loss of zero.
+            count = max(1, len(targets_M))
+            gradients = [gradient.div_(count) for gradient in gradients]
         ctx.save_for_backward(*gradients)
-        return loss / len(targets_M)
+        return loss / count
 
     @staticmethod
     @once_differentiable
@@ -212,12 +214,16 @@ def sampled_cross_entropy(
     language model", 2008; Yi et al., "Sampling-bias-corrected neural modeling", RecSys 2019.
     """
     states_MD, candidates_CD = at_least_float32(states_MD), at_least_float32(candidates_CD)
-    with torch.autocast(states_MD.device.type, enabled=False):
-        logits_MC = states_MD @ candidates_CD.t()
-    correction_C = inclusion_C.to(logits_MC.dtype).log()
-    targets_M1 = targets_M.unsqueeze(1)
-    corrected_MC = (logits_MC - correction_C).scatter(1, targets_M1, logits_MC.gather(1, targets_M1))
-    return F.cross_entropy(corrected_MC, targets_M)
+    correction_C = inclusion_C.to(candidates_CD.dtype).log()
+    # As one more dimension the correction needs no pass over the logits, and the targets get it back.
+    rows_M = torch.arange(len(targets_M), device=targets_M.device)
+    own_M = SparseLogits(rows_M, targets_M, correction_C.index_select(0, targets_M))
+    return catalogue_cross_entropy(
+        F.pad(states_MD, (0, 1), value=1.0),
+        torch.cat([candidates_CD, -correction_C.unsqueeze(1)], dim=1),
+        targets_M,
+        added=own_M,
+    )
 
 
 def inclusion_probability(counts_C: Tensor, batch_share: float, sampled_share: float) -> Tensor:

@@ -14,6 +14,8 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.layers.ranks import ALONE, Ranks
+from recbole_mpo.model.task_sum import TaskSum
 
 # Parameters that belong to the items of one dataset: the id table, the text table that UniSRec's published code saves,
 # the biases of items, the weight of a table of counts; and what belongs to the tasks that a model was trained on.
@@ -56,6 +58,10 @@ class ModelContract:
     """Whether the model cannot be trained on RecBole's padded prefixes."""
     trains_histories: ClassVar[bool] = False
     """Whether the loss takes a ``HistoryBatch``."""
+    shares_batches: ClassVar[bool] = False
+    """Whether several processes can train the model together, each on a part of a ``PackedBatch``."""
+    ranks: Ranks = ALONE
+    """The processes that train the model together."""
     trims_batches: ClassVar[bool] = False
     """Whether the loss and scores of a row do not depend on the padding after its history, so that it can be cut."""
     predicts_masked_items: ClassVar[bool] = False
@@ -80,6 +86,8 @@ class ModelContract:
     """What was fitted to item texts, by dataset; None without text."""
     counts_hash: str | None = None
     """Hash of the counts of training interactions that the model holds; None without counts."""
+    task_sum: TaskSum | None = None
+    """The several tasks that the model is trained on, which may have a connection, its ``cross_task``; None for one."""
     feature_size: int = 0
     """Number of columns F of the frozen table of text features [N, F]; 0 without text."""
 
@@ -99,8 +107,8 @@ class ModelContract:
         self.feature_hash, self.feature_sketch = dataset.feature_hash, dataset.feature_sketch
         self.fitted_text = dataset.fitted_text
 
-    def take_task_losses(self) -> dict[str, float]:
-        """Return the sums of each task's losses since the last call; an empty dict for models of one task."""
+    def end_epoch(self) -> dict[str, dict[str, float] | float]:
+        """Return what the tasks measured in the steps since the last call; an empty dict for models of one task."""
         return {}
 
     @classmethod

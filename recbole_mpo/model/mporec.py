@@ -28,7 +28,7 @@ class MPORec(UniSRec):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        if config["mpo_expand"] is not None and config["mpo_strategy"] != "expand":
+        if config["mpo_expand"] is not None and config["mpo_strategy"] not in ("expand", "progressive"):
             raise ConfigError(
                 f"mpo_expand is set to {config['mpo_expand']}, but mpo_strategy is '{config['mpo_strategy']}': "
                 "inserted cores belong to --model=MPORecExpand (mpo_strategy: expand)"
@@ -59,6 +59,8 @@ class MPORec(UniSRec):
         """Return the name of a run in tables: as in the paper, with the number t of inserted cores."""
         if config["mpo_strategy"] == "expand":
             name = f"{name} (t = {config['mpo_expand'] or DEFAULT_EXPAND})"
+        if config["mpo_strategy"] == "progressive":
+            name = f"{name} (progressive)"
         return super().label(name, config)
 
 

@@ -17,6 +17,7 @@ from recbole_mpo.layers.losses import (
     inclusion_probability,
     sampled_cross_entropy,
 )
+from recbole_mpo.layers.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +41,13 @@ class SoftmaxObjective(nn.Module):
     def forward(self, model, batch) -> Tensor:
         """Return the loss of a ``PackedBatch`` or of RecBole's padded rows."""
         items, targets_M = model.inputs_and_targets(batch)
-        item_vectors = model.encode_items(recomputes=self.in_chunks)
+        item_vectors = model.encode_shared_items(recomputes=self.in_chunks)
         states_MD = model.predicting_states(item_vectors, items, batch)
         limit = CHUNK_LOGITS if self.in_chunks else None
         remembered = model.remembered(batch, targets_M)
         queries_MD, candidates_ND = model.queries(states_MD), model.candidates(item_vectors)
-        return catalogue_cross_entropy(queries_MD, candidates_ND, targets_M, self.mask_pad, limit, remembered)
+        loss = catalogue_cross_entropy(queries_MD, candidates_ND, targets_M, self.mask_pad, limit, remembered)
+        return model.ranks.part_of_mean(loss, len(targets_M))
 
 
 class SampledSoftmaxObjective(nn.Module):
@@ -67,22 +69,28 @@ class SampledSoftmaxObjective(nn.Module):
     def forward(self, model, batch) -> Tensor:
         """Return the loss of a ``PackedBatch`` or of RecBole's padded rows."""
         items, targets_M = model.inputs_and_targets(batch)
-        candidates_C, inclusion_C = self.draw_candidates(targets_M)
-        ids, rows = torch.cat([items.flatten(), candidates_C]).unique(return_inverse=True)
-        item_vectors = model.encode_items(ids)
-        input_rows, candidate_rows = rows.split([items.numel(), len(candidates_C)])
-        states_MD = model.predicting_states(item_vectors, input_rows.view_as(items), batch)
-        return sampled_cross_entropy(
+        # The targets of all processes are the candidates of each.
+        candidates_C, inclusion_C = self.draw_candidates(model.ranks.gather(targets_M), model.ranks)
+        ids = torch.cat([model.ranks.gather(items.flatten()), candidates_C]).unique()
+        item_vectors = model.encode_shared_items(ids)
+        states_MD = model.predicting_states(item_vectors, torch.searchsorted(ids, items), batch)
+        loss = sampled_cross_entropy(
             model.queries(states_MD),
-            model.candidates(F.embedding(candidate_rows, item_vectors)),
+            model.candidates(F.embedding(torch.searchsorted(ids, candidates_C), item_vectors)),
             torch.searchsorted(candidates_C, targets_M),
             inclusion_C,
         )
+        return model.ranks.part_of_mean(loss, len(targets_M))
 
-    def draw_candidates(self, targets_M: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the candidates [C], namely targets, drawn items and PAD unless masked, and their probabilities [C]."""
+    def draw_candidates(self, targets_M: Tensor, ranks: Ranks = ALONE) -> tuple[Tensor, Tensor]:
+        """Return the candidates [C], namely targets, drawn items and PAD unless masked, and their probabilities [C].
+
+        Args:
+            targets_M: the targets of the whole batch.
+            ranks: the processes that train together; all draw the same items.
+        """
         real_items = len(self.target_counts) - 1
-        drawn = 1 + torch.randperm(real_items, device=targets_M.device)[: self.sampled_items]
+        drawn = 1 + ranks.of_first(torch.randperm(real_items, device=targets_M.device)[: self.sampled_items])
         pad = targets_M.new_zeros(0 if self.mask_pad else 1)
         ids_C = torch.cat([pad, targets_M, drawn]).unique()
         counts_C = self.target_counts.index_select(0, ids_C)

@@ -15,6 +15,7 @@ GROUP_PREFIXES = {
     "LayerNorm.": "layer_norm",
     "item_embedding.": "item_ids",
     "memory.": "memory",
+    "cross_task.": "connection",
     "domains.": "nodes",
     "encoder.": "aggregator",
     "convolutions.": "convolutions",
@@ -23,9 +24,14 @@ GROUP_PREFIXES = {
     "head.": "head",
 }
 
+# Part of the names of patches in a Transformer, whose other parameters are the encoder's.
+PATCH_PART = ".patch."
+
 
 def group_of(name: str) -> str:
     """Return the group of a parameter by its name; ``other`` if no prefix matches."""
+    if PATCH_PART in name:
+        return "patches"
     return next((group for prefix, group in GROUP_PREFIXES.items() if name.startswith(prefix)), "other")
 
 

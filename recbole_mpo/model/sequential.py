@@ -3,26 +3,36 @@
 Shapes: N items (row 0 is PAD), F feature, D hidden, B sequences, L length, R rows of a packed batch, M targets.
 """
 
+import logging
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import as_list
 from recbole_mpo.data.batches import PackedBatch, pack_histories
+from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import SparseLogits
-from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
+from recbole_mpo.model.abstract_recommender import ItemVectorRecommender, PretrainedWeights
+from recbole_mpo.model.adapters import add_patches
 from recbole_mpo.model.covisit_memory import CovisitMemory, make_memory
 from recbole_mpo.model.item_encoder import ITEM_INPUTS, ItemEncoder
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import CosineScoring
 from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
-from recbole_mpo.model.tasks import TaskSum, make_tasks
+from recbole_mpo.model.task_sum import TaskSum
+from recbole_mpo.model.tasks import make_connection, make_tasks
 
 # Attributes of the model whose modules it registers under its own names.
 PARTS = ("items", "sequence", "scoring")
+# Prefix of the parameters of a connection of tasks.
+CONNECTION = "cross_task."
+
+logger = logging.getLogger(__name__)
 
 
 class TextSequentialRecommender(ItemVectorRecommender):
@@ -38,13 +48,23 @@ class TextSequentialRecommender(ItemVectorRecommender):
         scoring: how states score items, such as ``CosineScoring``.
         objective: the loss, a module called with the model and a batch, such as a ``SoftmaxObjective``.
         memory: counts whose scores are added to those of the model.
+        connection: connects the views that several tasks have of the states.
     """
 
     is_built_from_items = True
     item_inputs = ITEM_INPUTS
 
     def __init__(
-        self, config, dataset, *, items, sequence, scoring, objective: nn.Module, memory: CovisitMemory | None = None
+        self,
+        config,
+        dataset,
+        *,
+        items,
+        sequence,
+        scoring,
+        objective: nn.Module,
+        memory: CovisitMemory | None = None,
+        connection: CrossTask | None = None,
     ):
         super().__init__(config, dataset)
         self.items, self.sequence, self.scoring = items, sequence, scoring
@@ -61,6 +81,9 @@ class TextSequentialRecommender(ItemVectorRecommender):
             self.describe_features(dataset)
             self.feature_size = items.feature_size
         self.apply(partial(normal_weights, std=config["initializer_range"]))
+        self.cross_task = connection
+        if connection is None:
+            self.fresh_weights = (*self.fresh_weights, CONNECTION)
 
     def __setattr__(self, name: str, value):
         """Set an attribute; a module that replaces a registered one also replaces it in its part."""
@@ -100,6 +123,13 @@ class TextSequentialRecommender(ItemVectorRecommender):
         chunks = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
         encode = partial(checkpoint, self._encode_rows, use_reentrant=False) if recomputes else self._encode_rows
         return torch.cat([encode(chunk if ids is None else ids[chunk], merged) for chunk in chunks])
+
+    def encode_shared_items(self, ids: Tensor | None = None, recomputes: bool = False) -> Tensor:
+        """Return what :meth:`encode_items` does, where all processes ask for the same: each encodes a part."""
+        if self.ranks.count == 1:
+            return self.encode_items(ids, recomputes)
+        ids = torch.arange(self.n_items, device=self.device) if ids is None else ids
+        return self.ranks.gather(self.encode_items(ids[self.ranks.share(len(ids))], recomputes))
 
     def _encode_rows(self, rows: slice | Tensor, merged) -> Tensor:
         return self.scoring.rows(rows, self.items.vectors(rows, merged))
@@ -151,9 +181,13 @@ class TextSequentialRecommender(ItemVectorRecommender):
             return batch.items, batch.targets
         return batch[self.ITEM_SEQ], batch[self.POS_ITEM_ID]
 
-    def queries(self, states: Tensor) -> Tensor:
-        """Return states [B, D] in the form used for scores."""
-        return self.scoring.queries(states)
+    def view(self, states: Tensor, task: str | None = None) -> Tensor:
+        """Return states [B, D] as a task sees them or, without a task, as items are predicted from them."""
+        return states if self.cross_task is None else self.cross_task(states, task)
+
+    def queries(self, states: Tensor, task: str | None = None) -> Tensor:
+        """Return the view of states [B, D] in the form used for scores."""
+        return self.scoring.queries(self.view(states, task))
 
     def candidates(self, item_vectors: Tensor) -> Tensor:
         """Return item vectors [N, D] in the form used for scores."""
@@ -163,9 +197,40 @@ class TextSequentialRecommender(ItemVectorRecommender):
         """Return the objective's loss for a ``PackedBatch`` or RecBole's padded rows."""
         return self.objective(self, interaction)
 
-    def take_task_losses(self) -> dict[str, float]:
-        """Return the sums of each task's losses since the last call."""
-        return self.objective.take_totals() if isinstance(self.objective, TaskSum) else {}
+    @property
+    def task_sum(self) -> TaskSum | None:
+        """The several tasks that the model is trained on; None if there is one."""
+        return self.objective if isinstance(self.objective, TaskSum) else None
+
+    def carry_over(self, source: PretrainedWeights) -> dict[str, Tensor]:
+        """Return the weights of a connection of tasks that a checkpoint lacks; they change nothing before training.
+
+        Warn of a connection that only the checkpoint has: the model begins without it.
+
+        Args:
+            source: the checkpoint.
+        """
+        is_stored = any(name.startswith(CONNECTION) for name in source.weights)
+        if self.cross_task is None and is_stored:
+            keys = [key for key in ("tasks", "cross_task", "fuse") if source.settings.get(key)]
+            logger.warning(
+                "%s has a connection of tasks, which this run leaves out, so it predicts from the states before it; %s "
+                "keeps it",
+                source.path,
+                " ".join(f"--{key}={','.join(as_list(source.settings[key]))}" for key in keys) or "cross_task",
+            )
+        if self.cross_task is None or is_stored:
+            return {}
+        return {name: weight for name, weight in self.state_dict().items() if name.startswith(CONNECTION)}
+
+    def end_epoch(self) -> dict[str, dict[str, float] | float]:
+        """Return the means of what the tasks measured in the steps since the last call, by kind and task."""
+        means = {} if self.task_sum is None else self.task_sum.end_epoch()
+        if self.ranks.count > 1 and means:
+            # Each process has its part of the losses.
+            values_K = self.ranks.sum(torch.tensor([*means["task_losses"].values()], dtype=torch.float64))
+            means["task_losses"] = dict(zip(means["task_losses"], values_K.tolist(), strict=True))
+        return means
 
     def remembered(self, batch, targets: Tensor) -> SparseLogits | None:
         """Return the entries that the memory adds to the logits of a packed training batch; None without a memory."""
@@ -200,10 +265,18 @@ class UniSRec(TextSequentialRecommender):
     It has text features, a mixture-of-experts adaptor, a causal Transformer and a softmax of cosines; all weights are
     dense.
 
+    With ``adapter: patches`` a pre-trained model stays frozen, except for patches in its Transformer, its layer norms
+    and the adaptor's gate.
+
     Args:
         config: settings of the run.
         dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: ``patch_reduction`` is larger than ``hidden_size``.
     """
+
+    shares_batches = True
 
     def __init__(self, config, dataset):
         super().__init__(
@@ -214,4 +287,25 @@ class UniSRec(TextSequentialRecommender):
             scoring=CosineScoring(config["temperature"]),
             objective=make_tasks(config, make_objective(config, dataset)),
             memory=make_memory(config, dataset),
+            connection=make_connection(config),
         )
+        self.has_patches: bool = config["adapter"] == "patches"
+        if self.has_patches:
+            add_patches(self, config["patch_reduction"], config["initializer_range"])
+
+    def check_fresh_start(self):
+        """Refuse to adapt a model that was never trained.
+
+        Raises:
+            ConfigError: ``adapter`` freezes most weights, and ``pretrained`` is not set.
+        """
+        if self.has_patches:
+            raise ConfigError(
+                "adapter=patches freezes a model that was never trained: give weights of recbole-mpo pretrain as "
+                "pretrained"
+            )
+
+    @classmethod
+    def label(cls, name: str, config) -> str:
+        """Return the name of a run in tables, which says whether there are patches and a memory."""
+        return super().label(f"{name} (patches)" if config["adapter"] == "patches" else name, config)

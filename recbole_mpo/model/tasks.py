@@ -1,4 +1,4 @@
-"""Tasks of pre-training, each a loss of a model and a batch, and their sum.
+"""Tasks of pre-training, each a loss of a model and a batch.
 
 ``nip`` predicts the next item at every position. ``si`` and ``ss`` are UniSRec's two contrastive tasks (Hou et al., KDD
 2022, eq. 6 and 7), ``rel`` brings neighbouring items together, and ``mip`` finds masked items from both sides.
@@ -7,6 +7,8 @@ Shapes: N items (row 0 is PAD), D hidden, R rows of a packed batch, L length, M 
 candidates.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -15,10 +17,32 @@ from torch import Tensor, nn
 
 from recbole_mpo.common.values import as_list
 from recbole_mpo.data.batches import PackedBatch
+from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.losses import at_least_float32
+from recbole_mpo.layers.ranks import Ranks
+from recbole_mpo.model.task_sum import TaskSum
+from recbole_mpo.model.task_weighting import WEIGHTINGS
 
 # Share of the items of a history that ``ss`` drops, and that ``mip`` masks.
 DROPPED, MASKED = 0.2, 0.2
+# Tasks whose queries are states of histories, which a connection of tasks can change.
+WITH_STATES = ("nip", "si", "ss", "mip")
+# A function from the number of candidates of a contrast to what its loss is divided by.
+Divisor = Callable[[int], float]
+
+
+def undivided(count: int) -> float:
+    """Return 1, which leaves losses as they are."""
+    return 1.0
+
+
+def log_count(count: int) -> float:
+    """Return the loss of a guess among so many candidates, and at least that among two."""
+    return math.log(max(count, 2))
+
+
+DIVISORS: dict[str, Divisor] = {"none": undivided, "logN": log_count}
+"""What losses are divided by, by value of the setting ``loss_norm``."""
 
 
 def contrast(queries_PD: Tensor, candidates_CD: Tensor, positives_P: Tensor, same_PC: Tensor, residual: bool) -> Tensor:
@@ -35,7 +59,28 @@ def contrast(queries_PD: Tensor, candidates_CD: Tensor, positives_P: Tensor, sam
     logits_PC = at_least_float32(queries_PD @ candidates_CD.t())
     is_positive = F.one_hot(positives_P, logits_PC.shape[1]).bool()
     masked_PC = logits_PC.masked_fill(same_PC & ~is_positive, 0.0 if residual else -torch.inf)
-    return F.cross_entropy(masked_PC, positives_P)
+    return _mean_cross_entropy(masked_PC, positives_P)
+
+
+def _mean_cross_entropy(logits_PC: Tensor, targets_P: Tensor) -> Tensor:
+    """Return the mean cross-entropy; zero without targets, as in a process that got no part of a batch."""
+    return F.cross_entropy(logits_PC, targets_P, reduction="sum") / max(1, len(targets_P))
+
+
+class PerGuess(nn.Module):
+    """``nip`` in units of a guess among all items: an objective divided by the logarithm of their number.
+
+    Args:
+        objective: the loss of the next item.
+    """
+
+    def __init__(self, objective: nn.Module):
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, model, batch: PackedBatch) -> Tensor:
+        """Return the loss of a batch."""
+        return self.objective(model, batch) / log_count(model.n_items - self.objective.mask_pad)
 
 
 class _AmongTheBatch(nn.Module):
@@ -43,16 +88,19 @@ class _AmongTheBatch(nn.Module):
 
     Args:
         residual: see :func:`contrast`.
+        divisor: what the loss is divided by.
     """
 
-    def __init__(self, residual: bool):
+    def __init__(self, residual: bool, divisor: Divisor = undivided):
         super().__init__()
-        self.residual = residual
+        self.residual, self.divisor = residual, divisor
 
-    def _contrast(self, queries_BD: Tensor, others_BD: Tensor, targets_B: Tensor) -> Tensor:
-        """Return the contrast of each query with the vector of its own row among those of all rows."""
-        own_B = torch.arange(len(queries_BD), device=queries_BD.device)
-        return contrast(queries_BD, others_BD, own_B, targets_B.unsqueeze(1) == targets_B, self.residual)
+    def _contrast(self, ranks: Ranks, queries_BD: Tensor, others_BD: Tensor, targets_B: Tensor) -> Tensor:
+        """Return the contrast of each query with the vector of its own row among those of all rows of all processes."""
+        others_AD, targets_A = ranks.gather(others_BD), ranks.gather(targets_B)
+        own_B = ranks.rows_before(len(targets_B)) + torch.arange(len(targets_B), device=queries_BD.device)
+        loss = contrast(queries_BD, others_AD, own_B, targets_B.unsqueeze(1) == targets_A, self.residual)
+        return ranks.part_of_mean(loss, len(targets_B)) / self.divisor(len(others_AD))
 
 
 class SequenceItem(_AmongTheBatch):
@@ -66,7 +114,7 @@ class SequenceItem(_AmongTheBatch):
         items, targets_B = rows.split([last.items.numel(), len(last.targets)])
         states_BD = model.predicting_states(vectors, items.view_as(last.items), last)
         positives_BD = model.candidates(F.embedding(targets_B, vectors))
-        return self._contrast(model.queries(states_BD), positives_BD, last.targets)
+        return self._contrast(model.ranks, model.queries(states_BD, "si"), positives_BD, last.targets)
 
 
 class SequenceSequence(_AmongTheBatch):
@@ -82,30 +130,37 @@ class SequenceSequence(_AmongTheBatch):
         order_BL = torch.argsort(~keeps_BL, dim=1, stable=True)
         kept_B = keeps_BL.sum(dim=1)
         dropped_BL = rows.gather(1, order_BL).masked_fill(~keeps_BL.gather(1, order_BL), 0)
-        queries_BD = model.queries(model.encode_sequences(vectors, rows, lengths_B))
-        others_BD = model.candidates(model.encode_sequences(vectors, dropped_BL, kept_B))
-        return self._contrast(queries_BD, others_BD, targets_B)
+        queries_BD = model.queries(model.encode_sequences(vectors, rows, lengths_B), "ss")
+        others_BD = model.candidates(model.view(model.encode_sequences(vectors, dropped_BL, kept_B), "ss"))
+        return self._contrast(model.ranks, queries_BD, others_BD, targets_B)
 
 
 class Relevance(nn.Module):
     """``rel``: neighbouring items of a history against all other neighbours of the batch, in both directions.
 
     It trains the item encoder alone.
+
+    Args:
+        divisor: what the loss is divided by.
     """
+
+    def __init__(self, divisor: Divisor = undivided):
+        super().__init__()
+        self.divisor = divisor
 
     def forward(self, model, batch: PackedBatch) -> Tensor:
         """Return the loss of a batch."""
-        before_P, after_P = neighbours(batch)
-        ids, rows = torch.cat([before_P, after_P]).unique(return_inverse=True)
-        vectors_CD = model.encode_items(ids)
-        queries_CD, candidates_CD = model.queries(vectors_CD), model.candidates(vectors_CD)
-        places = rows.split(len(before_P))
+        pairs_P2 = model.ranks.gather(neighbours(batch)).unique(dim=0)
+        ids, rows_P2 = pairs_P2.unique(return_inverse=True)
+        vectors_CD = model.encode_shared_items(ids)
+        queries_CD, candidates_CD = model.scoring.queries(vectors_CD), model.candidates(vectors_CD)
+        places = rows_P2[model.ranks.share(len(pairs_P2))].unbind(dim=1)
         # An item is not a negative of itself.
         losses = [
             contrast(F.embedding(one, queries_CD), candidates_CD, other, F.one_hot(one, len(ids)).bool(), False)
             for one, other in (places, places[::-1])
         ]
-        return sum(losses) / 2
+        return model.ranks.part_of_mean(sum(losses) / 2, len(places[0])) / self.divisor(len(ids))
 
 
 class MaskedItem(nn.Module):
@@ -114,24 +169,26 @@ class MaskedItem(nn.Module):
     Args:
         size: D.
         std: standard deviation of the mask's initial vector.
+        divisor: what the loss is divided by.
     """
 
-    def __init__(self, size: int, std: float):
+    def __init__(self, size: int, std: float, divisor: Divisor = undivided):
         super().__init__()
+        self.divisor = divisor
         self.mask = nn.Parameter(std * torch.randn(size))
 
     def forward(self, model, batch: PackedBatch) -> Tensor:
         """Return the loss of a batch."""
         histories_BL, lengths_B, _ = unpacked(batch)
-        ids, rows_BL = histories_BL.unique(return_inverse=True)
-        vectors_CD = model.encode_items(ids)
+        ids = model.ranks.gather(histories_BL.flatten()).unique()
+        rows_BL, vectors_CD = torch.searchsorted(ids, histories_BL), model.encode_shared_items(ids)
         draws_BL, one_BL, inside_BL = _draws(histories_BL, lengths_B)
         hides_BL = ((draws_BL < MASKED) | one_BL) & inside_BL
         inputs_BLD = torch.where(hides_BL.unsqueeze(2), self.mask, F.embedding(rows_BL, vectors_CD))
         states_BLD = model.sequence.states_from_both_sides(inputs_BLD, ~inside_BL)
-        return F.cross_entropy(
-            at_least_float32(model.queries(states_BLD[hides_BL]) @ model.candidates(vectors_CD).t()), rows_BL[hides_BL]
-        )
+        logits_PC = model.queries(states_BLD[hides_BL], "mip") @ model.candidates(vectors_CD).t()
+        loss = _mean_cross_entropy(at_least_float32(logits_PC), rows_BL[hides_BL])
+        return model.ranks.part_of_mean(loss, len(logits_PC)) / self.divisor(len(ids))
 
 
 def _draws(histories_BL: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +210,8 @@ def unpacked(batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Return the histories [B, L], left-aligned and padded with 0, their lengths, and the last target of each."""
     last = last_targets(batch)
     lengths_B = batch.positions.flatten().index_select(0, last.predicting) + 1
-    columns_L = torch.arange(int(lengths_B.max()), device=lengths_B.device)
+    longest = int(lengths_B.max()) if len(lengths_B) else 1
+    columns_L = torch.arange(longest, device=lengths_B.device)
     places_BL = (last.predicting - lengths_B + 1).unsqueeze(1) + columns_L
     inside_BL = columns_L < lengths_B.unsqueeze(1)
     items = batch.items.flatten()
@@ -161,45 +219,11 @@ def unpacked(batch: PackedBatch) -> tuple[Tensor, Tensor, Tensor]:
     return histories_BL, lengths_B, last.targets
 
 
-def neighbours(batch: PackedBatch) -> tuple[Tensor, Tensor]:
-    """Return the items [P] before and after each other within the histories of a batch, each different pair once."""
+def neighbours(batch: PackedBatch) -> Tensor:
+    """Return the items [P, 2] before and after each other within the histories of a batch, each different pair once."""
     follows_RL = batch.positions[:, 1:] > 0
     pairs_P2 = torch.stack((batch.items[:, :-1][follows_RL], batch.items[:, 1:][follows_RL]), dim=1)
-    pairs_P2 = pairs_P2[pairs_P2[:, 0] != pairs_P2[:, 1]].unique(dim=0)
-    return pairs_P2[:, 0], pairs_P2[:, 1]
-
-
-class TaskSum(nn.Module):
-    """Several tasks at once: the sum of their losses, each times its weight.
-
-    Args:
-        tasks: the tasks by name.
-        weights: weight of each; 1 for those that are left out.
-    """
-
-    def __init__(self, tasks: dict[str, nn.Module], weights: dict[str, float]):
-        super().__init__()
-        self.tasks = nn.ModuleDict(tasks)
-        self.weights = {name: float(weights.get(name, 1.0)) for name in tasks}
-        self.totals = dict.fromkeys(tasks, 0.0)
-        """Sums of the unweighted losses since :meth:`take_totals`."""
-
-    def losses(self, model, batch: PackedBatch) -> dict[str, Tensor]:
-        """Return the loss of each task."""
-        return {name: task(model, batch) for name, task in self.tasks.items()}
-
-    def forward(self, model, batch: PackedBatch) -> Tensor:
-        """Return the weighted sum of the losses of a batch."""
-        losses = self.losses(model, batch)
-        for name, loss in losses.items():
-            # In the precision of Python's numbers, without waiting for a GPU in each step.
-            self.totals[name] = self.totals[name] + loss.detach().double()
-        return sum(self.weights[name] * loss for name, loss in losses.items())
-
-    def take_totals(self) -> dict[str, float]:
-        """Return the sums of the unweighted losses since the last call."""
-        totals, self.totals = self.totals, dict.fromkeys(self.totals, 0.0)
-        return {name: float(total) for name, total in totals.items()}
+    return pairs_P2[pairs_P2[:, 0] != pairs_P2[:, 1]].unique(dim=0)
 
 
 def make_tasks(config, objective: nn.Module) -> nn.Module:
@@ -211,15 +235,31 @@ def make_tasks(config, objective: nn.Module) -> nn.Module:
     """
     if is_next_item_alone(config):
         return objective
-    residual = config["unisrec_compat"]
+    residual, divisor = config["unisrec_compat"], DIVISORS[config["loss_norm"]]
     make = {
-        "nip": lambda: objective,
-        "si": lambda: SequenceItem(residual),
-        "ss": lambda: SequenceSequence(residual),
-        "rel": Relevance,
-        "mip": lambda: MaskedItem(config["hidden_size"], config["initializer_range"]),
+        "nip": lambda: objective if divisor is undivided else PerGuess(objective),
+        "si": lambda: SequenceItem(residual, divisor),
+        "ss": lambda: SequenceSequence(residual, divisor),
+        "rel": lambda: Relevance(divisor),
+        "mip": lambda: MaskedItem(config["hidden_size"], config["initializer_range"], divisor),
     }
-    return TaskSum({name: make[name]() for name in as_list(config["tasks"])}, config["task_weights"] or {})
+    names, weights = as_list(config["tasks"]), config["task_weights"] or {}
+    weighting = WEIGHTINGS[config["task_weighting"]]([float(weights.get(name, 1.0)) for name in names])
+    return TaskSum({name: make[name]() for name in names}, weighting)
+
+
+def make_connection(config) -> CrossTask | None:
+    """Return the connection of the tasks that the settings name; None for ``cross_task: none``.
+
+    The main task is ``nip``, or else the first.
+    """
+    if config["cross_task"] == "none":
+        return None
+    names = [name for name in as_list(config["tasks"]) if name in WITH_STATES]
+    main = "nip" if "nip" in names else names[0]
+    return CrossTask(
+        config["hidden_size"], names, main, config["cross_task"], config["fuse"], config["initializer_range"]
+    )
 
 
 def is_next_item_alone(config) -> bool:

@@ -2,14 +2,18 @@
 
 from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.schema import defaults_of
+from recbole_mpo.common.schema import settings_of
 from recbole_mpo.common.values import check_dataset_name
 from recbole_mpo.data.atomic_files import Fields, find_layout
-from recbole_mpo.model.tasks import is_next_item_alone
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
+from recbole_mpo.quick_start.task_settings import check_tasks
 
-# Settings that only a run on several datasets reads.
-OF_DOMAINS = ("held_out_users", "feature_statistics")
+# Settings that are read only under a value of another one: settings, the other one, its value, and what it means.
+READ_WITH = (
+    (("held_out_users", "feature_statistics"), "domains", None, "domains, that is, outside of pre-training"),
+    (("patch_reduction",), "adapter", "patches", "adapter=patches"),
+    (("mpo_stage_patience",), "mpo_strategy", "progressive", "mpo_strategy=progressive"),
+)
 # The model that reads a second dataset.
 SOURCE_READER = "CCDR"
 
@@ -38,21 +42,25 @@ def make_config(
     _check_model_takes(spec, config)
     if config["train_mode"] == "packed" and set(config["eval_args"]["mode"].values()) != {"full"}:
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
-    if not config["domains"]:
-        _refuse_settings_of_domains(spec, config)
-    if config["train_mode"] != "packed" and not is_next_item_alone(config):
-        raise ConfigError("tasks other than nip need train_mode=packed, which has whole histories")
+    _refuse_idle_settings(spec, config)
+    check_tasks(spec.name, config)
+    if config["train_users"] not in (None, 1) and config["train_mode"] != "packed":
+        raise ConfigError("train_users needs train_mode=packed, which has the histories of each user")
     if config["eval_history"] == "masked":
         _check_masked(config)
     return spec, config
 
 
-def _refuse_settings_of_domains(spec: ModelSpec, config: MPOConfig):
-    """Refuse settings that only pre-training on several datasets reads."""
-    defaults = defaults_of(spec.name)
-    idle = [key for key in OF_DOMAINS if key in defaults and config[key] != defaults[key]]
-    if idle:
-        raise ConfigError(f"{' and '.join(idle)} have no effect without domains, that is, outside of pre-training")
+def _refuse_idle_settings(spec: ModelSpec, config: MPOConfig):
+    """Refuse settings that no code reads because of another one."""
+    rows = settings_of(spec.name)
+    for keys, other, value, meaning in READ_WITH:
+        if other not in rows:
+            continue
+        is_read = bool(config[other]) if value is None else config[other] == value
+        idle = [key for key in keys if key in rows and config[key] != rows[key].default]
+        if idle and not is_read:
+            raise ConfigError(f"{' and '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect without {meaning}")
 
 
 def _check_masked(config: MPOConfig):

@@ -40,6 +40,8 @@ class MixedDomains:
             )
         if len(set(names)) < len(names):
             raise ConfigError(f"domains names a dataset twice: {', '.join(names)}")
+        if config["train_users"] < 1:
+            raise ConfigError("train_users is for runs on one dataset; leave it out with domains")
         for name in names:
             find_layout(config.data_root, name)
         refusals = {

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.model.task_weighting import WEIGHTING, WEIGHTING_SETTINGS
 from recbole_mpo.quick_start.recorded_run import run_in_folder
 from recbole_mpo.trainer.checkpoint import has_key, load_checkpoint, save_checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
+from recbole_mpo.trainer.distributed import joined_ranks
 
 # Key of the files that this command writes; only such files are replaced.
 PRETRAINED_ON = "pretrained_on"
@@ -52,7 +54,7 @@ def pretrain(
     settings = {**(overrides or {}), "domains": domains}
     options = {"dry_run": dry_run, "resume": resume, "record_path": record_path}
     folder, record = run_in_folder(model, "+".join(domains), config_files, settings, **options)
-    if not dry_run:
+    if not dry_run and joined_ranks().is_first:
         _write_weights(folder / "best.pth", domains, output)
     return record
 
@@ -61,8 +63,11 @@ def _write_weights(best: Path, domains: list[str], output: Path):
     """Write the part of a checkpoint that later runs start from."""
     state = load_checkpoint(best)
     output.parent.mkdir(parents=True, exist_ok=True)
-    kept = ("model", "config", *DATA_KEYS, "state_dict", "epoch")
-    save_checkpoint({PRETRAINED_ON: list(domains), **{key: state[key] for key in kept}}, output)
+    kept = {key: state[key] for key in ("model", *DATA_KEYS, "epoch")}
+    # What weighed the tasks in training is of no use to others.
+    kept["config"] = {key: value for key, value in state["config"].items() if key not in WEIGHTING_SETTINGS}
+    kept["state_dict"] = {name: one for name, one in state["state_dict"].items() if not name.startswith(WEIGHTING)}
+    save_checkpoint({PRETRAINED_ON: list(domains), **kept}, output)
     print(f"pre-trained weights: {output}; start from them with --pretrained={output}")
 
 

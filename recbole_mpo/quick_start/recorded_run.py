@@ -1,8 +1,9 @@
 """From a model's name to a finished, recorded run."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from recbole_mpo.common import machine
@@ -11,6 +12,7 @@ from recbole_mpo.common.recbole_globals import logging_to
 from recbole_mpo.common.values import as_list
 from recbole_mpo.data.prepare.prepare import prepare_if_absent
 from recbole_mpo.model.parameters import count_parameters
+from recbole_mpo.quick_start.choose_strategy import run_best_strategy
 from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.evaluate import evaluate_split, keep_ranks
 from recbole_mpo.quick_start.experiment import Experiment
@@ -19,10 +21,20 @@ from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.quick_start.run_folder import make_run_dir, this_process, training_in
 from recbole_mpo.quick_start.show import show_results, show_run
 from recbole_mpo.trainer.checkpoint import load_checkpoint
+from recbole_mpo.trainer.distributed import (
+    check_processes,
+    check_same_weights,
+    first_before_others,
+    joined_ranks,
+    losses_named,
+    only_first_speaks,
+    own_device,
+    told_by_first,
+)
 
 
 def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resume=None, record_path=None) -> dict:
-    """Train, evaluate and record one run.
+    """Train, evaluate and record one run; with ``mpo_strategy: auto``, that of the strategy which does best.
 
     Args:
         model: name in any capitalisation.
@@ -40,41 +52,81 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
         RecboleMPOError: what was given cannot be run; the message names what and why.
     """
     options = {"dry_run": dry_run, "resume": resume, "record_path": record_path}
-    return run_in_folder(model, dataset, config_files, overrides, **options)[1]
+    config = make_config(model, dataset, config_files, overrides)[1]
+    if config["mpo_strategy"] != "auto":
+        return run_in_folder(model, dataset, config_files, overrides, **options)[1]
+    return run_best_strategy(
+        partial(run_in_folder, model, dataset, config_files), overrides or {}, config, **options
+    )
 
 
 def run_in_folder(
-    model, dataset, config_files=(), overrides=None, *, dry_run=False, resume=None, record_path=None
+    model,
+    dataset,
+    config_files=(),
+    overrides=None,
+    *,
+    dry_run=False,
+    resume=None,
+    record_path=None,
+    pause_after: int | None = None,
 ) -> tuple[Path, dict]:
-    """Train, evaluate and record one run; return its folder and its record. The arguments are those of :func:`run`."""
+    """Train, evaluate and record one run; return its folder and its record.
+
+    The arguments are those of :func:`run`, and ``pause_after``: the number of epochs after which the run stops for now,
+    with the status ``paused`` and without test figures.
+    """
     begin = time.perf_counter()
     if dry_run and resume:
         raise ConfigError("dry_run builds a new run, resume continues one; give one of them")
     spec, config = make_config(model, dataset, config_files, overrides)
-    for name in as_list(config["domains"]) or [dataset]:
+    if config["mpo_strategy"] == "auto":
+        raise ConfigError("mpo_strategy=auto is for runs on one dataset; pre-training needs one of the strategies")
+    ranks = joined_ranks()
+    check_processes(spec.model_class, config, ranks)
+    config["device"] = own_device(config["device"])
+    with only_first_speaks(ranks), losses_named(ranks):
         if not dry_run:
-            prepare_if_absent(name, config.data_root, bool(config["show_progress"]))
-    experiment = Experiment.with_config(spec, config)
+            with first_before_others(ranks):
+                for name in as_list(config["domains"]) or [dataset]:
+                    prepare_if_absent(name, config.data_root, bool(config["show_progress"]))
+        experiment = Experiment.with_config(spec, config)
+        run_dir, resume_file = told_by_first(ranks, partial(_find_folder, experiment, resume))
+        record_paths = [run_dir / "record.json", *([record_path] if record_path else [])] if ranks.is_first else []
+        with training_in(run_dir) if ranks.is_first else nullcontext():
+            pauses = {"dry_run": dry_run, "pause_after": pause_after}
+            return run_dir, _run_in(run_dir, experiment, record_paths, resume_file, begin, **pauses)
+
+
+def _find_folder(experiment: Experiment, resume) -> tuple[Path, Path | None]:
+    """Return the folder of a run and, if it is resumed, the file to go on from."""
     resume_file = find_resume(experiment, str(resume)) if resume else None
-    run_dir = resume_file.parent if resume_file else make_run_dir(config["checkpoint_dir"], spec.name, dataset)
-    record_paths = [run_dir / "record.json", *([record_path] if record_path else [])]
-    with training_in(run_dir):
-        return run_dir, _run_in(run_dir, experiment, record_paths, resume_file, dry_run, begin)
+    if resume_file:
+        return resume_file.parent, resume_file
+    config = experiment.config
+    return make_run_dir(config["checkpoint_dir"], experiment.spec.name, config["dataset"]), None
 
 
-def _run_in(run_dir: Path, experiment: Experiment, paths, resume_file: Path | None, dry_run: bool, begin) -> dict:
+def _run_in(
+    run_dir: Path, experiment: Experiment, paths, resume_file: Path | None, begin: float, *, dry_run, pause_after
+) -> dict:
+    ranks = joined_ranks()
     # Before anything is written into the record of the run that goes on.
-    restored = experiment.restore_model(load_checkpoint(resume_file), resume_file) if resume_file else None
+    with first_before_others(ranks):
+        restored = experiment.restore_model(load_checkpoint(resume_file), resume_file) if resume_file else None
     log = logging_to(run_dir / f"{run_dir.name}.log", experiment.config["state"] or "INFO")
-    with log, _recorded(experiment, run_dir, paths) as record:
-        built = restored if resume_file else experiment.build_model()
+    with log if ranks.is_first else nullcontext(), _recorded(experiment, run_dir, paths) as record:
+        with first_before_others(ranks):
+            built = restored if resume_file else experiment.build_model()
+        check_same_weights(ranks, built)
+        built.ranks = ranks
         record.update(_describe(experiment, built))
         show_run(record)
         if dry_run:
             record["status"] = "dry_run"
         else:
             _write(record, paths)
-            record.update(_train_and_test(experiment, built, run_dir, resume_file))
+            record.update(_train(experiment, built, run_dir, resume_file, pause_after))
         record["seconds"]["total"] = time.perf_counter() - begin
     return record
 
@@ -94,7 +146,8 @@ def _recorded(experiment: Experiment, run_dir: Path, paths: list):
         del record["process"]
         record.update(finished=_now(), peak_memory_mb=machine.peak_memory_mb(experiment.config["device"]))
         _write(record, paths)
-    show_results(record, paths)
+    if paths:
+        show_results(record, paths)
 
 
 def _way_on(run_dir: Path) -> str:
@@ -111,9 +164,10 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "status": "running",
         "run_id": run_dir.name,
         "model": spec.name,
-        "label": str(config["run_label"] or spec.model_class.label(spec.name, config)),
+        "label": str(config["run_label"] or _label(spec, config)),
         "dataset": config["dataset"],
         "seed": config["seed"],
+        "processes": joined_ranks().count,
         **_items_of(spec.model_class, config),
         "data": {},
         "params": {},
@@ -127,6 +181,12 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "device": machine.device_description(config["device"]),
         "git": machine.revision(),
     }
+
+
+def _label(spec, config) -> str:
+    """Return the name of a run in tables, with the share of the users that it is trained on."""
+    label, share = spec.model_class.label(spec.name, config), config["train_users"]
+    return label if share in (None, 1) else f"{label} ({100 * share:g} % of users)"
 
 
 def _items_of(model_class, config) -> dict:
@@ -144,33 +204,45 @@ def _describe(experiment: Experiment, model) -> dict:
     }
 
 
-def _train_and_test(experiment: Experiment, model, run_dir: Path, resume_file: Path | None) -> dict:
+def _train(
+    experiment: Experiment, model, run_dir: Path, resume_file: Path | None, pause_after: int | None
+) -> dict:
+    """Train a model, and evaluate it unless it pauses; return what the record holds of that."""
     config = experiment.config
-    train_data, valid_data, test_data = experiment.data.loaders
+    train_data, valid_data, _ = experiment.data.loaders
     trainer = experiment.trainer(model, run_dir)
     machine.reset_peak_memory(config["device"])
     # What was built before must not shift what training draws, so that models are compared at one seed.
     experiment.seed()
+    if pause_after is not None:
+        trainer.epochs = min(trainer.epochs, pause_after)
     if resume_file:
         trainer.resume(resume_file, train_data)
-    show_progress = bool(config["show_progress"])
-    trainer.fit(train_data, valid_data, saved=True, show_progress=show_progress)
-    best = trainer.load(trainer.saved_model_file)
-    begin = time.perf_counter()
-    results, ranks = {}, {}
-    for name, loader in (("valid", valid_data), ("test", test_data)):
-        results[name], ranks[name] = evaluate_split(trainer, loader, show_progress)
-    keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
-    return {
-        "status": "completed",
-        **results,
-        "best_epoch": best["epoch"],
+    trainer.fit(train_data, valid_data, saved=True, show_progress=bool(config["show_progress"]))
+    trained = {
+        # Again, because a model may train more of its parameters at the end than at the beginning.
+        "params": count_parameters(model),
         "epochs_run": len(trainer.history),
         "hit_epoch_limit": len(trainer.history) >= config["epochs"],
         "history": trainer.history,
         **({"pretraining": trainer.pretraining} if trainer.pretraining else {}),
-        "seconds": {**trainer.mean_seconds(), "test": time.perf_counter() - begin},
     }
+    if pause_after is not None:
+        return {**trained, "status": "paused", "seconds": trainer.mean_seconds()}
+    return {**trained, **_evaluate(experiment, trainer, run_dir)}
+
+
+def _evaluate(experiment: Experiment, trainer, run_dir: Path) -> dict:
+    """Evaluate the best weights of a finished training, and keep the ranks."""
+    best = trainer.load(trainer.saved_model_file)
+    begin = time.perf_counter()
+    results, ranks = {}, {}
+    for name, loader in zip(("valid", "test"), experiment.data.loaders[1:], strict=True):
+        results[name], ranks[name] = evaluate_split(trainer, loader, bool(experiment.config["show_progress"]))
+    if trainer.model.ranks.is_first:
+        keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
+    seconds = {**trainer.mean_seconds(), "test": time.perf_counter() - begin}
+    return {"status": "completed", **results, "best_epoch": best["epoch"], "seconds": seconds}
 
 
 def _write(record: dict, paths):

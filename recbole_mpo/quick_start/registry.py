@@ -26,9 +26,10 @@ from recbole_mpo.model.baselines.sasrec import SASRecCE
 from recbole_mpo.model.baselines.unisrec_lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
 from recbole_mpo.trainer.stages import PretrainingTrainer
-from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, RunTrainer
+from recbole_mpo.trainer.trainer import CountingTrainer, RunTrainer
 from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
 

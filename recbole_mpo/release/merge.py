@@ -8,7 +8,9 @@ from torch import Tensor
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.layers.lora import LoRALinear
 from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
+from recbole_mpo.model.sequential import UniSRec
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
+from recbole_mpo.release.unisrec_layout import unisrec_layout
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 
@@ -16,40 +18,47 @@ from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 DENSE_MODEL = "UniSRec"
 # Settings of the layers that are merged away.
 LAYER_SETTINGS = ("mpo_", "lora_")
+# What is written: a checkpoint of this package, or one of UniSRec's published code.
+LAYOUTS = ("own", "unisrec")
 # Key of merged checkpoints: the model that was merged. Only files with it are replaced.
 MERGED_FROM = "merged_from"
 
 
-def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | None = None):
+def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | None = None, layout: str = "own"):
     """Write the merged weights of a checkpoint as a UniSRec checkpoint, for evaluation or ``pretrained``.
 
     The dataset is not read, unless an older version wrote the checkpoint.
 
     Args:
-        path: file of a checkpoint with MPO or LoRA layers.
+        path: file of a checkpoint with MPO or LoRA layers; with the layout ``unisrec`` they may be dense.
         output: the file to write; its folder is created. An existing file is replaced only if it was merged too.
         overrides: settings that override those of the checkpoint.
+        layout: ``own``, or ``unisrec`` for the published code of UniSRec, which has only weights and settings.
 
     Raises:
-        CheckpointError: the checkpoint has no such layers, a file cannot be read or written, or ``output`` is another
-            file that would be lost.
+        CheckpointError: the checkpoint has no such layers, or weights that the layout has no place for; a file cannot
+            be read or written, or ``output`` is another file that would be lost.
         ConfigError: the settings do not fit together.
     """
     _check_output(Path(path), Path(output))
     model, state = model_of_checkpoint(path, overrides)
     low_rank = {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
-    if not mpo_layers(model) and not low_rank:
+    if layout == "own" and not mpo_layers(model) and not low_rank:
         raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO or LoRA layers to merge")
+    # Others may have the same names of weights, and score in another way.
+    if layout == "unisrec" and not isinstance(model, UniSRec):
+        raise CheckpointError(
+            f"checkpoint {path} is of {state['model']}, and UniSRec's layout is for UniSRec, MPORec and LoRA"
+        )
     config = {key: value for key, value in state["config"].items() if not key.startswith(LAYER_SETTINGS)}
-    merged = {
-        "model": DENSE_MODEL,
-        MERGED_FROM: state["model"],
-        "config": {**config, "model": DENSE_MODEL, "pretrained": None},
-        **{name: state[name] for name in DATA_KEYS if name in state},
-        "state_dict": _with_updates_added(dense_state_dict(model), low_rank),
-        "epoch": state["epoch"],
-    }
-    checkpoint.save_checkpoint(merged, output)
+    config = {**config, "model": DENSE_MODEL, "pretrained": None}
+    weights = _with_updates_added(dense_state_dict(model), low_rank)
+    if layout == "unisrec":
+        content = unisrec_layout(weights, config, state["epoch"], path)
+    else:
+        identity = {name: state[name] for name in DATA_KEYS if name in state}
+        content = {"model": DENSE_MODEL, "config": config, **identity, "state_dict": weights, "epoch": state["epoch"]}
+    checkpoint.save_checkpoint({MERGED_FROM: state["model"], **content}, output)
 
 
 @torch.no_grad()

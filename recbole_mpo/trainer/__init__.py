@@ -6,8 +6,9 @@ import common, layers, data and model.
 
 import recbole_mpo.common.recbole_globals  # noqa: F401  says how to install RecBole if it is absent
 from recbole_mpo.trainer.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.ranking import metrics_from_ranks
-from recbole_mpo.trainer.trainer import CountingTrainer, ItemVectorTrainer, RunTrainer
+from recbole_mpo.trainer.trainer import CountingTrainer, RunTrainer
 
 __all__ = [
     "CountingTrainer",

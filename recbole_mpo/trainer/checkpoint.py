@@ -16,10 +16,17 @@ from recbole_mpo.common.files import compare_checksums, replacing
 from recbole_mpo.trainer.checkpoint_content import OTHERS, check_content, content_hash
 from recbole_mpo.trainer.data_identity import check_identity
 from recbole_mpo.trainer.finite import names_not_finite
+from recbole_mpo.trainer.other_names import describe_differences
 
 FORMAT_VERSION = 1
 # Where a checkpoint has the hash of its other content.
 HASH_KEY = "content_sha256"
+# How torch before 1.6 begins a file: a pickle of its magic number.
+LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+class PickledObjectsError(CheckpointError):
+    """A checkpoint holds pickled objects, such as the ``Config`` of RecBole."""
 
 
 def save_checkpoint(state: dict, path: str | Path):
@@ -66,8 +73,8 @@ def load_checkpoint(path: str | Path) -> dict:
         raise CheckpointError(f"checkpoint {path} does not exist")
     with _named(path):
         if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("not an archive of torch.save")
-        _check_archive(path)
+            raise zipfile.BadZipFile(_what_else(path))
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise CheckpointError(f"checkpoint {path} has no 'state_dict'; it was not written by this package")
@@ -100,7 +107,7 @@ def _named(path: Path):
     try:
         yield
     except pickle.UnpicklingError as problem:
-        raise CheckpointError(
+        raise PickledObjectsError(
             f"checkpoint {path} holds pickled objects, which can run code, so it was not loaded; "
             "save only its weights, torch.save({'state_dict': ...}), with the program that wrote it"
         ) from problem
@@ -112,12 +119,23 @@ def _named(path: Path):
         ) from problem
 
 
-def _check_archive(path: Path):
-    """Raise BadZipFile where a part of the archive is compressed or not what was written."""
+def _what_else(path: Path) -> str:
+    """Return what a file is that is not an archive."""
+    with open(path, "rb") as file:
+        if file.read(len(LEGACY_START)) == LEGACY_START:
+            return "written by torch before 1.6: load it with a later torch and save it again"
+    return "not an archive of torch.save"
+
+
+def check_archive(path: Path):
+    """Raise BadZipFile where a part of the archive is compressed or not what was written, or parts overlap."""
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
             if part.compress_type != zipfile.ZIP_STORED:
                 raise zipfile.BadZipFile(f"its part {part.filename} is compressed, which torch.save does not do")
+        # Many parts may be the same bytes, so that reading them takes far more memory and time than the file is long.
+        if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+            raise zipfile.BadZipFile("its parts are longer than the file")
         compare_checksums(archive)
 
 
@@ -142,15 +160,11 @@ def load_weights(model, state_dict: dict, path: str | Path):
     if other_kind:
         raise CheckpointError(f"checkpoint {path} has {_names('numbers of another kind in', other_kind)}; {OTHERS}")
     try:
-        missing, unexpected = model.load_state_dict(state_dict, strict=False)
+        model.load_state_dict(state_dict)
     except RuntimeError as problem:
-        raise CheckpointError(f"checkpoint {path} is of another architecture: {_shape_lines(problem)}") from problem
-    if missing or unexpected:
         raise CheckpointError(
-            f"checkpoint {path} is of another architecture: "
-            f"{_names('it lacks', missing)}{'; ' if missing and unexpected else ''}"
-            f"{_names('it also has', unexpected)}"
-        )
+            f"checkpoint {path} is of another architecture: {describe_differences(problem)}"
+        ) from problem
     blown_up = names_not_finite(dict(model.named_parameters()))
     if blown_up:
         raise CheckpointError(
@@ -164,11 +178,6 @@ def _names(label: str, names) -> str:
         return ""
     shown = ", ".join(sorted(names)[:6])
     return f"{label}{' ' if label else ''}{shown}{f' and {len(names) - 6} more' if len(names) > 6 else ''}"
-
-
-def _shape_lines(problem: RuntimeError) -> str:
-    lines = [line.strip() for line in str(problem).splitlines()[1:]]
-    return " ".join(lines[:4]) + (f" (and {len(lines) - 4} more)" if len(lines) > 4 else "")
 
 
 def restore_model(model, state: dict, path: str | Path, allows_edits: bool = False):

@@ -170,6 +170,7 @@ class ResumableContent(OwnContent):
     history: list[Epoch]
     pretraining: list[Epoch] = []
     averages: Averages | None = None
+    core_stage: NonNegativeInt | None = None
     rng: Random
     loader_rng: Bytes | None
 

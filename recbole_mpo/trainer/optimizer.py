@@ -5,34 +5,50 @@ from torch import Tensor, nn
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.model.parameters import core_names, group_of
+from recbole_mpo.model.task_weighting import WEIGHTING
 
 
 def optimizer_groups(
-    model: nn.Module, learning_rate: float, mpo_lr_multiplier: float = 1.0, memory_lr_multiplier: float = 1.0
+    model: nn.Module,
+    learning_rate: float,
+    mpo_lr_multiplier: float = 1.0,
+    memory_lr_multiplier: float = 1.0,
+    weighting_lr_multiplier: float = 1.0,
 ) -> list[dict]:
-    """Return the optimizer's groups of trainable parameters: MPO cores, the memory's weight, and the rest.
+    """Return the optimizer's groups of trainable parameters: MPO cores, the memory's weight, tasks' weights, the rest.
+
+    The weights of tasks do not decay.
 
     Args:
         model: the model.
         learning_rate: learning rate of the rest.
         mpo_lr_multiplier: multiplies the learning rate of the cores.
         memory_lr_multiplier: multiplies the learning rate of the memory's weight.
+        weighting_lr_multiplier: multiplies the learning rate of what weighs the losses of several tasks.
 
     Raises:
         ConfigError: all parameters are frozen.
     """
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if not trainable:
+    weighting = {name for name in trainable if name.startswith(WEIGHTING)}
+    if trainable.keys() == weighting:
         raise ConfigError("nothing is left to train: freeze names every group of the model")
     cores = core_names(model)
     memory = {name for name in trainable if group_of(name) == "memory"}
-    named = [(cores, mpo_lr_multiplier), (memory, memory_lr_multiplier), (trainable.keys() - cores - memory, 1.0)]
+    rest = trainable.keys() - cores - memory - weighting
+    named = [
+        (cores, mpo_lr_multiplier, {}),
+        (memory, memory_lr_multiplier, {}),
+        (weighting, weighting_lr_multiplier, {"weight_decay": 0.0}),
+        (rest, 1.0, {}),
+    ]
     groups = [
         {
             "params": [parameter for name, parameter in trainable.items() if name in names],
             "lr": learning_rate * multiplier,
+            **options,
         }
-        for names, multiplier in named
+        for names, multiplier, options in named
     ]
     return [group for group in groups if group["params"]]
 

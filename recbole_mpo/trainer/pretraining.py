@@ -8,8 +8,8 @@ import torch
 
 from recbole_mpo.data.mixture import HeldOut
 from recbole_mpo.layers.mpo.convert import merged
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.ranking import metrics_from_ranks, ranks_of_targets, rows_per_batch
-from recbole_mpo.trainer.trainer import ItemVectorTrainer
 
 
 class DomainTrainer(ItemVectorTrainer):
@@ -51,12 +51,18 @@ class DomainTrainer(ItemVectorTrainer):
             item_vectors = self.model.encode_items(held_out.items.to(self.device))
             candidates = self.model.candidates(item_vectors)
             step = rows_per_batch(self.test_batch_size, held_out.item_num)
-            parts = [slice(begin, begin + step) for begin in range(0, len(held_out), step)]
-            return torch.cat([self._ranks(held_out, part, item_vectors, candidates) for part in parts]).numpy()
+            ranks = self.model.ranks
+            rows = torch.arange(len(held_out), device=self.device)
+            # The same parts whatever the number of processes, since sums of other sizes round differently.
+            own = rows.split(step)[ranks.number :: ranks.count]
+            parts = [self._ranks(held_out, part, item_vectors, candidates) for part in own]
+            row_R, rank_R = (ranks.gather(torch.cat([rows[:0], *of_parts])) for of_parts in (own, parts))
+            return rank_R[row_R.argsort()].cpu().numpy()
 
-    def _ranks(self, held_out: HeldOut, part: slice, item_vectors, candidates) -> torch.Tensor:
+    def _ranks(self, held_out: HeldOut, rows: torch.Tensor, item_vectors, candidates) -> torch.Tensor:
+        begin, end = int(rows[0]), int(rows[-1]) + 1
         histories, lengths, targets = (
-            tensor[part].to(self.device) for tensor in (held_out.histories, held_out.lengths, held_out.targets)
+            tensor[begin:end].to(self.device) for tensor in (held_out.histories, held_out.lengths, held_out.targets)
         )
         states = self.model.encode_sequences(item_vectors, histories[:, : int(lengths.max())], lengths)
-        return ranks_of_targets(self.model.queries(states) @ candidates.t(), targets).cpu()
+        return ranks_of_targets(self.model.queries(states) @ candidates.t(), targets)

@@ -17,8 +17,12 @@ from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.common.rank_gains import GAINS, MISSED, rank_gains
 from recbole_mpo.data.known_items import KnownItems
 from recbole_mpo.layers.mpo.convert import merged
+from recbole_mpo.layers.ranks import ALONE, Ranks
 from recbole_mpo.trainer.finite import check_scores
 
+# What is known of each evaluated row, and where two of these are in RecBole's rows.
+COLUMNS = ("user", "rank", "history_length", "target")
+ROW_FIELDS = ("USER_ID_FIELD", "ITEM_LIST_LENGTH_FIELD")
 # Largest number of scores held at once.
 MAX_SCORES = 1 << 25
 
@@ -161,18 +165,23 @@ def rank_by_item_vectors(model, batch_size: int, known: KnownItems | None = None
         yield rank
 
 
-def rank_rows(rank: Rank, eval_data, config, device: torch.device, show_progress=False) -> dict[str, np.ndarray]:
-    """Return the ranks of all rows of a loader.
+def rank_rows(
+    rank: Rank, eval_data, config, device: torch.device, show_progress=False, ranks: Ranks = ALONE
+) -> dict[str, np.ndarray]:
+    """Return the ranks of all rows of a loader; of several processes each computes every n-th batch.
 
     Returns:
         ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows; ranks are from 1, or
         ``MISSED``.
     """
-    columns: dict[str, list] = {"user": [], "rank": [], "history_length": [], "target": []}
+    table, begin = [torch.empty(0, 1 + len(COLUMNS), dtype=torch.int64)], 0
     batches = progress_bar(eval_data, shown=show_progress, description="Evaluating", unit="batch")
-    for interaction, _, _, targets_B in batches:
-        columns["rank"].append(rank(interaction.to(device), targets_B.to(device)).cpu())
-        columns["user"].append(interaction[config["USER_ID_FIELD"]].cpu())
-        columns["history_length"].append(interaction[config["ITEM_LIST_LENGTH_FIELD"]].cpu())
-        columns["target"].append(targets_B)
-    return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in columns.items()}
+    for number, (interaction, _, _, targets_B) in enumerate(batches):
+        row_B, begin = torch.arange(begin, begin + len(targets_B)), begin + len(targets_B)
+        if number % ranks.count == ranks.number:
+            ranks_B = rank(interaction.to(device), targets_B.to(device)).cpu()
+            users_B, lengths_B = (interaction[config[field]].cpu() for field in ROW_FIELDS)
+            table.append(torch.stack([row_B, users_B, ranks_B, lengths_B, targets_B], dim=1))
+    rows = ranks.gather(torch.cat(table).to(device)).cpu()
+    rows = rows[rows[:, 0].argsort()].numpy().astype(np.int32)
+    return {name: rows[:, number + 1] for number, name in enumerate(COLUMNS)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_mpo.data.loader import PackedLoader
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.epoch_lines import epoch_line
-from recbole_mpo.trainer.trainer import ItemVectorTrainer
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 
 logger = logging.getLogger(__name__)
 

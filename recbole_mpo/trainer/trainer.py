@@ -15,23 +15,19 @@ from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.common.recbole_globals import without_future_warnings
 from recbole_mpo.data.known_items import KnownItems
 from recbole_mpo.data.loader import PackedLoader
-from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.trainer import checkpoint, finite, random_state, ranking
 from recbole_mpo.trainer.checkpoint_content import check_content
+from recbole_mpo.trainer.core_schedules import CoreStages
 from recbole_mpo.trainer.data_identity import identity
+from recbole_mpo.trainer.distributed import adding_gradients, seed_noise
 from recbole_mpo.trainer.epoch_lines import epoch_line
 from recbole_mpo.trainer.learning_rate import RateSchedule
-from recbole_mpo.trainer.optimizer import load_optimizer, optimizer_groups
+from recbole_mpo.trainer.optimizer import load_optimizer
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
 from recbole_mpo.trainer.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
-
-# What torch updates in one pass over a parameter instead of one pass per operation.
-FUSED_LEARNERS = ("adam", "adamw")
-# Settings that scale the learning rate of a group: of cores, of the memory's weight.
-MULTIPLIERS = ("mpo_lr_multiplier", "memory_lr_multiplier")
 
 
 class RunTrainerMixin:
@@ -54,6 +50,11 @@ class RunTrainerMixin:
         self.known_items: KnownItems | None = None
         self.average: WeightAverage | None = None
         self._rates: RateSchedule | None = None
+        self.stages: CoreStages | None = None
+        # RecBole would clip the gradients of one process.
+        self.clip_of_sums = None
+        if model.ranks.count > 1:
+            self.clip_of_sums, self.clip_grad_norm = self.clip_grad_norm, None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until the epochs are done or validation stops improving; return RecBole's pair."""
@@ -65,10 +66,12 @@ class RunTrainerMixin:
         self.validates = bool(valid_data) and self.eval_step > 0
 
         def after_evaluation(epoch, score):
-            if saved:
-                self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
             if verbose:
                 self._say_evaluated(epoch)
+            if self.stages is not None and self.stages.is_due(self.cur_step):
+                self._begin_stage()
+            if saved:
+                self._save_checkpoint(epoch, verbose=False, saved_model_file=self.last_file)
             if callback_fn:
                 callback_fn(epoch, score)
 
@@ -81,6 +84,16 @@ class RunTrainerMixin:
             best = epoch - self.cur_step * self.eval_step
             logger.info("stopped: no better %s after epoch %d", self.valid_metric.lower(), best)
 
+    def _begin_stage(self):
+        """Train more cores from here on; what was trained before keeps its state in the optimizer."""
+        self.stages.advance(self.best_valid_score)
+        self.cur_step = 0
+        before = self.optimizer.state
+        self.optimizer = self._build_optimizer()
+        self.optimizer.state.update(before)
+        if self.average is not None:
+            self.average.include_trained(self.model)
+
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         if isinstance(train_data, PackedLoader):
             train_data.set_epoch(epoch_idx)
@@ -90,14 +103,19 @@ class RunTrainerMixin:
         shown = progress_bar(train_data, shown=show_progress, description=f"Epoch {epoch_idx}", unit="step")
         rates = self._schedule().during(epoch_idx, len(train_data))
         follows = self.average.following(self.optimizer) if self.average else nullcontext()
-        with without_future_warnings(), finite.finite_steps(epoch_idx), rates, follows:
+        together = adding_gradients(self.model.ranks, self.optimizer, self.clip_of_sums)
+        seed_noise(self.model.ranks, self.config["seed"], epoch_idx)
+        with without_future_warnings(), finite.finite_steps(epoch_idx), rates, follows, together:
             loss = super()._train_epoch(shown, epoch_idx, loss_func, show_progress=False)
         finite.check_weights(self.model, epoch_idx)
         seconds = time.perf_counter() - begin
-        total = sum(loss) if isinstance(loss, tuple) else loss
+        total = self.model.ranks.sum(torch.tensor(sum(loss) if isinstance(loss, tuple) else loss, dtype=torch.float64))
+        total = float(total)
         self.history.append(
             {"epoch": epoch_idx, "train_loss": total / max(len(train_data), 1), "train_seconds": seconds}
         )
+        if self.stages is not None:
+            self.history[-1] |= {"stage": self.stages.name, "trainable": self.stages.trainable}
         if self.says_epochs and not (self.validates and (epoch_idx + 1) % self.eval_step == 0):
             logger.info(epoch_line(self.history, self.epochs, None))
         return loss
@@ -105,7 +123,8 @@ class RunTrainerMixin:
     def _schedule(self) -> RateSchedule:
         """Return the learning rates of the present stage of training."""
         if self._rates is None or self._rates.optimizer is not self.optimizer:
-            self._rates = self._make_schedule(self.epochs)
+            # Not self.epochs, at which a run may only pause.
+            self._rates = self._make_schedule(self.config["epochs"])
         return self._rates
 
     def _make_schedule(self, epochs: int) -> RateSchedule:
@@ -134,7 +153,11 @@ class RunTrainerMixin:
         return score, result
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
+        if self.model.ranks.is_first:
+            self._write_checkpoint(epoch, Path(kwargs.pop("saved_model_file", self.saved_model_file)))
+        self.model.ranks.wait()
+
+    def _write_checkpoint(self, epoch: int, path: Path):
         if path == self.last_file:
             averages = {} if self.average is None else {"averages": self.average.state()}
             checkpoint.save_checkpoint({**self._state(epoch), **averages}, path)
@@ -157,6 +180,7 @@ class RunTrainerMixin:
             "best_valid_result": None if best is None else {key: float(best[key]) for key in best},
             "history": self.history,
             "pretraining": self.pretraining,
+            **({} if self.stages is None else {"core_stage": self.stages.number}),
             "rng": random_state.rng_state(self.device),
             "loader_rng": self._loader_generator_state(),
         }
@@ -183,6 +207,9 @@ class RunTrainerMixin:
         self.train_loader = train_data
         state = self.load(path)
         check_content(state, path, resumable=True)
+        if self.stages is not None:
+            self.stages.restore(state.get("core_stage"), path)
+            self.optimizer = self._build_optimizer()
         load_optimizer(self.optimizer, state["optimizer"], path)
         if state["epoch"] >= 0:
             self._begin_average()
@@ -230,7 +257,7 @@ class RunTrainerMixin:
             score = partial(trimmed_scores, self.model) if self._trims_batches() else self.model.full_sort_predict
             ranker = nullcontext(ranking.rank_by_scores(score, self.model.n_items, known))
         with ranker as rank:
-            return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress)
+            return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress, self.model.ranks)
 
     def _check_nan(self, loss):
         finite.check_loss(loss, len(self.history))
@@ -280,38 +307,3 @@ class CountingTrainer(RunTrainer):
         if saved:
             self._save_checkpoint(0, verbose=verbose)
         return self.best_valid_score, self.best_valid_result
-
-
-class ItemVectorTrainer(RunTrainer):
-    """For models whose item vectors are computed once per evaluation; trains what is not frozen, by groups."""
-
-    def _build_optimizer(self, **kwargs):
-        groups = optimizer_groups(
-            self.model,
-            self.learning_rate,
-            *(1.0 if self.config[key] is None else self.config[key] for key in MULTIPLIERS),
-        )
-        if self.learner.lower() in FUSED_LEARNERS:
-            groups = [{**group, "fused": True} for group in groups]
-        return super()._build_optimizer(params=groups, **kwargs)
-
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        loss = super()._train_epoch(train_data, epoch_idx, loss_func or self._loss, show_progress)
-        totals = self.model.take_task_losses()
-        if totals:
-            self.history[-1]["task_losses"] = {name: total / len(train_data) for name, total in totals.items()}
-        return loss
-
-    def _loss(self, batch):
-        """Return the model's loss; with ``enable_amp`` in bfloat16 wherever RecBole's own choice is float16."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
-            return self.model.calculate_loss(batch)
-
-    @torch.no_grad()
-    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """Return the metrics of ``eval_data``, every MPO weight merged once."""
-        if load_best_model:
-            self.load(model_file or self.saved_model_file)
-        self.model.eval()
-        with merged(self.model):
-            return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)

@@ -21,8 +21,14 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay, self.steps = decay, 0
-        self.weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        self.averages = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.weights, self.averages = {}, {}
+        self.include_trained(model)
+
+    def include_trained(self, model: nn.Module):
+        """Also average the weights of the model that are trained by now; their averages begin at their values."""
+        for name, weight in model.named_parameters():
+            if weight.requires_grad and name not in self.weights:
+                self.weights[name], self.averages[name] = weight, weight.detach().clone()
 
     @torch.no_grad()
     def update(self):

@@ -13,6 +13,7 @@ from recbole_mpo.cli.commands import COMMANDS
 from recbole_mpo.cli.kinds import Choice
 from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
+from recbole_mpo.release import merge
 from recbole_mpo.release.answers import FORMATS
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.table import METRICS
@@ -39,7 +40,7 @@ OPTIONS = {
         "--record=PATH": None,
     },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
-    "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED},
+    "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED, "--layout=own|unisrec": "own"},
     "recommend": {
         "--checkpoint=FILE": REQUIRED,
         "--items=TOKEN,TOKEN": None,
@@ -193,6 +194,7 @@ class TestDeclarations:
             if isinstance(option.type, Choice)
         }
         assert choices == {
+            ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,
             ("prepare", "layout"): LAYOUTS,
             ("prepare", "order"): ("time", "file"),

@@ -15,13 +15,16 @@ def test_merge_passes_its_files_and_settings_on(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(merge, "merge_checkpoint", lambda *arguments: calls.append(arguments))
     assert cli.main(["merge", "--checkpoint=a.pth", "--output=007", "--data_path=1", "--seed=1"]) == 0
-    assert calls == [("a.pth", "007", {"data_path": "1", "seed": 1})]
-    assert capsys.readouterr().out == "wrote 007\n"
+    assert cli.main(["merge", "--checkpoint=a.pth", "--output=b", "--layout=unisrec"]) == 0
+    assert calls == [("a.pth", "007", {"data_path": "1", "seed": 1}, "own"), ("a.pth", "b", {}, "unisrec")]
+    assert capsys.readouterr().out == "wrote 007\nwrote b\n"
 
 
 def test_merge_needs_its_files(failing):
     assert failing("merge", "--checkpoint=a.pth") == "merge needs --output=VALUE"
     assert failing("merge", "--output=a.pth") == "merge needs --checkpoint=VALUE"
+    said = failing("merge", "--output=a.pth", "--checkpoint=b.pth", "--layout=theirs")
+    assert said == "layout is 'theirs'; choose one of own, unisrec"
 
 
 @dataclass

@@ -7,10 +7,13 @@ from recbole_mpo.common.properties import find_property, property_root
 from recbole_mpo.common.schema import for_model, parse_schema, read_schema, recbole_model_settings, settings_of
 from recbole_mpo.common.values import read_yaml, text_keys
 from recbole_mpo.layers.convolution import PATCH_FORMS
+from recbole_mpo.layers.cross_task import EXCHANGES, FUSIONS
 from recbole_mpo.layers.mpo import EXPANSION_INITS, GAUGES, STRATEGIES
 from recbole_mpo.model.baselines.ccdr import AGGREGATORS, LEVELS
 from recbole_mpo.model.baselines.peterrec_network import MODES, STAGES
 from recbole_mpo.model.item_encoder import ITEM_INPUTS
+from recbole_mpo.model.task_weighting import WEIGHTINGS
+from recbole_mpo.model.tasks import DIVISORS
 from recbole_mpo.quick_start.registry import OWN_MODELS, recbole_model_names
 from recbole_mpo.trainer.trimmed_batches import TRIMMED_MODELS
 
@@ -95,13 +98,17 @@ class TestGroups:
         assert SCHEMA.settings["ccdr_aggregator"].choices == tuple(AGGREGATORS)
         assert SCHEMA.settings["ccdr_align"].each.choices == tuple(LEVELS)
         constants = {
-            "mpo_strategy": STRATEGIES,
+            "mpo_strategy": (*STRATEGIES, "auto"),
             "mpo_gauge": GAUGES,
             "mpo_expand_init": EXPANSION_INITS,
             "train_stage": STAGES,
             "finetune_mode": MODES,
             "patch_form": PATCH_FORMS,
             "item_input": ITEM_INPUTS,
+            "task_weighting": tuple(WEIGHTINGS),
+            "loss_norm": tuple(DIVISORS),
+            "cross_task": ("none", *EXCHANGES),
+            "fuse": FUSIONS,
         }
         assert {name: SCHEMA.settings[name].choices for name in constants} == constants
 

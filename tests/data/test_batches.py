@@ -1,6 +1,7 @@
 """Batches by hand: what stands where, what predicts, and what follows a batch to another device."""
 
 import numpy as np
+import pytest
 import torch
 
 from recbole_mpo.data.batches import HistoryBatch, pack, pack_histories
@@ -63,3 +64,19 @@ def test_a_history_batch_counts_its_rows_and_moves_whole():
     moved = batch.to("meta")
     assert [group.device.type for group in moved.groups] == ["meta", "meta"] and len(moved) == 5
     assert [group.device.type for group in batch.groups] == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_dealt_parts_have_each_target_once_with_its_history(count):
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(1, 6, 9)
+    starts = np.concatenate(([0], np.cumsum(lengths + 1)[:-1]))
+    batch = pack(draw.integers(1, 50, int((lengths + 1).sum())), Windows(starts, lengths, lengths))
+
+    def pairs(part):
+        places = part.predicting
+        items, positions = part.items.flatten()[places], part.positions.flatten()[places]
+        return sorted(zip(items.tolist(), positions.tolist(), part.targets.tolist(), strict=True))
+
+    parts = [batch.dealt(number, count) for number in range(count)]
+    assert sorted(sum(map(pairs, parts), [])) == pairs(batch)

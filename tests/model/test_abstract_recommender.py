@@ -12,6 +12,7 @@ from support import built_run
 import recbole_mpo
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.schema import for_model
+from recbole_mpo.layers.ranks import Ranks
 from recbole_mpo.model.abstract_recommender import (
     ITEM_TABLES,
     FullRankingRecommender,
@@ -19,6 +20,7 @@ from recbole_mpo.model.abstract_recommender import (
     ModelContract,
     PretrainedWeights,
 )
+from recbole_mpo.model.task_sum import TaskSum
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model
 
 SOURCE = Path(recbole_mpo.__file__).parent
@@ -29,6 +31,8 @@ KINDS = {
     "trains_packed": bool,
     "needs_packed": bool,
     "trains_histories": bool,
+    "shares_batches": bool,
+    "ranks": Ranks,
     "trims_batches": bool,
     "predicts_masked_items": bool,
     "is_built_from_items": bool,
@@ -41,16 +45,17 @@ KINDS = {
     "feature_sketch": torch.Tensor | None,
     "fitted_text": dict | None,
     "counts_hash": str | None,
+    "task_sum": TaskSum | None,
     "feature_size": int,
 }
 # (model, what is true of its class).
 TRUE_OF = {
-    "UniSRec": {"trains_packed", "is_built_from_items"},
-    "UniSRec_F": {"trains_packed", "is_built_from_items"},
-    "MPORec": {"trains_packed", "is_built_from_items"},
-    "MPORecLight": {"trains_packed", "is_built_from_items"},
-    "MPORecExpand": {"trains_packed", "is_built_from_items"},
-    "LoRA": {"trains_packed", "is_built_from_items"},
+    "UniSRec": {"trains_packed", "is_built_from_items", "shares_batches"},
+    "UniSRec_F": {"trains_packed", "is_built_from_items", "shares_batches"},
+    "MPORec": {"trains_packed", "is_built_from_items", "shares_batches"},
+    "MPORecLight": {"trains_packed", "is_built_from_items", "shares_batches"},
+    "MPORecExpand": {"trains_packed", "is_built_from_items", "shares_batches"},
+    "LoRA": {"trains_packed", "is_built_from_items", "shares_batches"},
     "SASRecCE": {"trains_packed", "is_built_from_items"},
     "PeterRec": {"trains_packed", "needs_packed", "is_built_from_items"},
     "S3RecFixed": {"trains_packed", "needs_packed"},
@@ -166,7 +171,8 @@ class TestDefaults:
     def test_everything_goes_over_by_name_but_what_belongs_to_items(self, built):
         model = built("UniSRec").model
         assert model.carry_over(PretrainedWeights(Path("x.pth"), {}, {})) == {}
-        assert model.fresh_weights == ITEM_TABLES and model.check_fresh_start() is None
+        # Of tasks too, as this model has one.
+        assert model.fresh_weights == (*ITEM_TABLES, "cross_task.") and model.check_fresh_start() is None
 
     def test_the_label_is_the_name(self):
         assert ModelContract.label("Anything", {}) == "Anything"

@@ -7,6 +7,7 @@ from support import built_run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.layers.ranks import ALONE
 from recbole_mpo.model import objective, sequential
 from recbole_mpo.model.objective import SampledSoftmaxObjective, SoftmaxObjective, make_objective
 from recbole_mpo.quick_start.recorded_run import run
@@ -140,7 +141,7 @@ def test_sampled_encodes_the_batch_and_the_sample_alone(tiny_settings, monkeypat
     model, batch = model_and_batch(tiny_settings, loss="sampled", sampled_items=3, train_batch_size=4)
     encoded = []
     encode = model.encode_items
-    monkeypatch.setattr(model, "encode_items", lambda ids=None: encoded.append(ids) or encode(ids))
+    monkeypatch.setattr(model, "encode_items", lambda ids, recomputes: encoded.append(ids) or encode(ids))
     model.calculate_loss(batch)
     (ids,) = encoded
     needed = set(batch.items.flatten().tolist()) | set(batch.targets.tolist()) | {0}
@@ -201,6 +202,8 @@ def test_a_full_loss_that_needs_gigabytes_is_warned_about(tiny_settings, monkeyp
 class TwoItemsAhead:
     """A made-up model: states are given, items have fixed vectors, and the target is column 1 of a batch [M, 2]."""
 
+    ranks = ALONE
+
     def __init__(self):
         generator = torch.Generator().manual_seed(0)
         self.table = torch.randn(9, 4, generator=generator, dtype=torch.float64)
@@ -209,7 +212,7 @@ class TwoItemsAhead:
     def inputs_and_targets(self, batch):
         return batch[:, :1], batch[:, 1].contiguous()
 
-    def encode_items(self, ids=None, recomputes=False):
+    def encode_shared_items(self, ids=None, recomputes=False):
         self.encoded.append((ids, recomputes))
         return self.table if ids is None else self.table[ids]
 

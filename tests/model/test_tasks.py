@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from support import LetterEncoder, built_run
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.data.batches import pack
 from recbole_mpo.data.sequences import Windows
 from recbole_mpo.model import tasks
+from recbole_mpo.model.task_weighting import WEIGHTINGS
 from recbole_mpo.model.tasks import TaskSum, contrast, last_targets, make_tasks, neighbours, unpacked
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer.checkpoint import load_checkpoint
@@ -166,9 +167,20 @@ def test_a_task_trains_what_it_should(built, name, trains_encoder):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_falls(built, name, settings):
-    record = run("UniSRec", "tiny", (), {**settings, "tasks": [name, "nip"], "epochs": 6, "learning_rate": 0.01})
+    names = [name, "si" if name == "nip" else "nip"]
+    record = run("UniSRec", "tiny", (), {**settings, "tasks": names, "epochs": 6, "learning_rate": 0.01})
     losses = [epoch["task_losses"][name] for epoch in record["history"]]
     assert min(losses[3:]) < losses[0]
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_every_loss_falls_under_every_weighting(settings, weighting):
+    names = ["nip", "ss", "rel"]
+    changes = {"tasks": names, "task_weighting": weighting, "epochs": 5, "learning_rate": 0.02}
+    history = run("UniSRec", "tiny", (), {**settings, **changes})["history"]
+    for name in names:
+        assert min(epoch["task_losses"][name] for epoch in history[1:]) < history[0]["task_losses"][name]
+    assert all(epoch["task_weights"].keys() == set(names) for epoch in history)
 
 
 def test_one_history_of_one_item_has_a_loss_of_every_task(built):
@@ -176,6 +188,111 @@ def test_one_history_of_one_item_has_a_loss_of_every_task(built):
     for name, task in one.model.objective.tasks.items():
         loss = task(one.model, batch_of([3, 4], [5, 6, 7])) if name != "nip" else torch.tensor(0.0)
         assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("loss", ["full", "sampled"])
+@pytest.mark.parametrize("mask_pad", [False, True])
+def test_losses_are_divided_by_that_of_a_guess(built, loss, mask_pad):
+    plain, divided = (
+        built(NAMES, loss=loss, mask_pad=mask_pad, loss_norm=norm).model.eval() for norm in ("none", "logN")
+    )
+    batch = batch_of([3, 4, 5, 1], [6, 7, 8], [9, 4, 2])
+    losses = []
+    for model in (plain, divided):
+        torch.manual_seed(0)
+        losses.append(model.objective.losses(model, batch))
+    histories = unpacked(batch)[0]
+    neighbouring = neighbours(batch).unique()
+    counts = {"nip": 30 + (not mask_pad), "si": 3, "ss": 3, "rel": len(neighbouring), "mip": len(histories.unique())}
+    assert plain.n_items == 31
+    for name, count in counts.items():
+        assert losses[1][name].item() == pytest.approx(losses[0][name].item() / math.log(count), rel=1e-5)
+
+
+def test_a_guess_among_one_is_not_divided_by_zero():
+    assert tasks.log_count(1) == tasks.log_count(2) == math.log(2)
+
+
+# The connection
+
+
+@pytest.mark.parametrize("model", ["UniSRec", "MPORecExpand"])
+@pytest.mark.parametrize(("kind", "fuse"), [("residual", "main"), ("attention", "mean"), ("residual", "gated")])
+def test_a_new_connection_changes_nothing(settings, model, kind, fuse):
+    """Neither what a seed gives the other weights, nor losses, nor scores."""
+    connected, plain = (
+        built_run(model, "tiny", (), {**settings, "tasks": list(NAMES), **changes})
+        for changes in ({"cross_task": kind, "fuse": fuse}, {})
+    )
+    ours, theirs = connected.model.state_dict(), plain.model.state_dict()
+    added = ours.keys() - theirs.keys()
+    assert theirs.keys() <= ours.keys() and added and all(name.startswith("cross_task.") for name in added)
+    assert {name.split(".")[2] for name in added if ".heads." in name} == set(NAMES) - {"rel"}
+    assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
+    results = []
+    for one in (connected, plain):
+        torch.manual_seed(0)
+        losses = one.model.train().objective.losses(one.model, first_batch(one))
+        interaction = next(iter(one.loaders[1]))[0]
+        with torch.no_grad():
+            results.append((losses, one.model.eval().full_sort_predict(interaction)))
+    (first, scores), (second, others) = results
+    assert all(torch.equal(first[name], second[name]) for name in NAMES) and torch.equal(scores, others)
+
+
+def test_the_main_task_is_nip_or_else_the_first_with_states(built):
+    assert built(["si", "nip"], cross_task="residual").model.cross_task.main == "nip"
+    assert built(["rel", "ss", "si"], cross_task="residual").model.cross_task.main == "ss"
+    assert built(["nip", "si"]).model.cross_task is None
+
+
+@pytest.mark.parametrize("fuse", ["main", "gated"])
+def test_items_are_predicted_through_the_connection(built, fuse):
+    one = built(["nip", "si"], cross_task="residual", fuse=fuse)
+    model, states = one.model.eval(), torch.randn(4, 16)
+    torch.nn.init.normal_(model.cross_task.heads["nip"].up)
+    torch.testing.assert_close(model.queries(states), model.scoring.queries(model.cross_task(states)))
+    assert torch.equal(model.queries(states, "si"), model.scoring.queries(states))
+    assert not torch.allclose(model.queries(states), model.scoring.queries(states))
+
+
+class TestStartingFromAConnection:
+    @pytest.fixture
+    def connected(self, settings):
+        return {**settings, "tasks": ["nip", "si"], "cross_task": "attention", "fuse": "mean", "epochs": 1}
+
+    @pytest.fixture
+    def best(self, connected, tmp_path):
+        record = run("UniSRec", "tiny", (), {**connected, "learning_rate": 0.05})
+        return str(tmp_path / "saved" / record["run_id"] / "best.pth")
+
+    @pytest.mark.parametrize("name", ["UniSRec", "MPORec"])
+    def test_the_same_one_is_taken_over(self, connected, best, name):
+        model = built_run(name, "tiny", (), {**connected, "pretrained": best}).model
+        trained = load_checkpoint(best)["state_dict"]
+        ours = {name: weight for name, weight in model.state_dict().items() if name.startswith("cross_task.")}
+        assert ours and all(torch.equal(trained[name], weight) for name, weight in ours.items())
+        assert ours["cross_task.exchange.output"].any()
+
+    def test_without_one_the_run_says_what_it_leaves_out(self, settings, best, caplog):
+        model = built_run("MPORec", "tiny", (), {**settings, "pretrained": best}).model
+        assert model.cross_task is None
+        expected = "predicts from the states before it; --tasks=nip,si --cross_task=attention --fuse=mean keeps it"
+        assert expected in caplog.text
+
+    def test_a_new_one_starts_where_weights_without_one_are(self, connected, settings, tmp_path):
+        record = run("UniSRec", "tiny", (), {**settings, "epochs": 1})
+        best = str(tmp_path / "saved" / record["run_id"] / "best.pth")
+        one = built_run("UniSRec", "tiny", (), {**connected, "pretrained": best})
+        plain = built_run("UniSRec", "tiny", (), {**settings, "pretrained": best})
+        interaction = next(iter(one.loaders[1]))[0]
+        with torch.no_grad():
+            scores = [each.model.eval().full_sort_predict(interaction) for each in (one, plain)]
+        assert torch.equal(*scores)
+
+    def test_another_one_is_refused_by_name(self, connected, best):
+        with pytest.raises(CheckpointError, match=r"another architecture.*cross_task\.exchange"):
+            built_run("UniSRec", "tiny", (), {**connected, "cross_task": "residual", "pretrained": best}).model  # noqa: B018
 
 
 # The sum
@@ -187,14 +304,14 @@ def test_the_sum_is_weighted_and_the_losses_are_kept(built):
     losses = model.objective.losses(model, batch)
     total = model.calculate_loss(batch)
     assert total.item() == pytest.approx(losses["si"].item() + 0.25 * losses["rel"].item(), rel=1e-6)
-    assert model.take_task_losses() == {name: pytest.approx(loss.item()) for name, loss in losses.items()}
-    assert model.take_task_losses() == {"si": 0.0, "rel": 0.0}
+    assert model.end_epoch()["task_losses"] == {name: pytest.approx(loss.item()) for name, loss in losses.items()}
+    assert model.end_epoch() == {}
 
 
 def test_the_next_item_alone_is_the_objective_itself(built):
     assert not isinstance(built(["nip"]).model.objective, TaskSum)
     assert make_tasks({"tasks": None}, objective := torch.nn.Identity()) is objective
-    assert built(["nip"]).model.take_task_losses() == {}
+    assert built(["nip"]).model.end_epoch() == {}
 
 
 def test_what_belongs_to_the_tasks_stays_with_pre_training(settings, tmp_path):

@@ -6,6 +6,8 @@ from support import LetterEncoder, built_run, numbers
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError, DataError
 from recbole_mpo.layers.mpo.convert import dense_state_dict
+from recbole_mpo.model.task_weighting import WEIGHTINGS
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.pretrain import PRETRAINED_ON, pretrain
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
@@ -112,6 +114,47 @@ class TestTheWeights:
     def test_of_other_features_explain_themselves(self, settings, weights):
         with pytest.raises(CheckpointError, match="is of another architecture: size mismatch for moe_adaptor"):
             run("UniSRec", "target", (), {**settings, "pretrained": str(weights), "hidden_size": 8})
+
+
+class TestWeightings:
+    @pytest.fixture
+    def several(self, settings):
+        return {**settings, "epochs": 3, "tasks": ["nip", "si", "rel"], "train_batch_size": 128}
+
+    @pytest.mark.parametrize("weighting", [name for name in WEIGHTINGS if name != "static"])
+    def test_go_on_bit_for_bit(self, several, tmp_path, monkeypatch, weighting):
+        several = {**several, "task_weighting": weighting, "weight_decay": 0.01}
+        if weighting in ("alternating", "uncertainty"):
+            several |= {"tasks": ["nip", "si"], "cross_task": "residual", "fuse": "gated"}
+        whole = go(several, tmp_path)
+
+        def interrupt(model, epoch):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+            go(several, tmp_path)
+        again = go(several, tmp_path, resume="auto")
+        assert numbers(again) == numbers(whole)
+        kinds = ("task_losses", "task_weights", "gradient_conflicts", "gradient_lengths")
+        measured = [[epoch.get(kind) for kind in kinds] for record in (again, whole) for epoch in record["history"]]
+        assert measured[:3] == measured[3:] and all(measured[2][:2])
+        assert (measured[2][2] is not None) == (weighting in ("pcgrad", "gradnorm"))
+        first, last = (torch.load(path, weights_only=True) for path in tmp_path.glob("saved/*/last.pth"))
+        assert all(torch.equal(first["state_dict"][name], weight) for name, weight in last["state_dict"].items())
+
+    @pytest.mark.parametrize("weighting", ["uncertainty", "dwa", "gradnorm", "alternating"])
+    def test_stay_out_of_the_weights_for_later_runs(self, several, tmp_path, weighting):
+        record = go({**several, "epochs": 1, "task_weighting": weighting, "tasks": ["nip", "mip"]}, tmp_path)
+        trained = load_checkpoint(tmp_path / "saved" / record["run_id"] / "best.pth")["state_dict"]
+        written = load_checkpoint(tmp_path / "weights.pth")
+        dropped = trained.keys() - written["state_dict"].keys()
+        assert dropped and all(name.startswith("objective.weighting.") for name in dropped)
+        assert "task_weighting" not in written["config"]
+        later = {**several, "pretrained": str(tmp_path / "weights.pth"), "tasks": ["nip", "mip"]}
+        built_run("UniSRec", "target", (), {**later, "task_weighting": "gradnorm"}).model  # noqa: B018
+        assert evaluate_checkpoint(tmp_path / "weights.pth")["valid"] == pytest.approx(record["valid"])
 
 
 def test_a_small_domain_holds_out_one_user_and_one_of_a_single_user_none(settings, tiny_path, tmp_path, make_dataset):

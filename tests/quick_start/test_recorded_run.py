@@ -18,7 +18,7 @@ from recbole_mpo.quick_start import record as records
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.resume import find_resume
-from recbole_mpo.trainer.trainer import ItemVectorTrainer
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 
 
 def run_dir(record, settings):
@@ -35,9 +35,9 @@ class TestCompletedRun:
 
     def test_holds_every_key(self, finished, tiny_path):
         record, folder = finished
-        keys = """format_version status run_id model label dataset seed item_input data params features valid test
-                  seconds started finished config packages device git best_epoch epochs_run hit_epoch_limit history
-                  peak_memory_mb"""
+        keys = """format_version status run_id model label dataset seed processes item_input data params features
+                  valid test seconds started finished config packages device git best_epoch epochs_run hit_epoch_limit
+                  history peak_memory_mb"""
         assert set(record) == set(keys.split())
         assert (record["status"], record["model"], record["dataset"]) == ("completed", "MPORec", "tiny")
         assert (record["seed"], record["item_input"], record["format_version"]) == (7, "text", 1)

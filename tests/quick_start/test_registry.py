@@ -16,8 +16,9 @@ from recbole_mpo.model.baselines.recbole_s3rec import S3RecContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.sequential import UniSRec
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model, recbole_model_names
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
-from recbole_mpo.trainer.trainer import ItemVectorTrainer, RunTrainer
+from recbole_mpo.trainer.trainer import RunTrainer
 
 
 @pytest.mark.parametrize(

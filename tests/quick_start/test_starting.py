@@ -1,10 +1,12 @@
 """Where a model's weights come from: its initialisation, another run's checkpoint, and what of it stays fresh."""
 
 import logging
+import re
 
 import pytest
 import torch
-from support import RestoredRun, built_run
+from published import SIZES, PublishedNetwork, parts_of, published_config, write_parts, write_published
+from support import LetterEncoder, RestoredRun, built_run
 from torch import nn
 
 from recbole_mpo.common.errors import CheckpointError
@@ -15,6 +17,7 @@ from recbole_mpo.quick_start.starting import settings_of, start
 from recbole_mpo.release.merge import merge_checkpoint
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.other_names import shorten
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ class TestStart:
         assert (seen[0].settings, seen[0].item_hash, list(seen[0].item_names)) == ({}, None, [])
 
     def test_weights_that_do_not_fit_are_named(self, source, tmp_path):
-        with pytest.raises(CheckpointError, match="another architecture: size mismatch for shared.weight"):
+        with pytest.raises(CheckpointError, match="size mismatch for moved.weight .*, shared.weight "):
             start(Plain(0.0, size=3), {"pretrained": source()})
         with pytest.raises(CheckpointError, match=r"none\.pth does not exist"):
             start(Plain(0.0), {"pretrained": str(tmp_path / "none.pth")})
@@ -183,3 +186,134 @@ def test_a_checkpoint_does_not_decide_where_is_written(tiny_settings, tmp_path):
     assert not (tmp_path / "foreign").exists() and (tmp_path / "dataset" / ".cache" / "tiny").is_dir()
     evaluate_checkpoint(tmp_path / "foreign.pth", {"cache_dir": str(tmp_path / "mine")})
     assert (tmp_path / "mine" / "tiny").is_dir()
+
+
+class TestPublished:
+    """UniSRec's published checkpoints, over features of 20 columns."""
+
+    SIZES = {**SIZES, "plm_size": 20}
+
+    @pytest.fixture
+    def settings(self, tiny_settings, monkeypatch):
+        LetterEncoder.replace_all(monkeypatch)
+        return {**tiny_settings, "feature_center": False, "feature_scale": False}
+
+    @pytest.fixture
+    def network(self):
+        return PublishedNetwork(self.SIZES)
+
+    @pytest.fixture
+    def started(self, settings, network, tmp_path):
+        """Returns a model that began with the published weights; ``weights`` are added, changes are of the run."""
+
+        def begin(model, weights=None, config=None, **changes):
+            weights = {**network.state_dict(), **(weights or {})}
+            config = published_config(self.SIZES, **(config or {}))
+            path = write_published(
+                tmp_path / "published.pth", {k: v for k, v in weights.items() if v is not None}, config
+            )
+            return built_run(model, "tiny", (), {**settings, "pretrained": str(path), **changes})
+
+        return begin
+
+    @pytest.mark.parametrize(
+        "model", ["UniSRec", "UniSRec_F", "MPORec", "MPORecLight", "MPORecExpand", "LoRA", "UniSRec patches"]
+    )
+    def test_every_model_begins_with_the_published_function(self, started, network, model, caplog):
+        name, _, adapter = model.partition(" ")
+        one = started(name, **({"adapter": adapter} if adapter else {}))
+        rows = next(iter(one.loaders[1]))[0]
+        scores = one.model.eval().full_sort_predict(rows)
+        histories = rows[one.model.ITEM_SEQ], rows[one.model.ITEM_SEQ_LEN]
+        expected = network.eval().cosines(one.dataset.item_features(), *histories) / 0.07
+        torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
+        assert (expected.std(dim=1) > 0.1).all() and "was trained with" not in caplog.text
+
+    def test_tables_of_its_items_are_left_there(self, started):
+        tables = {"item_embedding.weight": torch.ones(7, 16), "plm_embedding.weight": torch.ones(7, 20)}
+        assert started("UniSRec", tables).model.state_dict().keys() == started("UniSRec").model.state_dict().keys()
+        own = started("UniSRec", tables, item_input="text+id").model.state_dict()["item_embedding.weight"]
+        assert own.shape == (31, 16) and (own[1:] != 1).any()
+
+    def test_centred_and_scaled_features_are_warned_of(self, started, caplog):
+        started("UniSRec", feature_center=True, feature_scale=True).model  # noqa: B018
+        assert "feature_center was False, is True, feature_scale was False, is True" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("weights", "config", "changes", "said"),
+        [
+            (
+                {"LayerNorm.bias": None, "moe_adaptor.experts.1.bias": torch.zeros(9), "odd": torch.zeros(1)},
+                {},
+                {},
+                "match for moe_adaptor.experts.1.bias ([9], here [20]); it lacks LayerNorm.bias; it also has odd",
+            ),
+            (
+                {},
+                {},
+                {"hidden_size": 32, "n_exps": 3},
+                "; of its settings, hidden_size was 16, is 32, n_exps was 2, is 3",
+            ),
+            ({}, {}, {"n_layers": 1}, "it also has trm_encoder.layer.1.feed_forward.LayerNorm.bias, "),
+            ({}, {}, {"n_layers": 3}, "; of its settings, n_layers was 2, is 3"),
+            (
+                {},
+                {},
+                {"MAX_ITEM_LIST_LENGTH": 10},
+                "size mismatch for position_embedding.weight ([50, 16], here [10, 16]",
+            ),
+            (
+                {},
+                {},
+                {"n_heads": 4},
+                "was trained with other settings of the Transformer, .*: n_heads was 2, is 4; give",
+            ),
+            ({}, {"hidden_act": "relu"}, {}, "hidden_act was relu, is gelu"),
+            ({}, {}, {"text_encoder": "other", "item_input": "id"}, "it also has moe_adaptor.experts.{0,1}.bias, moe_"),
+        ],
+    )
+    @pytest.mark.parametrize("model", ["UniSRec", "MPORec"])
+    def test_what_differs_is_told(self, started, model, weights, config, changes, said):
+        if changes.get("item_input") == "id" and model == "MPORec":
+            changes = {**changes, "mpo_target_modules": "all-linear"}
+        with pytest.raises(CheckpointError) as caught:
+            started(model, weights, config, **changes).model  # noqa: B018
+        assert re.search(said if ".*" in said else re.escape(said), str(caught.value)), caught.value
+
+    def test_all_names_of_another_model_are_told(self, started, network):
+        with pytest.raises(CheckpointError) as caught:
+            started("UniSRec", {f"other.{name}": weight for name, weight in network.named_parameters()}).model  # noqa: B018
+        assert f"it also has {', '.join(shorten(f'other.{name}' for name in network.state_dict()))}" in str(
+            caught.value
+        )
+
+    @pytest.mark.parametrize("model", ["UniSRec", "MPORec"])
+    def test_features_of_another_width_explain_themselves(self, started, settings, tmp_path, model):
+        sizes = {**self.SIZES, "plm_size": 768}
+        path = write_published(tmp_path / "bert.pth", PublishedNetwork(sizes).state_dict(), published_config(sizes))
+        with pytest.raises(CheckpointError) as caught:
+            built_run(model, "tiny", (), {**settings, "pretrained": str(path)}).model  # noqa: B018
+        assert str(caught.value).endswith(
+            "; its item features have 768 columns (BERT's CLS vectors in UniSRec's published files), those of this run "
+            "have 20: give this run features of that width with text_encoder or feature_file"
+        )
+        assert "moe_adaptor.w_gate ([768, 2], here [20, 2])" in str(caught.value)
+
+    def test_hostile_files_are_refused_by_name(self, started, tmp_path):
+        one = started("UniSRec")
+        path = tmp_path / "published.pth"
+        parts = parts_of(path)
+        hostile = parts["data.pkl"].replace(b"cyaml.loader\nFullLoader\n", b"cposix\nsystem\n")
+        write_parts(path, {**parts, "data.pkl": hostile})
+        with pytest.raises(CheckpointError, match=r"holds pickled objects, which can run code \(posix.system\)"):
+            one.model  # noqa: B018
+
+
+def test_own_weights_of_other_features_say_how_they_were_made(tiny_settings, tmp_path, monkeypatch):
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 1})
+    path = str(tmp_path / "saved" / record["run_id"] / "best.pth")
+    LetterEncoder.replace_all(monkeypatch)
+    with pytest.raises(
+        CheckpointError, match=r"its item features have \d+ columns \(tfidf-svd\), those of this run have 20"
+    ):
+        built_run("MPORec", "tiny", (), {**tiny_settings, "pretrained": path}).model  # noqa: B018

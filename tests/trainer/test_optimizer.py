@@ -41,6 +41,21 @@ def test_frozen_tensors_do_not_move(light):
     assert any(not torch.equal(now[name], value) for name, value in trained.items())
 
 
+def test_what_weighs_tasks_has_a_rate_of_its_own_and_does_not_decay(tiny_settings):
+    tasks = {"tasks": ["nip", "mip"], "task_weighting": "uncertainty"}
+    model = built_run("UniSRec", "tiny", (), {**tiny_settings, **tasks}).model
+    weighting, rest = optimizer_groups(model, 0.01, weighting_lr_multiplier=5.0)
+    assert names_of(model, weighting["params"]) == {"objective.weighting.log_variances"}
+    assert (weighting["lr"], weighting["weight_decay"], rest["lr"]) == (pytest.approx(0.05), 0.0, 0.01)
+    assert "weight_decay" not in rest and "objective.tasks.mip.mask" in names_of(model, rest["params"])
+    optimizer = torch.optim.Adam([weighting, rest], weight_decay=0.1)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.1]
+    freeze(model, ["adaptor", "encoder", "positions", "layer_norm"])
+    model.objective.tasks["mip"].mask.requires_grad_(False)
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        optimizer_groups(model, 0.1)
+
+
 def test_nothing_left_to_train_is_an_error(tiny_settings):
     model = built_run("UniSRec", "tiny", (), tiny_settings).model
     freeze(model, ["adaptor", "encoder", "positions", "layer_norm"])

@@ -10,8 +10,9 @@ from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.trainer import checkpoint
+from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.stages import Pretraining, PretrainingMixin
-from recbole_mpo.trainer.trainer import ItemVectorTrainer, RunTrainerMixin
+from recbole_mpo.trainer.trainer import RunTrainerMixin
 
 MODELS = pytest.mark.parametrize("model", ["S3Rec", "S3RecFixed"])
 

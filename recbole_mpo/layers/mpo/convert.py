@@ -14,8 +14,9 @@ from recbole_mpo.layers.mpo.linear import MPOLinear
 from recbole_mpo.layers.mpo.shape import MPOShape
 from recbole_mpo.layers.replace import matching_linears, place
 
-STRATEGIES = ("full", "light", "expand")
-"""Which cores are trained: all; all but the central one; or all, with expansion cores inserted."""
+STRATEGIES = ("full", "light", "expand", "progressive")
+"""Which cores are trained: all; all but the central one; all, with expansion cores inserted; or, with expansion cores
+inserted, first those of ``light``, see :func:`train_cores`."""
 
 
 def convert_to_mpo(
@@ -39,8 +40,8 @@ def convert_to_mpo(
             ``all-linear``.
         exclude_modules: names or patterns of layers to leave as they are.
         strategy: ``full`` trains all cores; ``light`` all but the central one; ``expand`` inserts expansion cores and
-            trains all.
-        expand: number of cores to insert; used only with ``strategy="expand"``.
+            trains all; ``progressive`` inserts them too and begins like ``light``.
+        expand: number of cores to insert; used only with ``expand`` and ``progressive``.
         expand_init: start of the inserted cores, as in ``MPOLinear.expand``.
         shape: the ``MPOShape`` of every layer.
         **shape_keywords: fields of the ``MPOShape``, instead of ``shape``.
@@ -70,11 +71,30 @@ def _converted(
         layer = MPOLinear.from_linear(linear, shape=shape)
         if strategy == "light":
             layer.freeze_central()
-        if strategy == "expand":
+        if strategy in ("expand", "progressive"):
             layer.expand(expand, init=expand_init)
+        if strategy == "progressive":
+            train_cores(layer, "light")
     except ValueError as problem:
         raise ValueError(f"{name}: {problem}") from problem
     return layer
+
+
+def train_cores(layer: MPOLinear, stage: str) -> None:
+    """Set which cores of a layer are trained.
+
+    Args:
+        layer: the layer, changed in place.
+        stage: ``light``: all but the central core and expansion cores; ``full``: all but expansion cores; ``expand``:
+            all.
+
+    Raises:
+        ValueError: the number of cores is even, so that there is no central one.
+    """
+    layer.unfreeze()
+    layer.expansion.requires_grad_(stage == "expand")
+    if stage == "light":
+        layer.freeze_central()
 
 
 def _refuse_tied_weights(model: nn.Module, targets: dict[str, nn.Linear]) -> None:

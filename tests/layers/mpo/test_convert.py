@@ -113,7 +113,8 @@ def test_strategies_and_their_trainable_names(model):
     assert trained("light") == rest | {name for name in cores if not name.endswith("cores.1")}
     inserted = {f"{name}.expansion.{k}" for name in LINEARS[:2] for k in range(2)}
     assert trained("expand") == rest | cores | inserted
-    with pytest.raises(ValueError, match="one of full, light, expand; got 'all'"):
+    assert trained("progressive") == trained("light")
+    with pytest.raises(ValueError, match="one of full, light, expand, progressive; got 'all'"):
         convert(model, strategy="all")
 
 
