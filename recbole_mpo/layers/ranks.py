@@ -69,7 +69,8 @@ class Ranks:
         """
         if self.count == 1:
             return mean
-        return mean * (rows / float(self.sum(torch.tensor(float(rows), dtype=torch.float64))))
+        total = float(self.sum(torch.tensor(float(rows), dtype=torch.float64)))
+        return mean * (rows / max(total, 1.0))
 
     def wait(self):
         """Wait until all processes are here."""

@@ -13,13 +13,14 @@ from recbole_mpo.model.parameters import PATCH_PART
 # The last matrices of attention and feed-forward: patches come before dropout, residual connection and norm.
 PATCHED_LAYERS = ("multi_head_attention.dense", "feed_forward.dense_2")
 # What else is trained: the adaptor's gate, and what pre-training does not have.
-TRAINED_WITH_PATCHES = ("moe_adaptor.w_gate", "moe_adaptor.w_noise", *ITEM_TABLES)
+TRAINED_WITH_PATCHES = ("moe_adaptor.w_gate", "moe_adaptor.w_noise", "cross_task.", *ITEM_TABLES)
 
 
 def add_patches(model: nn.Module, reduction: int, std: float):
     """Put patches behind attention and feed-forward of each Transformer layer; freeze all that they adapt.
 
-    Trained are patches, layer norms, the adaptor's gate, and what belongs to the dataset, such as a table of ids.
+    Trained are patches, layer norms, the adaptor's gate, a connection of tasks, and what belongs to the dataset, such
+    as a table of ids.
 
     Args:
         model: a text model with a Transformer, changed in place.

@@ -9,15 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.quick_start.record import write_record
-from recbole_mpo.trainer.distributed import joined_ranks
 
 logger = logging.getLogger(__name__)
 
 # From few to many trained cores; of equal figures the first counts.
 STRATEGIES = ("light", "full", "expand")
-# Epochs after which the better half goes on. Of the last one the run is finished.
-RUNGS = (2, 6, 18)
+# Epochs after which the better half goes on, until one is left.
+RUNGS = (2, 6)
 
 
 def run_best_strategy(
@@ -28,8 +26,8 @@ def run_best_strategy(
     Test figures are computed for the best alone. The others keep their folders, with the status ``paused``.
 
     Args:
-        run_one: function that starts or resumes a run; it takes ``overrides``, ``resume``, ``pause_after`` and
-            ``dry_run``, and returns the run's folder and record.
+        run_one: function that starts or resumes a run; it takes settings, ``resume``, ``pause_after``, ``dry_run``,
+            ``record_path`` and ``choice``, which the record gets, and returns the run's folder and record.
         settings: the settings that override those of files.
         config: all settings.
         dry_run: whether to build a run of each strategy, and then stop; the record is that of the last.
@@ -40,33 +38,33 @@ def run_best_strategy(
         The record of the best run; ``choice`` in it says what was compared, and how many epochs that took.
 
     Raises:
-        ConfigError: ``resume`` names a run, which is of one strategy, or validation is rarer than the choice.
+        ConfigError: ``resume`` names a run, which is of one strategy, or there is nothing to compare by.
     """
     if resume not in (None, "auto"):
         raise ConfigError("mpo_strategy=auto compares several runs: resume them with --resume=auto")
     if not 1 <= config["eval_step"] <= RUNGS[0]:
         raise ConfigError(f"mpo_strategy=auto compares after {RUNGS[0]} epochs: set eval_step to 1 or {RUNGS[0]}")
+    if config["epochs"] < RUNGS[0]:
+        raise ConfigError(f"mpo_strategy=auto compares after {RUNGS[0]} epochs: set epochs to more, or name a strategy")
+    if dry_run and resume:
+        raise ConfigError("dry_run builds new runs, resume continues some; give one of them")
     run_strategy = partial(_run_strategy, run_one, settings)
     if dry_run:
         return [run_strategy(strategy, dry_run=True, record_path=record_path) for strategy in STRATEGIES][-1][1]
     best, folder, trials = _compare(run_strategy, config["valid_metric"].lower(), resume)
-    folder, record = run_strategy(best, resume=folder)
     others = [trial for trial in trials if trial["strategy"] != best]
-    record["choice"] = {
+    choice = {
         "trials": trials,
         "epochs_of_others": sum(trial["epochs"] for trial in others),
         "seconds_of_others": sum(trial["seconds"] for trial in others),
     }
-    if not config["run_label"]:
-        record["label"] += " (auto)"
-    if joined_ranks().is_first:
-        for path in (folder / "record.json", *([record_path] if record_path else [])):
-            write_record(record, path)
-    return record
+    return run_strategy(best, resume=folder, choice=choice, record_path=record_path)[1]
 
 
 def _run_strategy(run_one, settings: dict, strategy: str, **options) -> tuple[Path, dict]:
-    return run_one({**settings, "mpo_strategy": strategy}, **options)
+    """Start or resume a run of one strategy; ``mpo_expand`` is for one of them."""
+    number = {} if strategy == "expand" else {"mpo_expand": None}
+    return run_one({**settings, **number, "mpo_strategy": strategy}, **options)
 
 
 def _compare(run_strategy, metric: str, resume: str | None) -> tuple[str, Path, list[dict]]:
@@ -78,17 +76,17 @@ def _compare(run_strategy, metric: str, resume: str | None) -> tuple[str, Path, 
         for strategy in left:
             folder, record = run_strategy(strategy, resume=folders.get(strategy, resume), pause_after=rung)
             folders[strategy], trials[strategy] = folder, _trial(strategy, record, metric, rung)
-        # Sorting keeps the order of equal ones.
-        left = sorted(left, key=lambda strategy: -trials[strategy]["valid"])[: (len(left) + 1) // 2]
+        left.sort(key=lambda strategy: (-trials[strategy]["valid"], STRATEGIES.index(strategy)))
+        left = left[: (len(left) + 1) // 2]
         logger.info("after %d epochs: %s; going on with %s", rung, _figures(trials, metric), ", ".join(left))
-        if len(left) == 1:
-            break
     return left[0], folders[left[0]], list(trials.values())
 
 
 def _trial(strategy: str, record: dict, metric: str, rung: int) -> dict:
     """Return what a short run came to; a resumed one may have gone on for longer, which must not change the choice."""
     history = record["history"][:rung]
+    if not any("valid" in epoch for epoch in history):
+        raise ConfigError("mpo_strategy=auto compares figures of validation, and there are none: name a strategy")
     return {
         "strategy": strategy,
         "run_id": record["run_id"],

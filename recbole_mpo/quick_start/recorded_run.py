@@ -21,9 +21,10 @@ from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.quick_start.run_folder import make_run_dir, this_process, training_in
 from recbole_mpo.quick_start.show import show_results, show_run
 from recbole_mpo.trainer.checkpoint import load_checkpoint
+from recbole_mpo.trainer.core_schedules import STAGES
 from recbole_mpo.trainer.distributed import (
     check_processes,
-    check_same_weights,
+    check_same_start,
     first_before_others,
     joined_ranks,
     losses_named,
@@ -70,11 +71,13 @@ def run_in_folder(
     resume=None,
     record_path=None,
     pause_after: int | None = None,
+    choice: dict | None = None,
 ) -> tuple[Path, dict]:
     """Train, evaluate and record one run; return its folder and its record.
 
-    The arguments are those of :func:`run`, and ``pause_after``: the number of epochs after which the run stops for now,
-    with the status ``paused`` and without test figures.
+    The arguments are those of :func:`run`; ``pause_after``, the number of epochs after which the run stops for now,
+    with the status ``paused`` and without test figures; and ``choice``, for the record of a run that was chosen by
+    trials.
     """
     begin = time.perf_counter()
     if dry_run and resume:
@@ -84,7 +87,7 @@ def run_in_folder(
         raise ConfigError("mpo_strategy=auto is for runs on one dataset; pre-training needs one of the strategies")
     ranks = joined_ranks()
     check_processes(spec.model_class, config, ranks)
-    config["device"] = own_device(config["device"])
+    config["device"] = own_device(ranks, config["device"])
     with only_first_speaks(ranks), losses_named(ranks):
         if not dry_run:
             with first_before_others(ranks):
@@ -94,8 +97,8 @@ def run_in_folder(
         run_dir, resume_file = told_by_first(ranks, partial(_find_folder, experiment, resume))
         record_paths = [run_dir / "record.json", *([record_path] if record_path else [])] if ranks.is_first else []
         with training_in(run_dir) if ranks.is_first else nullcontext():
-            pauses = {"dry_run": dry_run, "pause_after": pause_after}
-            return run_dir, _run_in(run_dir, experiment, record_paths, resume_file, begin, **pauses)
+            options = {"dry_run": dry_run, "pause_after": pause_after, "choice": choice}
+            return run_dir, _run_in(run_dir, experiment, record_paths, resume_file, begin, **options)
 
 
 def _find_folder(experiment: Experiment, resume) -> tuple[Path, Path | None]:
@@ -108,7 +111,15 @@ def _find_folder(experiment: Experiment, resume) -> tuple[Path, Path | None]:
 
 
 def _run_in(
-    run_dir: Path, experiment: Experiment, paths, resume_file: Path | None, begin: float, *, dry_run, pause_after
+    run_dir: Path,
+    experiment: Experiment,
+    paths: list,
+    resume_file: Path | None,
+    begin: float,
+    *,
+    dry_run: bool,
+    pause_after: int | None,
+    choice: dict | None,
 ) -> dict:
     ranks = joined_ranks()
     # Before anything is written into the record of the run that goes on.
@@ -118,9 +129,12 @@ def _run_in(
     with log if ranks.is_first else nullcontext(), _recorded(experiment, run_dir, paths) as record:
         with first_before_others(ranks):
             built = restored if resume_file else experiment.build_model()
-        check_same_weights(ranks, built)
         built.ranks = ranks
         record.update(_describe(experiment, built))
+        if choice is not None:
+            label = record["label"] if experiment.config["run_label"] else f"{record['label']} (auto)"
+            record.update(choice=choice, label=label)
+        check_same_start(ranks, built, record["data"]["files"])
         show_run(record)
         if dry_run:
             record["status"] = "dry_run"
@@ -242,7 +256,8 @@ def _evaluate(experiment: Experiment, trainer, run_dir: Path) -> dict:
     if trainer.model.ranks.is_first:
         keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
     seconds = {**trainer.mean_seconds(), "test": time.perf_counter() - begin}
-    return {"status": "completed", **results, "best_epoch": best["epoch"], "seconds": seconds}
+    stage = {"best_stage": STAGES[best["core_stage"]]} if "core_stage" in best else {}
+    return {"status": "completed", **results, "best_epoch": best["epoch"], **stage, "seconds": seconds}
 
 
 def _write(record: dict, paths):

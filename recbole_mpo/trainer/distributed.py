@@ -20,7 +20,7 @@ from recbole_mpo.layers.ranks import ALONE, Ranks
 # While the first process encodes item texts, which may take long, the others wait for it.
 PATIENCE = timedelta(hours=3)
 # The ways of weighting tasks whose weights do not depend on the losses of a step.
-WEIGHTINGS = ("static", "average")
+FIXED_WEIGHTINGS = ("static", "average")
 
 
 @cache
@@ -48,9 +48,11 @@ def _leave():
         dist.destroy_process_group()
 
 
-def own_device(device: torch.device) -> torch.device:
-    """Return the device of this process: of several GPUs of a machine, each process has its own."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if device.type == "cuda" else device
+def own_device(ranks: Ranks, device: torch.device) -> torch.device:
+    """Return the device of this process: of the GPUs of a machine, each of several processes has its own."""
+    if ranks.count == 1 or device.type != "cuda":
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def told_by_first(ranks: Ranks, make):
@@ -64,7 +66,10 @@ def told_by_first(ranks: Ranks, make):
 
 @contextmanager
 def first_before_others(ranks: Ranks):
-    """Let the first process run the block before the others do, which then find the files that it wrote."""
+    """Let the first process run the block before the others do, which then find the files that it wrote.
+
+    If the block fails there, the others wait until its process ends.
+    """
     if not ranks.is_first:
         ranks.wait()
     yield
@@ -112,25 +117,34 @@ def check_processes(model_class, config, ranks: Ranks):
         raise ConfigError(f"{config['model']} is trained by one process: start it without torchrun")
     if config["train_mode"] != "packed":
         raise ConfigError("train_mode=pairwise is for one process: leave train_mode=packed")
-    if config["task_weighting"] not in (None, *WEIGHTINGS):
+    if config["task_weighting"] not in (None, *FIXED_WEIGHTINGS):
         raise ConfigError(
             f"task_weighting={config['task_weighting']} needs the losses of the whole batch, which no process of "
-            f"several has: take {' or '.join(WEIGHTINGS)}, or start without torchrun"
+            f"several has: take {' or '.join(FIXED_WEIGHTINGS)}, or start without torchrun"
         )
 
 
-def check_same_weights(ranks: Ranks, model: nn.Module):
-    """Check that all processes begin with the same weights.
+def check_same_start(ranks: Ranks, model: nn.Module, file_hashes: dict[str, str]):
+    """Check that all processes begin with the same data, text features and weights.
+
+    Args:
+        ranks: the processes.
+        model: the model of this one.
+        file_hashes: hash of each file of its data.
 
     Raises:
-        RecboleMPOError: they differ.
+        RecboleMPOError: something differs.
     """
     if ranks.count == 1:
         return
+    own = (file_hashes, model.item_hash, model.feature_hash)
+    has_others = torch.tensor(float(told_by_first(ranks, lambda: own) != own))
+    if ranks.sum(has_others) > 0:
+        raise RecboleMPOError("the processes of this job have different data or text features: give all the same files")
     sums = torch.stack([weight.detach().double().sum() for weight in model.parameters()])
     differs = (ranks.of_first(sums.clone()) != sums).any().double()
     if ranks.sum(differs) > 0:
-        raise RecboleMPOError("the processes of this job have different data or weights: give all the same files")
+        raise RecboleMPOError("the processes of this job have different weights: start all from the same file")
 
 
 def seed_noise(ranks: Ranks, seed: int, epoch: int):

@@ -260,7 +260,8 @@ class RunTrainerMixin:
             return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress, self.model.ranks)
 
     def _check_nan(self, loss):
-        finite.check_loss(loss, len(self.history))
+        # The sum, so that all processes stop for the same reason.
+        finite.check_loss(self.model.ranks.sum(loss) if self.model.ranks.count > 1 else loss, len(self.history))
 
     def _full_sort_batch_eval(self, batched_data):
         evaluated = _with_checked_scores(super()._full_sort_batch_eval(batched_data))

@@ -60,6 +60,12 @@ def test_a_table_of_ids_is_trained_with_them(settings):
     assert model.item_embedding.weight.requires_grad and not model.position_embedding.weight.requires_grad
 
 
+def test_a_connection_of_tasks_is_trained_with_them(settings):
+    tasks = {"tasks": ["nip", "si"], "cross_task": "residual"}
+    model = built_run("UniSRec", "tiny", (), {**settings, **tasks}).model
+    assert all(weight.requires_grad for weight in model.cross_task.parameters())
+
+
 def test_a_model_that_was_never_trained_is_not_frozen(settings):
     with pytest.raises(ConfigError, match="adapter=patches freezes a model that was never trained"):
         built_run("UniSRec", "tiny", (), {**settings, "pretrained": None}).model  # noqa: B018

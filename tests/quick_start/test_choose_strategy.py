@@ -20,40 +20,31 @@ class Runs:
     def __init__(self, folder, curves):
         self.folder, self.curves, self.calls = folder, curves, []
 
-    def __call__(self, overrides, *, resume=None, pause_after=None):
-        strategy = overrides["mpo_strategy"]
+    def __call__(self, settings, *, resume=None, pause_after=None, choice=None, record_path=None):
+        strategy = settings["mpo_strategy"]
+        assert settings.get("mpo_expand") == (4 if strategy == "expand" else None)
         self.calls.append((strategy, resume, pause_after))
         curve = self.curves[strategy]
         values = (curve + [curve[-1]] * 50)[: pause_after or 50]
         history = [{"train_seconds": 2.0, "valid_seconds": 1.0, "valid": {"ndcg@10": value}} for value in values]
         (self.folder / strategy).mkdir(exist_ok=True)
-        record = {"run_id": strategy, "label": "MPORec", "history": history, "params": {"trainable": 5}}
+        record = {"run_id": strategy, "history": history, "params": {"trainable": 5}, "choice": choice}
         return self.folder / strategy, record
 
 
-CONFIG = {"eval_step": 1, "valid_metric": "NDCG@10", "run_label": None}
+CONFIG = {"eval_step": 1, "valid_metric": "NDCG@10", "epochs": 50}
+GIVEN = {"mpo_strategy": "auto", "mpo_expand": 4}
 
 
-@pytest.fixture
-def written(monkeypatch):
-    """Where records are written, without being checked."""
-    paths = []
-    monkeypatch.setattr(
-        "recbole_mpo.quick_start.choose_strategy.write_record", lambda record, path: paths.append(Path(path))
-    )
-    return paths
-
-
-def test_the_better_half_goes_on_and_the_best_is_finished(tmp_path, written):
+def test_the_better_half_goes_on_and_the_best_is_finished(tmp_path):
     runs = Runs(tmp_path, CURVES)
-    record = run_best_strategy(runs, {"seed": 1}, CONFIG, record_path="copy.json")
+    record = run_best_strategy(runs, GIVEN, CONFIG)
     full, expand = tmp_path / "full", tmp_path / "expand"
     assert runs.calls == [
         ("light", None, 2), ("full", None, 2), ("expand", None, 2),
         ("full", full, 6), ("expand", expand, 6),
         ("full", full, None),
     ]  # fmt: skip
-    assert record["label"] == "MPORec (auto)" and written == [full / "record.json", Path("copy.json")]
     choice = record["choice"]
     assert [(trial["strategy"], trial["epochs"], trial["valid"]) for trial in choice["trials"]] == [
         ("light", 2, 0.2), ("full", 6, 0.5), ("expand", 6, 0.3),
@@ -61,18 +52,19 @@ def test_the_better_half_goes_on_and_the_best_is_finished(tmp_path, written):
     assert choice["epochs_of_others"] == 8 and choice["seconds_of_others"] == 24.0
 
 
-def test_of_equal_strategies_the_one_with_fewer_trained_cores_goes_on(tmp_path, written):
-    runs = Runs(tmp_path, dict.fromkeys(CURVES, [0.1]))
-    assert run_best_strategy(runs, {}, CONFIG)["run_id"] == "light"
+@pytest.mark.parametrize("light", [[0.1], [0.0, 0.1], [0.1, 0.0, 0.2]])
+def test_of_equal_strategies_the_one_with_fewer_trained_cores_goes_on(tmp_path, light):
+    runs = Runs(tmp_path, {"light": light, "full": [0.1, 0.1, light[-1]], "expand": [0.0]})
+    assert run_best_strategy(runs, GIVEN, CONFIG)["run_id"] == "light"
 
 
-def test_what_a_resumed_run_did_after_a_rung_does_not_change_the_choice(tmp_path, written):
+def test_what_a_resumed_run_did_after_a_rung_does_not_change_the_choice(tmp_path):
     class Ahead(Runs):
-        def __call__(self, overrides, *, resume=None, pause_after=None):
-            return super().__call__(overrides, resume=resume)
+        def __call__(self, settings, *, resume=None, pause_after=None, choice=None, record_path=None):
+            return super().__call__(settings, resume=resume, choice=choice)
 
     runs = Ahead(tmp_path, {**CURVES, "light": [0.2] * 6 + [0.9]})
-    assert run_best_strategy(runs, {}, CONFIG, resume="auto")["run_id"] == "full"
+    assert run_best_strategy(runs, GIVEN, CONFIG, resume="auto")["run_id"] == "full"
     assert [resume for _, resume, _ in runs.calls[:3]] == ["auto"] * 3
 
 
@@ -87,6 +79,7 @@ def test_a_real_choice_ends_as_a_run_of_that_strategy_would(settings):
     strategy = record["config"]["mpo_strategy"]
     assert numbers(record) == numbers(run("MPORec", "tiny", (), {**settings, "mpo_strategy": strategy}))
     assert json.loads(Path("copy.json").read_text())["choice"] == read_record(folder_of(record))["choice"]
+    assert record["label"].endswith(" (auto)") and read_record(folder_of(record))["label"] == record["label"]
     statuses = sorted(read_record(path)["status"] for path in folder_of(record).parent.iterdir())
     assert statuses == ["completed", "completed", "paused", "paused"]
     assert not any(
@@ -138,6 +131,23 @@ class TestRefusals:
     def test_rare_validation(self, settings, step):
         with pytest.raises(ConfigError, match="compares after 2 epochs: set eval_step to 1 or 2"):
             run("MPORec", "tiny", (), {**settings, "eval_step": step})
+
+    def test_fewer_epochs_than_the_trials_have(self, settings):
+        with pytest.raises(ConfigError, match="set epochs to more, or name a strategy"):
+            run("MPORec", "tiny", (), {**settings, "epochs": 1})
+
+    def test_a_dry_run_that_resumes(self, settings):
+        with pytest.raises(ConfigError, match="dry_run builds new runs, resume continues some"):
+            run("MPORec", "tiny", (), settings, dry_run=True, resume="auto")
+
+    def test_runs_without_validation(self, tmp_path):
+        class Blind(Runs):
+            def __call__(self, *arguments, **options):
+                folder, record = super().__call__(*arguments, **options)
+                return folder, {**record, "history": [{"train_seconds": 1.0}] * 2}
+
+        with pytest.raises(ConfigError, match="compares figures of validation, and there are none"):
+            run_best_strategy(Blind(tmp_path, CURVES), GIVEN, CONFIG)
 
     def test_pretraining(self, settings):
         with pytest.raises(ConfigError, match="mpo_strategy=auto is for runs on one dataset"):

@@ -70,6 +70,7 @@ def test_stages_follow_one_another_and_are_recorded(settings, capsys):
     assert record["params"]["trainable"] >= max(by_stage.values())
     assert f"from here on full: {by_stage['full']:,} parameters are trained (before, light:" in capsys.readouterr().out
     assert record["label"] == "MPORec (progressive)"
+    assert record["best_stage"] == record["history"][record["best_epoch"]]["stage"]
 
 
 def test_what_was_trained_before_keeps_its_state_in_the_optimizer(settings, tmp_path):

@@ -126,6 +126,9 @@ def _children(pid):
 
 
 class TestAlone:
+    def test_the_device_is_the_chosen_one(self):
+        assert distributed.own_device(ALONE, torch.device("cuda:1")) == torch.device("cuda:1")
+
     def test_the_only_process_decides(self):
         assert distributed.told_by_first(ALONE, lambda: 5) == 5
 
@@ -140,6 +143,11 @@ class TestOfSeveral:
     def test_a_lost_process_is_named(self):
         with pytest.raises(RecboleMPOError, match="has ended .*--resume=auto"), distributed.losses_named(self.ranks):
             raise RuntimeError("Connection closed by peer [127.0.0.1]:1")
+
+    def test_each_has_a_gpu_of_its_own(self, monkeypatch):
+        monkeypatch.setenv("LOCAL_RANK", "3")
+        assert distributed.own_device(self.ranks, torch.device("cuda:1")) == torch.device("cuda:3")
+        assert distributed.own_device(self.ranks, torch.device("cpu")) == torch.device("cpu")
 
     def test_another_failure_stays(self):
         with pytest.raises(RuntimeError, match="shape"), distributed.losses_named(self.ranks):

@@ -40,6 +40,7 @@ def parts_of_means_add_up():
     values = torch.arange(5.0)
     part = values[:1] if own == 0 else values[1:]
     assert float(ranks.sum(ranks.part_of_mean(part.mean(), len(part)))) == 2.0
+    assert float(ranks.part_of_mean(torch.tensor(0.0), 0)) == 0
     none = torch.tensor(0.0) if own == 0 else values.mean()
     assert float(ranks.sum(ranks.part_of_mean(none, 0 if own == 0 else 5))) == 2.0
 
