@@ -1,9 +1,12 @@
 """What tests of several rooms build on; fixtures are in conftest.py."""
 
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pytest
 
 from recbole_mpo.quick_start.experiment import Experiment
 
@@ -85,3 +88,15 @@ def numbers(record: dict) -> dict:
     """Return what a run computed: its metrics, and losses and metrics of each epoch."""
     history = [(epoch["epoch"], epoch["train_loss"], epoch["valid"]) for epoch in record["history"]]
     return {**{key: record[key] for key in ("valid", "test", "best_epoch", "epochs_run")}, "history": history}
+
+
+@contextmanager
+def interrupted_in(interrupted: int):
+    """End what runs in the block by Ctrl-C at the end of an epoch, before its checkpoint is written."""
+
+    def interrupt(model, epoch):
+        if epoch == interrupted:
+            raise KeyboardInterrupt
+
+    with mock.patch("recbole_mpo.trainer.finite.check_weights", interrupt), pytest.raises(KeyboardInterrupt):
+        yield

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import LetterEncoder, built_run
+from support import LetterEncoder, built_run, interrupted_in
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.data.batches import pack
@@ -322,16 +322,11 @@ def test_what_belongs_to_the_tasks_stays_with_pre_training(settings, tmp_path):
     assert fine_tuned["status"] == "completed"
 
 
-def test_a_run_of_several_tasks_goes_on_bit_for_bit(settings, monkeypatch):
+def test_a_run_of_several_tasks_goes_on_bit_for_bit(settings):
     settings = {**settings, "tasks": list(NAMES), "epochs": 3}
     whole = run("UniSRec", "tiny", (), settings)
 
-    def interrupt(model, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+    with interrupted_in(2):
         run("UniSRec", "tiny", (), settings)
     again = run("UniSRec", "tiny", (), settings, resume="auto")
     kept = [(epoch["train_loss"], epoch["task_losses"], epoch["valid"]) for epoch in again["history"]]

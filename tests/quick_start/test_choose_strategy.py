@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support import folder_of, numbers
+from support import folder_of, interrupted_in, numbers
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.quick_start.choose_strategy import RUNGS, run_best_strategy
@@ -89,16 +89,11 @@ def test_a_real_choice_ends_as_a_run_of_that_strategy_would(settings):
 
 
 @pytest.mark.parametrize("interrupted", [0, 1, 5, 6])
-def test_it_goes_on_after_an_interruption(settings, monkeypatch, interrupted):
+def test_it_goes_on_after_an_interruption(settings, interrupted):
     whole = run("MPORec", "tiny", (), settings)
     settings = {**settings, "checkpoint_dir": "others"}
 
-    def interrupt(model, epoch):
-        if epoch == interrupted:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+    with interrupted_in(interrupted):
         run("MPORec", "tiny", (), settings)
     resumed = run("MPORec", "tiny", (), settings, resume="auto")
     assert numbers(resumed) == numbers(whole)

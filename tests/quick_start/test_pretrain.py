@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import LetterEncoder, built_run, numbers
+from support import LetterEncoder, built_run, interrupted_in, numbers
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError, DataError
 from recbole_mpo.layers.mpo.convert import dense_state_dict
@@ -47,17 +47,12 @@ class TestTheRun:
         assert set(data["files"]) == {f"{name}/{name}.{end}" for name in ("tiny", "other") for end in ("inter", "text")}
         assert record["features"]["items"] == 70 and record["features"]["source"] == "letters"
 
-    def test_goes_on_after_an_interruption_bit_for_bit(self, settings, tmp_path, monkeypatch):
+    def test_goes_on_after_an_interruption_bit_for_bit(self, settings, tmp_path):
         settings = {**settings, "epochs": 3, "loss": "sampled", "sampled_items": 20}
         whole = go(settings, tmp_path)
         weights = load_checkpoint(tmp_path / "weights.pth")["state_dict"]
 
-        def interrupt(model, epoch):
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+        with interrupted_in(1):
             go(settings, tmp_path)
         assert numbers(go(settings, tmp_path, resume="auto")) == numbers(whole)
         again = load_checkpoint(tmp_path / "weights.pth")["state_dict"]
@@ -122,18 +117,13 @@ class TestWeightings:
         return {**settings, "epochs": 3, "tasks": ["nip", "si", "rel"], "train_batch_size": 128}
 
     @pytest.mark.parametrize("weighting", [name for name in WEIGHTINGS if name != "static"])
-    def test_go_on_bit_for_bit(self, several, tmp_path, monkeypatch, weighting):
+    def test_go_on_bit_for_bit(self, several, tmp_path, weighting):
         several = {**several, "task_weighting": weighting, "weight_decay": 0.01}
         if weighting in ("alternating", "uncertainty"):
             several |= {"tasks": ["nip", "si"], "cross_task": "residual", "fuse": "gated"}
         whole = go(several, tmp_path)
 
-        def interrupt(model, epoch):
-            if epoch == 2:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+        with interrupted_in(2):
             go(several, tmp_path)
         again = go(several, tmp_path, resume="auto")
         assert numbers(again) == numbers(whole)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import RestoredRun, built_run, folder_of, numbers
+from support import RestoredRun, built_run, folder_of, interrupted_in, numbers
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.layers.mpo.convert import mpo_layers
@@ -87,17 +87,12 @@ def test_what_was_trained_before_keeps_its_state_in_the_optimizer(settings, tmp_
 
 
 @pytest.mark.parametrize("interrupted", [1, 3, 5])
-def test_it_goes_on_after_an_interruption_bit_for_bit(settings, monkeypatch, interrupted):
+def test_it_goes_on_after_an_interruption_bit_for_bit(settings, interrupted):
     settings = {**settings, "ema_decay": 0.5}
     whole = run("MPORec", "tiny", (), settings)
     assert whole["history"][-1]["stage"] == "expand"
 
-    def interrupt(model, epoch):
-        if epoch == interrupted:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("recbole_mpo.trainer.finite.check_weights", interrupt)
+    with interrupted_in(interrupted):
         run("MPORec", "tiny", (), settings)
     resumed = run("MPORec", "tiny", (), settings, resume="auto")
     assert numbers(resumed) == numbers(whole)

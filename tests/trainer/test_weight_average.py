@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import numbers
+from support import interrupted_in, numbers
 from torch import nn
 
 from recbole_mpo.common.errors import CheckpointError
@@ -110,30 +110,20 @@ class TestARun:
         assert losses[0] == losses[1]
 
     @pytest.mark.parametrize("model", ["MPORecLight", "SASRec"])
-    def test_is_bit_for_bit_the_same_after_an_interruption(self, tiny_settings, monkeypatch, model):
+    def test_is_bit_for_bit_the_same_after_an_interruption(self, tiny_settings, model):
         keys = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
         base = tiny_settings if model == "MPORecLight" else {key: tiny_settings[key] for key in keys}
         settings = {**base, **RECIPE, "epochs": 4}
         whole = run(model, "tiny", (), settings)
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("recbole_mpo.trainer.finite.check_weights", _interrupt_in_epoch(2))
+        with interrupted_in(2):
             run(model, "tiny", (), settings)
         assert numbers(run(model, "tiny", (), settings, resume="auto")) == numbers(whole)
 
-    def test_that_pretrains_begins_its_averages_with_fine_tuning(self, tiny_settings, monkeypatch):
+    def test_that_pretrains_begins_its_averages_with_fine_tuning(self, tiny_settings):
         keys = ("data_path", "checkpoint_dir", "show_progress", "use_gpu", "seed", "hidden_size", "inner_size")
         settings = {**{key: tiny_settings[key] for key in keys}, **RECIPE, "MAX_ITEM_LIST_LENGTH": 15}
         settings |= {"train_batch_size": 64, "pretrain_batch_size": 32, "pretrain_epochs": 2, "epochs": 2}
         whole = run("S3RecFixed", "tiny", (), settings)
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("recbole_mpo.trainer.finite.check_weights", _interrupt_in_epoch(1))
+        with interrupted_in(1):
             run("S3RecFixed", "tiny", (), settings)
         assert numbers(run("S3RecFixed", "tiny", (), settings, resume="auto")) == numbers(whole)
-
-
-def _interrupt_in_epoch(number):
-    def check(model, epoch):
-        if epoch == number:
-            raise KeyboardInterrupt
-
-    return check
