@@ -20,7 +20,7 @@ help:
 	@echo "make demo    prepare ml-100k, train MPORec on it, show the test table and a top-10 list"
 	@echo "make test    lint, and every test not marked slow or gpu"
 	@echo "make lint    ruff, and which room may import which (pyproject.toml)"
-	@echo "make bench   every benchmark, about half an hour; writes benchmarks/results.json and RESULTS.md"
+	@echo "make bench   every benchmark but time_to_quality, half an hour; writes benchmarks/results.json and RESULTS.md"
 	@echo "make docs    write docs/settings.md from properties/schema.yaml, and the documentation site into site/"
 	@echo "make recording  train the demo anew in a folder of its own and draw it as docs/images/demo.svg"
 	@echo "make wheel   build dist/*.whl"

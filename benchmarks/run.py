@@ -2,8 +2,9 @@
 
     python benchmarks/run.py [--only=train_step,evaluation] [--folder=benchmarks]
 
-``--only`` measures some of them anew and keeps the others' results. A benchmark that cannot run here (no data, no
-peer environment) is named as such; one that fails stops the run, and nothing written before is lost.
+``--only`` measures some of them anew and keeps the others' results. ``time_to_quality``, which trains for an hour or
+more, runs only if it is named there. A benchmark that cannot run here (no data, no peer environment) is named as such;
+one that fails stops the run, and nothing written before is lost.
 """
 
 import json
@@ -18,15 +19,17 @@ from recbole_mpo.common.values import parse_assignments
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"
 PEER = HERE / "peers" / ".venv" / "bin" / "python"
-ON_REAL_DATA = ("train_step", "mpo_step", "evaluation", "peer", "recbole_models")
+WITH_PEER = ("peer", "time_to_quality")
+ON_REAL_DATA = ("train_step", "mpo_step", "evaluation", *WITH_PEER, "recbole_models")
 BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "loading", "preparing")
+ONLY_NAMED = ("time_to_quality",)
 
 
 def why_not(name: str) -> str | None:
     """Return the reason for which a benchmark cannot run here."""
     if name in ON_REAL_DATA and not (DATA / "Scientific").is_dir():
         return "the Scientific dataset is not at ../shared/data"
-    if name == "peer" and not PEER.is_file():
+    if name in WITH_PEER and not PEER.is_file():
         return "no environment benchmarks/peers/.venv (benchmarks/peers/README.md)"
     return None
 
@@ -47,6 +50,7 @@ def keyed(found: dict) -> dict:
         "mpo_step": ("mpo_vs_dense", "light_vs_dense"),
         "evaluation": ("eval_vs_published",),
         "peer": ("rectools",),
+        "time_to_quality": ("seconds_to_quality",),
         "epoch_time": ("seconds_per_epoch",),
     }.items():
         if "skipped" not in found.get(name, {"skipped": ""}):
@@ -87,6 +91,8 @@ def table(found: dict) -> list[tuple[str, str, str]]:
             lines.append((f"a million items of 768 features: a training step, loss {loss}", "<= 12,288 MB", text))
         text = f"{peaks['eval_peak_mb']:,.0f} MB, {found['million_items']['evaluate']['seconds']:.0f} s"
         lines.append(("a million items of 768 features: 10,000 users ranked", "<= 12,288 MB", text))
+    if "seconds_to_quality" in keys:
+        lines += quality_lines(found["time_to_quality"])
     if "seconds_per_epoch" in keys:
         text = ", ".join(f"{seconds:.3g}" for seconds in keys["seconds_per_epoch"].values())
         lines.append(("seconds per epoch at 1e4, 1e5, 1e6 interactions", "", text))
@@ -102,6 +108,23 @@ def table(found: dict) -> list[tuple[str, str, str]]:
         result = found["preparing"][name]
         text = f"{result['seconds']:.0f} s, {result['peak_gigabytes']:.2f} GB"
         lines.append((f"5 million reviews with metadata prepared, form of {name}", "<= 600 s, <= 4 GB", text))
+    return lines
+
+
+def quality_lines(result: dict) -> list[tuple[str, str, str]]:
+    """(what, target, found) of the seconds to a quality, or of the best that there was."""
+    what = f"seconds of training to valid NDCG@10 {result['quality']:.3f} on {result['dataset']}"
+    lines = []
+    for side, name in (("ours", result["model"]), ("rectools", "RecTools' UniSRec")):
+        epoch, last = result["sides"][side]["reached"], result["sides"][side]["curve"][-1]
+        best = result["sides"][side]["best"]
+        text = f"not in {last['train_seconds']:,.0f}; best {best['ndcg@10']:.4f} after {best['train_seconds']:,.0f}"
+        if epoch:
+            text = f"{epoch['train_seconds']:,.0f} (with validation {epoch['wall_seconds']:,.0f})"
+        lines.append((f"{what}: {name}", "", text))
+    if result["rectools_over_ours"]:
+        at_least = "at least " if result["is_lower_bound"] else ""
+        lines.append(("the same, RecTools' over ours", "", f"{at_least}{result['rectools_over_ours']:.1f}"))
     return lines
 
 
@@ -136,7 +159,8 @@ def main(arguments: list[str]) -> int:
     """Measures and writes after each benchmark."""
     options = parse_assignments(arguments)
     only, folder = options.pop("only", None), Path(options.pop("folder", HERE))
-    chosen = BENCHMARKS if only is None else [only] if isinstance(only, str) else only
+    usual = [name for name in BENCHMARKS if name not in ONLY_NAMED]
+    chosen = usual if only is None else [only] if isinstance(only, str) else only
     unknown = sorted(set(chosen) - set(BENCHMARKS))
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")

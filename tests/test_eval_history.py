@@ -20,7 +20,7 @@ KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", 
 TEXT = {"text_encoder": "tfidf-svd"}
 MODELS = {
     "MPORec": TEXT,
-    "UniSRec": {**TEXT, "memory": "covisit"},
+    "UniSRec": {**TEXT, "evidence": ["covisit"]},
     "UniSRec, pairwise": {**TEXT, "train_mode": "pairwise"},
     "SASRecCE": {},
     "PeterRec": {"item_input": "id", "dilations": [1, 4]},
@@ -30,6 +30,7 @@ MODELS = {
     "Pop": {},
     "CoVisit": {},
     "TextKNN": TEXT,
+    "CountText": {},
     "SASRec": {},
     "GRU4Rec": {},
     "BERT4Rec": {},

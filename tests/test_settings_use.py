@@ -14,7 +14,7 @@ MODELS = [*OWN_MODELS, "S3Rec", "GRU4Rec", "SASRec", "BERT4Rec"]
 # What is read only under other values than a model's own: (settings of one more dry run, models).
 VARIANTS = (
     ({"feature_file": "features.f32", "feature_size": 8, "text_encoder": None}, "features"),
-    ({"memory": "covisit"}, "sequence"),
+    ({"evidence": ["covisit", "words", "two_hop"]}, "sequence"),
     ({"loss": "sampled"}, "sequence"),
     ({"item_input": "text"}, "SASRecCE"),
     ({"item_input": "text", "feature_file": "features.f32", "feature_size": 8}, "SASRecCE"),
@@ -26,7 +26,7 @@ VARIANTS = (
     ({"tasks": ["si", "mip"]}, "unisrec"),
     ({"tasks": ["nip", "si"], "task_weighting": "gradnorm", "cross_task": "residual"}, "unisrec"),
 )
-COUNTING = ("Pop", "CoVisit", "TextKNN")
+COUNTING = ("Pop", "CoVisit", "TextKNN", "CountText")
 # Read, and of no consequence: (settings, models, why).
 IDLE = (
     (
@@ -43,11 +43,12 @@ IDLE = (
     ),
     ({"freeze"}, ("recbole", "BERT4RecFair", *COUNTING), "a run asks for every model"),
     ({"mpo_strategy"}, ("recbole", "own"), "a run and the trainer ask for every model"),
+    ({"evidence_fit"}, ("recbole", "BERT4RecFair", "CCDR", *COUNTING), "a run asks for every model"),
     ({"adapter"}, ("UniSRec_F", "mpo", "LoRA"), "they are built as UniSRec is"),
     ({"train_users"}, ("recbole",), "a run asks for every model"),
     ({"trim_batches"}, ("recbole", "BERT4RecFair", *COUNTING), "the trainer asks the setting before the model"),
     (
-        {"mpo_lr_multiplier", "memory_lr_multiplier", "weighting_lr_multiplier"},
+        {"mpo_lr_multiplier", "evidence_lr_multiplier", "weighting_lr_multiplier"},
         ("own",),
         "the trainer asks for the learning rates of all groups",
     ),

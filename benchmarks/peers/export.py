@@ -20,13 +20,17 @@ from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 
 
 def export(dataset: str, settings: dict, folder: str | Path) -> tuple[Path, Path]:
+    """Writes the inputs of a dataset for UniSRec with these settings, see :func:`write_inputs`."""
+    return write_inputs(Experiment.of("UniSRec", dataset, (), settings), folder)
+
+
+def write_inputs(experiment: Experiment, folder: str | Path) -> tuple[Path, Path]:
     """Writes ``histories.npz`` and ``features.npy`` into ``folder`` and returns their paths.
 
     The histories are int64 ``values`` [I], and ``starts`` and ``lengths`` [W]: history w is
     ``values[starts[w] : starts[w] + lengths[w]]``, a training window's inputs and the one item after them. The
     features are the model's own float32 [N, F], row 0 PAD.
     """
-    experiment = Experiment.of("UniSRec", dataset, (), settings)
     features = experiment.data.dataset.item_features().cpu().numpy()
     train = experiment.data.splits[0]
     windows = training_windows(train.rows(), experiment.config["MAX_ITEM_LIST_LENGTH"])

@@ -22,12 +22,14 @@ class PackedBatch:
         positions: [R, L] position within the history's window.
         predicting: [M] indices into the R * L positions whose state predicts a target.
         targets: [M] item ids.
+        users: [M] internal user ids.
     """
 
     items: Tensor
     positions: Tensor
     predicting: Tensor
     targets: Tensor
+    users: Tensor
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -51,7 +53,8 @@ class PackedBatch:
         row_M, places_M = row_M[own_M], self.predicting[own_M]
         places_M = places_M - (row_M - torch.div(row_M, count, rounding_mode="floor")) * length
         rows = slice(number, None, count)
-        return PackedBatch(self.items[rows], self.positions[rows], places_M, self.targets[own_M])
+        targets_M, users_M = self.targets[own_M], self.users[own_M]
+        return PackedBatch(self.items[rows], self.positions[rows], places_M, targets_M, users_M)
 
     def newest_items(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the newest ``count`` items [M, K] before each target, the last one first, and which of them exist."""
@@ -92,20 +95,22 @@ def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
     source = windows.starts[window] + position
     predicts = position >= (windows.lengths - windows.targets)[window]
     targets = values[source[predicts] + 1].astype(np.int64, copy=False)
-    return _placed(values[source], windows.lengths, window, position, predicts, targets)
+    users = windows.users[window[predicts]]
+    return _placed(values[source], windows.lengths, window, position, predicts, (targets, users))
 
 
 def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
     """Pack the histories of padded rows [B, L]; the last position of each predicts, in the order of the rows.
 
-    The targets are unknown and set to 0.
+    Targets and users are unknown and set to 0.
     """
     window, position = positions_within(lengths)
     is_last = position == lengths[window] - 1
-    return _placed(item_seq[window, position], lengths, window, position, is_last, np.zeros(len(lengths), np.int64))
+    unknown = np.zeros(len(lengths), np.int64)
+    return _placed(item_seq[window, position], lengths, window, position, is_last, (unknown, unknown))
 
 
-def _placed(items, lengths, window, position, predicts, targets) -> PackedBatch:
+def _placed(items, lengths, window, position, predicts, targets_and_users) -> PackedBatch:
     """Place ``items``, each at ``position`` of its ``window``, in rows that are as long as the longest window."""
     width = int(lengths.max())
     row, column = first_fit(lengths, width)
@@ -115,7 +120,7 @@ def _placed(items, lengths, window, position, predicts, targets) -> PackedBatch:
         items=_scattered(items, place, shape),
         positions=_scattered(position, place, shape),
         predicting=torch.from_numpy(place[predicts]),
-        targets=torch.from_numpy(targets),
+        **dict(zip(("targets", "users"), map(torch.from_numpy, targets_and_users), strict=True)),
     )
 
 

@@ -84,6 +84,10 @@ class Catalogue:
             raise DataError("the catalogue does not say how many text features an item has (feature_size)")
         return torch.zeros(1).expand(self.item_num, self.feature_size)
 
+    def item_texts(self) -> list[str]:
+        """Return an empty text per item."""
+        return [""] * self.item_num
+
     def rows(self) -> Rows:
         """Return no rows."""
         nothing = np.empty(0, dtype=np.int64)

@@ -16,7 +16,8 @@ from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, length
 from recbole_mpo.data.user_shares import rows_of_share
 from recbole_mpo.text.feature_files import feature_sketch
 from recbole_mpo.text.fitted_text import FittedText
-from recbole_mpo.text.item_features import ItemFeatures, load_item_features
+from recbole_mpo.text.item_features import ItemFeatures, load_item_features, text_path
+from recbole_mpo.text.item_text import texts_of
 
 ROW_END = "row_end"
 
@@ -115,6 +116,10 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
     def item_features(self) -> torch.Tensor:
         """Return the feature table [N, F]."""
         return torch.from_numpy(self.features.table)
+
+    def item_texts(self) -> list[str]:
+        """Return the texts [N] of the items, "" for PAD and for items without text."""
+        return texts_of(text_path(self.config), self.field2id_token[self.iid_field])
 
     @property
     def feature_hash(self) -> str:

@@ -85,8 +85,7 @@ class PackedLoader:
                 yield next_batch.result()
 
     def _pack(self, chosen: np.ndarray) -> PackedBatch:
-        windows = Windows(self.windows.starts[chosen], self.windows.lengths[chosen], self.windows.targets[chosen])
-        batch = pack(self.values, windows)
+        batch = pack(self.values, self.windows[chosen])
         return batch.pin_memory() if self.pin_memory else batch
 
 

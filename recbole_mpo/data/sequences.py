@@ -26,20 +26,35 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def __getitem__(self, chosen: np.ndarray) -> "Rows":
+        return Rows(self.users[chosen], self.ends[chosen], self.lengths[chosen])
+
+    def are_last(self) -> np.ndarray:
+        """Return whether each row has the newest target of its user, [R]."""
+        order = np.lexsort((self.ends, self.users))
+        users = self.users[order]
+        result = np.zeros(len(self), dtype=bool)
+        result[order] = np.append(users[1:] != users[:-1], [True] * (len(self) > 0))
+        return result
+
 
 @dataclass(frozen=True)
 class Windows:
     """Training windows: inputs ``values[starts : starts + lengths]``, whose last ``targets`` positions predict.
 
-    Position p of a window predicts the value after it. Attributes are int64 arrays [W].
+    Position p of a window predicts the value after it. Attributes are int64 arrays [W]; ``users`` are internal ids.
     """
 
     starts: np.ndarray
     lengths: np.ndarray
     targets: np.ndarray
+    users: np.ndarray
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def __getitem__(self, chosen: np.ndarray) -> "Windows":
+        return Windows(self.starts[chosen], self.lengths[chosen], self.targets[chosen], self.users[chosen])
 
 
 def gather_padded(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -188,11 +203,13 @@ def training_windows(rows: Rows, max_length: int) -> Windows:
     first_targets = ends[run_starts]
     histories = lengths[run_starts]
     counts = np.diff(np.append(run_starts, len(ends)))
-    return _cut_runs(first_targets - histories, histories + counts - 1, counts, max_length)
+    runs = Windows(first_targets - histories, histories + counts - 1, counts, users[run_starts])
+    return _cut_runs(runs, max_length)
 
 
-def _cut_runs(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_length: int) -> Windows:
+def _cut_runs(runs: Windows, max_length: int) -> Windows:
     """Cut runs of more than ``max_length`` inputs into windows; the last ``targets`` positions of a run predict."""
+    starts, lengths, targets = runs.starts, runs.lengths, runs.targets
     step = max(max_length // 2, 1)
     pieces = 1 + np.maximum(0, -(-(lengths - max_length) // step))
     run = np.repeat(np.arange(len(starts)), pieces)
@@ -202,4 +219,4 @@ def _cut_runs(starts: np.ndarray, lengths: np.ndarray, targets: np.ndarray, max_
     predicted_before = np.where(piece == 0, lengths[run] - targets[run], start - step + max_length)
     predicts = end - np.maximum(predicted_before, start)
     useful = predicts > 0
-    return Windows((starts[run] + start)[useful], (end - start)[useful], predicts[useful])
+    return Windows(starts[run] + start, end - start, predicts, runs.users[run])[useful]

@@ -4,9 +4,68 @@ Shapes: N items (0 is PAD), I interactions, P pairs.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+
+# Items at distance d in a history count this much to the power of d - 1.
+DISTANCE_DECAY = 0.5
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of items in training histories, each array [P].
+
+    Attributes:
+        before, after: the items, in the order of the history.
+        distances: how many places the second is after the first.
+        users: whose history it is, an internal id.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    distances: np.ndarray
+    users: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def __getitem__(self, chosen: np.ndarray) -> "Pairs":
+        return Pairs(self.before[chosen], self.after[chosen], self.distances[chosen], self.users[chosen])
+
+    def neighbours(self, item_num: int) -> sparse.csr_matrix:
+        """Return counts of pairs in both directions [N, N], nearer pairs counting more; (x, x) counts twice."""
+        weights = DISTANCE_DECAY ** (self.distances - 1.0)
+        counts = sparse.coo_matrix((weights, (self.before, self.after)), shape=(item_num, item_num)).tocsr()
+        return (counts + counts.T).tocsr()
+
+
+def training_pairs(train, window: int = 1, without_last: bool = False) -> Pairs:
+    """Return the pairs of items at most ``window`` places apart in training histories; each pair of places once.
+
+    Args:
+        train: training part of a packed dataset.
+        window: the largest distance.
+        without_last: whether to leave out the last target of each user, as if it had not happened yet.
+    """
+    rows = train.rows()
+    if without_last:
+        rows = rows[~rows.are_last()]
+    # A pair of neighbours begins at each position of a row except the last.
+    begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
+    order = np.argsort(rows.ends)
+    users = rows.users[order][np.searchsorted(rows.ends[order], begins + 1)]
+    goes_on = np.zeros(len(train.flat_items) + window, dtype=bool)
+    goes_on[begins] = True
+    parts = []
+    for distance in range(1, window + 1):
+        parts.append(
+            Pairs(train.flat_items[begins], train.flat_items[begins + distance], np.full(len(begins), distance), users)
+        )
+        stays = goes_on[begins + distance]
+        begins, users = begins[stays], users[stays]
+    return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in Pairs.__annotations__))
 
 
 def training_popularity(train) -> np.ndarray:
@@ -40,10 +99,8 @@ def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
 
 def training_transitions(train) -> sparse.csr_matrix:
     """Count how often item j follows item i in training histories, [N, N]; each position of a history counts once."""
-    rows = train.rows()
-    # A pair begins at each position of a row except the last.
-    begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
-    return pair_counts(train.flat_items[begins], train.flat_items[begins + 1], train.item_num)
+    pairs = training_pairs(train)
+    return pair_counts(pairs.before, pairs.after, train.item_num)
 
 
 def _covered(size: int, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@ from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolution
 from recbole_mpo.layers.cpu_kernels import Dropout, dropout
 from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
-from recbole_mpo.layers.item_memory import ItemMemory, newest_items
 from recbole_mpo.layers.lora import LoRALinear, convert_to_lora
 from recbole_mpo.layers.losses import SparseLogits, catalogue_cross_entropy, sampled_cross_entropy, unit
 from recbole_mpo.layers.mergeable import MergeableLinear
+from recbole_mpo.layers.pair_evidence import ItemEvidence, PairEvidence, PairTables, newest_items
 from recbole_mpo.layers.stacked import merge_stacked
 from recbole_mpo.layers.transformer import CausalTransformerEncoder
 
@@ -23,10 +23,12 @@ __all__ = [
     "CrossTask",
     "DilatedConvolutions",
     "Dropout",
-    "ItemMemory",
+    "ItemEvidence",
     "LoRALinear",
     "MergeableLinear",
     "MoEAdaptor",
+    "PairEvidence",
+    "PairTables",
     "Patch",
     "Predecessors",
     "SparseLogits",

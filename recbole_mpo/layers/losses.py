@@ -3,6 +3,7 @@
 Shapes: M targets, N items (row 0 is PAD), D hidden, C candidates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +56,7 @@ def full_cross_entropy(logits_MN: Tensor, targets_M: Tensor, mask_pad: bool = Fa
 
 @dataclass(frozen=True)
 class SparseLogits:
-    """Entries [E] to add to logits [M, N]; no place occurs twice.
+    """Entries [E] to add to logits [M, N]; where a place occurs several times, its values add up.
 
     Attributes:
         rows: rows of the entries [E].
@@ -66,6 +67,16 @@ class SparseLogits:
     rows: Tensor
     columns: Tensor
     values: Tensor
+
+    @classmethod
+    def at(cls, places: Tensor, width: int, values: Tensor) -> "SparseLogits":
+        """Return entries at places of the flattened logits, which have ``width`` columns."""
+        return cls(torch.div(places, width, rounding_mode="floor"), places % width, values)
+
+    @classmethod
+    def joined(cls, parts: Sequence["SparseLogits"]) -> "SparseLogits":
+        """Return the entries of all parts."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("rows", "columns", "values")))
 
     def add_to(self, logits_MN: Tensor) -> Tensor:
         """Add the entries to the logits in place; return the logits."""
@@ -193,7 +204,11 @@ def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
 
 
 def sampled_cross_entropy(
-    states_MD: Tensor, candidates_CD: Tensor, targets_M: Tensor, inclusion_C: Tensor
+    states_MD: Tensor,
+    candidates_CD: Tensor,
+    targets_M: Tensor,
+    inclusion_C: Tensor,
+    added: SparseLogits | None = None,
 ) -> Tensor:
     """Return the sampled softmax loss with logQ correction: the cross-entropy over all items, from C candidates.
 
@@ -206,6 +221,7 @@ def sampled_cross_entropy(
         candidates_CD: vectors of the candidates, scaled likewise.
         targets_M: index of each row's target among the candidates.
         inclusion_C: probability that each candidate is among the candidates.
+        added: entries to add to the logits [M, C]; their values get a gradient.
 
     Returns:
         The loss, a scalar of at least float32.
@@ -222,7 +238,7 @@ def sampled_cross_entropy(
         F.pad(states_MD, (0, 1), value=1.0),
         torch.cat([candidates_CD, -correction_C.unsqueeze(1)], dim=1),
         targets_M,
-        added=own_M,
+        added=own_M if added is None else SparseLogits.joined([own_M, added]),
     )
 
 

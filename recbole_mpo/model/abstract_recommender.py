@@ -18,8 +18,8 @@ from recbole_mpo.layers.ranks import ALONE, Ranks
 from recbole_mpo.model.task_sum import TaskSum
 
 # Parameters that belong to the items of one dataset: the id table, the text table that UniSRec's published code saves,
-# the biases of items, the weight of a table of counts; and what belongs to the tasks that a model was trained on.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "memory.", "objective.")
+# the biases of items, the weights of evidence; and what belongs to the tasks that a model was trained on.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "evidence.", "objective.")
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ class ItemVectorRecommender(FullRankingRecommender):
         """Return item vectors [N, D] in the form used for scores."""
         return item_vectors
 
-    def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores [B, N] plus those of the model's memory, if it has one.
+    def add_evidence(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
+        """Return the scores [B, N] plus the model's evidence, if it has any.
 
         Args:
             scores_BN: scores of the histories.
@@ -226,7 +226,7 @@ class ItemVectorRecommender(FullRankingRecommender):
         """Return the scores [B, N] of all items for a batch of RecBole's rows."""
         item_vectors = self.encode_items()
         scores = self.score(self.encode_histories(item_vectors, interaction), item_vectors)
-        return self.remember(scores, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return self.add_evidence(scores, interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
         """Return the last states [B, D] of a batch of RecBole's padded rows."""

@@ -17,6 +17,7 @@ from recbole_mpo.layers.losses import (
     inclusion_probability,
     sampled_cross_entropy,
 )
+from recbole_mpo.layers.pair_evidence import Columns
 from recbole_mpo.layers.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ class SoftmaxObjective(nn.Module):
         item_vectors = model.encode_shared_items(recomputes=self.in_chunks)
         states_MD = model.predicting_states(item_vectors, items, batch)
         limit = CHUNK_LOGITS if self.in_chunks else None
-        remembered = model.remembered(batch, targets_M)
+        evidence = model.evidence_of(batch)
         queries_MD, candidates_ND = model.queries(states_MD), model.candidates(item_vectors)
-        loss = catalogue_cross_entropy(queries_MD, candidates_ND, targets_M, self.mask_pad, limit, remembered)
+        loss = catalogue_cross_entropy(queries_MD, candidates_ND, targets_M, self.mask_pad, limit, evidence)
         return model.ranks.part_of_mean(loss, len(targets_M))
 
 
@@ -79,6 +80,7 @@ class SampledSoftmaxObjective(nn.Module):
             model.candidates(F.embedding(torch.searchsorted(ids, candidates_C), item_vectors)),
             torch.searchsorted(candidates_C, targets_M),
             inclusion_C,
+            model.evidence_of(batch, columns_of(candidates_C, len(self.target_counts))),
         )
         return model.ranks.part_of_mean(loss, len(targets_M))
 
@@ -97,6 +99,13 @@ class SampledSoftmaxObjective(nn.Module):
         batch_share = len(targets_M) / self.train_targets
         inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / real_items)
         return ids_C, torch.where(ids_C == 0, 1.0, inclusion_C)
+
+
+def columns_of(candidates_C: Tensor, item_num: int) -> Columns:
+    """Return where the candidates [C] are in the logits, for ``item_num`` items."""
+    of_item = candidates_C.new_full((item_num,), -1)
+    of_item[candidates_C] = torch.arange(len(candidates_C), device=candidates_C.device)
+    return Columns(len(candidates_C), of_item)
 
 
 def make_objective(config, dataset) -> nn.Module:

@@ -14,7 +14,7 @@ GROUP_PREFIXES = {
     "position_embedding.": "positions",
     "LayerNorm.": "layer_norm",
     "item_embedding.": "item_ids",
-    "memory.": "memory",
+    "evidence.": "evidence",
     "cross_task.": "connection",
     "domains.": "nodes",
     "encoder.": "aggregator",

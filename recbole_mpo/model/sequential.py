@@ -1,4 +1,4 @@
-"""The text model, composed of an item encoder, a sequence encoder, a scoring, an objective and a memory.
+"""The text model, composed of an item encoder, a sequence encoder, a scoring, an objective and evidence.
 
 Shapes: N items (row 0 is PAD), F feature, D hidden, B sequences, L length, R rows of a packed batch, M targets.
 """
@@ -15,11 +15,11 @@ from recbole_mpo.common.values import as_list
 from recbole_mpo.data.batches import PackedBatch, pack_histories
 from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
-from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import SparseLogits
+from recbole_mpo.layers.pair_evidence import Columns, Recent, newest_items
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender, PretrainedWeights
 from recbole_mpo.model.adapters import add_patches
-from recbole_mpo.model.covisit_memory import CovisitMemory, make_memory
+from recbole_mpo.model.evidence import Evidence, make_evidence
 from recbole_mpo.model.item_encoder import ITEM_INPUTS, ItemEncoder
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import CosineScoring
@@ -29,6 +29,7 @@ from recbole_mpo.model.tasks import make_connection, make_tasks
 
 # Attributes of the model whose modules it registers under its own names.
 PARTS = ("items", "sequence", "scoring")
+EVIDENCE_LABELS = {"covisit": "co-visits", "words": "words", "two_hop": "two hops"}
 # Prefix of the parameters of a connection of tasks.
 CONNECTION = "cross_task."
 
@@ -47,7 +48,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
         sequence: computes states of histories, such as a ``TransformerSequenceEncoder``.
         scoring: how states score items, such as ``CosineScoring``.
         objective: the loss, a module called with the model and a batch, such as a ``SoftmaxObjective``.
-        memory: counts whose scores are added to those of the model.
+        evidence: what tables know of pairs of items, added to the scores of the model.
         connection: connects the views that several tasks have of the states.
     """
 
@@ -63,16 +64,16 @@ class TextSequentialRecommender(ItemVectorRecommender):
         sequence,
         scoring,
         objective: nn.Module,
-        memory: CovisitMemory | None = None,
+        evidence: Evidence | None = None,
         connection: CrossTask | None = None,
     ):
         super().__init__(config, dataset)
         self.items, self.sequence, self.scoring = items, sequence, scoring
         self.item_input: str = config["item_input"]
         self.item_chunk: int = config["item_chunk"]
-        self.memory = None
-        if memory is not None:
-            self.memory, self.counts_hash = memory.module, memory.counts_hash
+        self.evidence = None
+        if evidence is not None:
+            self.evidence, self.counts_hash = evidence.module, evidence.hash
         for part in (items, sequence, scoring):
             for name, module in list(part.modules.items()):
                 setattr(self, name, module)
@@ -232,31 +233,37 @@ class TextSequentialRecommender(ItemVectorRecommender):
             means["task_losses"] = dict(zip(means["task_losses"], values_K.tolist(), strict=True))
         return means
 
-    def remembered(self, batch, targets: Tensor) -> SparseLogits | None:
-        """Return the entries that the memory adds to the logits of a packed training batch; None without a memory."""
-        if self.memory is None:
+    def evidence_of(self, batch, columns: Columns | None = None) -> SparseLogits | None:
+        """Return the entries that evidence adds to the logits of a training batch; None if there is none yet.
+
+        Args:
+            batch: a ``PackedBatch``.
+            columns: the items that are scored; all when left out.
+        """
+        if self.evidence is None or not self.evidence.is_fitted:
             return None
-        return self.memory(*batch.newest_items(len(self.memory.recent_weights)), targets)
+        recent = Recent(*batch.newest_items(batch.items.shape[1]), batch.users)
+        return self.evidence(recent, columns or Columns(self.n_items))
 
-    def remember(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
-        """Return the scores [B, N] plus those of the memory, if there is one; the scores are changed in place.
-
-        The memory knows only items with an id, and ignores others in the histories.
+    def add_evidence(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
+        """Return the scores [B, N] plus the evidence, if there is any; the scores are changed in place.
 
         Args:
             scores_BN: scores of the histories.
             item_seq: ids [B, L], left-aligned and padded with 0 on the right.
             lengths: number of items of each history [B].
         """
-        if self.memory is None:
+        if self.evidence is None or not self.evidence.is_fitted:
             return scores_BN
-        recent_BK, exists_BK = newest_items(item_seq, lengths, len(self.memory.recent_weights))
-        return self.memory(recent_BK, exists_BK & (recent_BK < self.n_items)).add_to(scores_BN)
+        recent = Recent(*newest_items(item_seq, lengths, item_seq.shape[1]))
+        return self.evidence(recent, Columns(scores_BN.shape[1])).add_to(scores_BN)
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """Return the name of a run in tables, which says whether there is a memory."""
-        return f"{name} + memory" if config["memory"] == "covisit" else name
+        """Return the name of a run in tables, which says which evidence there is."""
+        kinds = as_list(config["evidence"])
+        shown = ["evidence"] if len(kinds) == len(EVIDENCE_LABELS) else [EVIDENCE_LABELS[kind] for kind in kinds]
+        return " + ".join([name, *shown])
 
 
 class UniSRec(TextSequentialRecommender):
@@ -286,7 +293,7 @@ class UniSRec(TextSequentialRecommender):
             sequence=TransformerSequenceEncoder(config),
             scoring=CosineScoring(config["temperature"]),
             objective=make_tasks(config, make_objective(config, dataset)),
-            memory=make_memory(config, dataset),
+            evidence=make_evidence(config, dataset),
             connection=make_connection(config),
         )
         self.has_patches: bool = config["adapter"] == "patches"
@@ -307,5 +314,5 @@ class UniSRec(TextSequentialRecommender):
 
     @classmethod
     def label(cls, name: str, config) -> str:
-        """Return the name of a run in tables, which says whether there are patches and a memory."""
+        """Return the name of a run in tables, which says whether there are patches and evidence."""
         return super().label(f"{name} (patches)" if config["adapter"] == "patches" else name, config)

@@ -47,7 +47,7 @@ class MixedDomains:
         refusals = {
             "item_input=text, because ids mean nothing in another dataset": config["item_input"] != "text",
             "train_mode=packed": config["train_mode"] != "packed",
-            "memory=none, because counts belong to one dataset": config["memory"] not in (None, "none"),
+            "no evidence, because its counts belong to one dataset": bool(config["evidence"]),
             "eval_history=kept": config["eval_history"] != "kept",
             "eval_mode=ranks": config["eval_mode"] != "ranks",
             "metrics that follow from ranks, such as Hit, NDCG and MRR": not can_rank(config["metrics"]),

@@ -243,6 +243,8 @@ def _train(
     }
     if pause_after is not None:
         return {**trained, "status": "paused", "seconds": trainer.mean_seconds()}
+    if config["evidence_fit"] == "late" and config["evidence"]:
+        trained["evidence_loss"] = trainer.fit_evidence(experiment.data.splits[0])
     return {**trained, **_evaluate(experiment, trainer, run_dir)}
 
 

@@ -18,7 +18,7 @@ from recbole_mpo.data.reading import ReadingMixin
 from recbole_mpo.model.abstract_recommender import ModelContract
 from recbole_mpo.model.baselines.bert4rec import BERT4RecFair
 from recbole_mpo.model.baselines.ccdr import CCDR
-from recbole_mpo.model.baselines.counting import CoVisit, Pop, TextKNN
+from recbole_mpo.model.baselines.counting import CountText, CoVisit, Pop, TextKNN
 from recbole_mpo.model.baselines.peterrec import PeterRec
 from recbole_mpo.model.baselines.recbole_s3rec import S3RecContract
 from recbole_mpo.model.baselines.s3rec import S3RecFixed
@@ -81,6 +81,7 @@ OWN_MODELS = {
         _own("Pop", Pop, CountingTrainer),
         _own("CoVisit", CoVisit, CountingTrainer),
         _own("TextKNN", TextKNN, CountingTrainer),
+        _own("CountText", CountText, CountingTrainer),
     )
 }
 

@@ -18,6 +18,7 @@ from recbole_mpo.common.values import shown, suggestion
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
+from recbole_mpo.model.evidence import know_words_of
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.text.item_features import text_path
 from recbole_mpo.text.item_text import read_dataset_text
@@ -110,6 +111,8 @@ class Recommender:
             features = dataset.features
             extra = torch.from_numpy(features.text_only_features).to(experiment.config["device"])
             tokens += [features.item_text.tokens[row] for row in features.text_only]
+            others = [features.item_text.texts[row] for row in features.text_only]
+            know_words_of(others, model.evidence, dataset, experiment.config)
         return cls(model, tokens, _titles(experiment.config), extra)
 
     @torch.no_grad()
@@ -150,7 +153,7 @@ class Recommender:
         device = self.item_vectors.device
         item_seq, lengths = torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
         states = self.model.encode_sequences(self.item_vectors, item_seq, lengths)
-        scores = self.model.remember(self.model.queries(states) @ self.candidates.t(), item_seq, lengths)
+        scores = self.model.add_evidence(self.model.queries(states) @ self.candidates.t(), item_seq, lengths)
         scores[:, 0] = -torch.inf
         for row, history in enumerate(histories):
             scores[row, torch.from_numpy(history).to(device)] = -torch.inf

@@ -20,13 +20,22 @@ class UserRanks:
 
     Attributes:
         path: file of the ranks, for messages.
-        users: ids of the users [R].
-        ranks: rank of each user's target [R].
+        columns: the file's columns of the test split, each [R]: ``user``, ``rank``, and others such as
+            ``history_length``.
     """
 
     path: Path
-    users: np.ndarray
-    ranks: np.ndarray
+    columns: dict[str, np.ndarray]
+
+    @property
+    def users(self) -> np.ndarray:
+        """Return the ids of the users [R]."""
+        return self.columns["user"]
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Return the rank of each user's target [R]."""
+        return self.columns["rank"]
 
     @classmethod
     def beside(cls, record: dict, path: str | Path) -> "UserRanks":
@@ -42,15 +51,20 @@ class UserRanks:
         ranks_path = record_file(path).parent / "ranks.npz"
         columns = read_ranks(ranks_path, "test")
         order = np.argsort(columns["user"], kind="stable")
-        users, ranks = columns["user"][order], columns["rank"][order]
+        result = cls(ranks_path, columns).part(order)
+        users = result.users
         repeated = users[1:][users[1:] == users[:-1]]
         if len(repeated):
             raise RecordError(
-                f"ranks {ranks_path}: user {repeated[0]} has several test targets; paired differences need one per user"
+                f"ranks {ranks_path}: user {repeated[0]} has several test targets; groups and paired differences need "
+                "one per user"
             )
-        result = cls(ranks_path, users, ranks)
         result._check_metrics(record)
         return result
+
+    def part(self, chosen_R: np.ndarray) -> "UserRanks":
+        """Return the ranks of some users, given by a mask or by their places."""
+        return UserRanks(self.path, {name: column[chosen_R] for name, column in self.columns.items()})
 
     def gains(self, metric: str) -> np.ndarray:
         """Return the gain of each user [R], of which the metric is the mean.
@@ -60,7 +74,9 @@ class UserRanks:
         """
         parts = split_metric(metric)
         if parts is None:
-            raise RecordError(f"the metric {metric} does not follow from ranks, so it has no paired differences")
+            raise RecordError(
+                f"the metric {metric} does not follow from ranks, as groups and paired differences need it"
+            )
         return rank_gains(self.ranks, *parts)
 
     def difference(self, reference: "UserRanks", metric: str) -> PairedDifference:
@@ -69,16 +85,24 @@ class UserRanks:
         Raises:
             RecordError: the users differ, are fewer than two, or the metric does not follow from ranks.
         """
+        self.check_same_users(reference)
+        try:
+            return paired_difference(self.gains(metric), reference.gains(metric))
+        except ValueError as problem:
+            raise RecordError(f"{self.path}: {problem}") from problem
+
+    def check_same_users(self, reference: "UserRanks"):
+        """Check that a reference has the same users.
+
+        Raises:
+            RecordError: the users differ.
+        """
         if not np.array_equal(self.users, reference.users):
             mine, others = (len(np.setdiff1d(*pair)) for pair in _both_ways(self.users, reference.users))
             raise RecordError(
                 f"the users of {self.path} and {reference.path} differ ({mine} only in the first, {others} only in the "
                 "second), so that their ranks cannot be paired"
             )
-        try:
-            return paired_difference(self.gains(metric), reference.gains(metric))
-        except ValueError as problem:
-            raise RecordError(f"{self.path}: {problem}") from problem
 
     def _check_metrics(self, record: dict):
         names = [name for name in record["test"] if split_metric(name)]

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from recbole_mpo.common.errors import RecordError
+from recbole_mpo.common.errors import ConfigError, RecordError
 from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.values import check_choice, read_yaml
 from recbole_mpo.quick_start.record import read_record, record_file
 from recbole_mpo.study.forms import FORMS
+from recbole_mpo.study.groups import GROUPINGS, group_users
 from recbole_mpo.study.reference import difference_columns
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
@@ -21,8 +22,9 @@ def make_table(
     mix: bool = False,
     published: bool = False,
     reference: str | Path | None = None,
+    by: str | None = None,
 ) -> str:
-    """Return a table of runs, one row per record in the given order.
+    """Return a table of runs, one row per record in the given order, or per group of test users and record.
 
     Args:
         paths: record files or run folders.
@@ -33,28 +35,30 @@ def make_table(
         reference: a run from which to show the differences of the others over users: of each test metric the mean
             difference, the ends of its 95 % bootstrap interval, and the p-value of the two-sided paired t-test. It is
             the first row unless it is one of ``paths``.
+        by: what to group the test users by, a key of ``GROUPINGS`` such as ``history_length``; with it the table shows
+            test metrics alone. Groups of few users have no differences (:func:`group_users`).
 
     Raises:
         RecordError: there is no record, a record cannot be read, or the records cannot be compared, since they differ
             in dataset, candidates, targets, item input or evaluation; or the ranks beside them cannot be paired.
-        ConfigError: ``form`` is unknown.
+        ConfigError: ``form`` or ``by`` is unknown, or there are published figures of groups to show.
     """
     check_choice("format", form, FORMS)
+    if by is not None and published:
+        raise ConfigError("the published figures are of all users; leave out published or by")
     paths, position = _with_reference(list(paths), reference)
     if not paths:
         raise RecordError("table needs at least one record: recbole-mpo table saved/*/record.json")
     runs = [(read_record(path), path) for path in paths]
-    _check_protocol(runs, mix, paired=reference is not None)
+    _check_protocol(runs, mix, paired=position is not None or by is not None)
     metrics, exact = [metric.lower() for metric in metrics or METRICS], form == "csv"
-    rows = _rows(runs, metrics, exact) if reference is None else _paired_rows(runs, position, metrics, exact)
-    if published:
-        published_figures = read_yaml(find_property("published"))
-        columns = [_published(record, metrics, published_figures) for record, _ in runs]
-        rows = [{**row, **more} for row, more in zip(rows, columns, strict=True)]
-    return FORMS[form](rows)
+    rows = _rows(runs, position, metrics, exact) if by is None else _group_rows(runs, position, by, metrics, exact)
+    return FORMS[form](_with_published(rows, runs, metrics) if published else rows)
 
 
-def _rows(runs: list[tuple], metrics: list[str], exact: bool) -> list[dict[str, str]]:
+def _rows(runs: list[tuple], reference: int | None, metrics: list[str], exact: bool) -> list[dict[str, str]]:
+    if reference is not None:
+        return _paired_rows(runs, reference, metrics, exact)
     return [_row(record, metrics, exact) for record, _ in runs]
 
 
@@ -64,10 +68,24 @@ def _paired_rows(runs: list[tuple], reference: int, metrics: list[str], exact: b
     return [_paired_row(record, metrics, found, exact) for record, found in zip(records, differences, strict=True)]
 
 
-def _with_reference(paths: list, reference) -> tuple[list, int]:
-    """Return the paths with the reference among them, and its position."""
+def _group_rows(runs: list[tuple], reference: int | None, by: str, metrics: list[str], exact: bool) -> list[dict]:
+    """Return one row per group and run, the runs of a group one below another."""
+    rows = []
+    for group in group_users(runs, by, metrics, reference):
+        beginning = {GROUPINGS[by].heading: group.name, "users": _number(group.users, ",", exact)}
+        for (record, _), means, differences in zip(runs, group.means, group.differences, strict=True):
+            row = beginning | {"model": _label(record), "seed": str(record["seed"])}
+            for metric in metrics:
+                row[f"test {metric}"] = _number(means.get(metric), ".4f", exact)
+                row |= {} if reference is None else _difference_cells(metric, differences, exact)
+            rows.append(row)
+    return rows
+
+
+def _with_reference(paths: list, reference) -> tuple[list, int | None]:
+    """Return the paths with the reference among them, and its position; None without one."""
     if reference is None:
-        return paths, 0
+        return paths, None
     files = [record_file(path).resolve() for path in paths]
     wanted = record_file(reference).resolve()
     return (paths, files.index(wanted)) if wanted in files else ([reference, *paths], 0)
@@ -154,18 +172,29 @@ def _best_epoch(record: dict, exact: bool) -> dict[str, str]:
 def _paired_row(record: dict, metrics: list[str], differences: dict, exact: bool) -> dict[str, str]:
     row = {"model": _label(record), "seed": str(record["seed"])}
     for metric in metrics:
-        values = asdict(differences[metric]) if metric in differences else {}
         row[f"test {metric}"] = _number(record["test"].get(metric), ".4f", exact)
-        for name, value in (("difference", "mean"), ("from", "low"), ("to", "high")):
-            row[f"{metric} {name}"] = _number(values.get(value), "+.4f", exact)
-        row[f"{metric} p"] = _number(values.get("p_value"), ".2g", exact)
+        row |= _difference_cells(metric, differences, exact)
     return row | _best_epoch(record, exact)
+
+
+def _difference_cells(metric: str, differences: dict, exact: bool) -> dict[str, str]:
+    """Return a metric's difference with its interval and p-value; blanks where there is none."""
+    values = asdict(differences[metric]) if metric in differences else {}
+    ends = {"difference": "mean", "from": "low", "to": "high"}
+    cells = {f"{metric} {name}": _number(values.get(value), "+.4f", exact) for name, value in ends.items()}
+    return cells | {f"{metric} p": _number(values.get("p_value"), ".2g", exact)}
+
+
+def _with_published(rows: list[dict[str, str]], runs: list[tuple], metrics: list[str]) -> list[dict[str, str]]:
+    figures = read_yaml(find_property("published"))
+    columns = [_published(record, metrics, figures) for record, _ in runs]
+    return [{**row, **more} for row, more in zip(rows, columns, strict=True)]
 
 
 def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
     """Return the columns with the paper's figures; empty if the paper has none, such as for a memory."""
     name = figures_of["stands_for"].get(record["model"], record["model"])
-    is_papers = record["config"].get("memory", "none") == "none"
+    is_papers = not record["config"].get("evidence")
     figures = figures_of["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
     values = dict(zip(figures_of["metrics"], figures, strict=False))
     return {f"published {metric}": format(values[metric], ".4f") if metric in values else "" for metric in metrics}

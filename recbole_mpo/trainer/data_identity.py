@@ -62,8 +62,8 @@ def check_identity(state: dict, model, path: str | Path, allows_edits: bool = Fa
         _check_features(state, model, path, allows_edits)
     if state.get("counts_hash") != model.counts_hash:
         raise CheckpointError(
-            f"checkpoint {path} was written with other counts of training interactions than these data give: restore "
-            "its interaction files and settings, or start a new run"
+            f"checkpoint {path} was written with other counts of training interactions, or other texts beside them, "
+            "than these data give: restore its files and settings, or start a new run"
         )
 
 

@@ -12,10 +12,10 @@ def optimizer_groups(
     model: nn.Module,
     learning_rate: float,
     mpo_lr_multiplier: float = 1.0,
-    memory_lr_multiplier: float = 1.0,
+    evidence_lr_multiplier: float = 1.0,
     weighting_lr_multiplier: float = 1.0,
 ) -> list[dict]:
-    """Return the optimizer's groups of trainable parameters: MPO cores, the memory's weight, tasks' weights, the rest.
+    """Return the optimizer's groups of trainable parameters: MPO cores, evidence, tasks' weights, the rest.
 
     The weights of tasks do not decay.
 
@@ -23,7 +23,7 @@ def optimizer_groups(
         model: the model.
         learning_rate: learning rate of the rest.
         mpo_lr_multiplier: multiplies the learning rate of the cores.
-        memory_lr_multiplier: multiplies the learning rate of the memory's weight.
+        evidence_lr_multiplier: multiplies the learning rate of what weighs the evidence.
         weighting_lr_multiplier: multiplies the learning rate of what weighs the losses of several tasks.
 
     Raises:
@@ -34,11 +34,11 @@ def optimizer_groups(
     if trainable.keys() == weighting:
         raise ConfigError("nothing is left to train: freeze names every group of the model")
     cores = core_names(model)
-    memory = {name for name in trainable if group_of(name) == "memory"}
-    rest = trainable.keys() - cores - memory - weighting
+    evidence = {name for name in trainable if group_of(name) == "evidence"}
+    rest = trainable.keys() - cores - evidence - weighting
     named = [
         (cores, mpo_lr_multiplier, {}),
-        (memory, memory_lr_multiplier, {}),
+        (evidence, evidence_lr_multiplier, {}),
         (weighting, weighting_lr_multiplier, {"weight_decay": 0.0}),
         (rest, 1.0, {}),
     ]

@@ -154,7 +154,7 @@ def rank_by_item_vectors(model, batch_size: int, known: KnownItems | None = None
             return torch.cat(
                 [
                     ranks_of_targets(
-                        model.remember(queries[part] @ candidates.t(), items[part], lengths[part]),
+                        model.add_evidence(queries[part] @ candidates.t(), items[part], lengths[part]),
                         targets_B[part],
                         known.pairs(interaction[part]) if known else None,
                     )

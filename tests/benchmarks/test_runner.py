@@ -27,6 +27,7 @@ def test_useful_operations_by_hand(module_of):
         positions=torch.tensor([[0, 1, 2], [0, 1, 0]]),
         predicting=torch.tensor([0, 1, 2, 4]),
         targets=torch.tensor([5, 6, 9, 9]),
+        users=torch.tensor([1, 1, 1, 2]),
     )
     config = {"hidden_size": 10, "inner_size": 7, "n_layers": 2, "n_exps": 3}
     experts = 2 * (100 * 6 * 10 * 3 + 2 * 100 * 6 * 3)

@@ -16,6 +16,7 @@ from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.answers import FORMATS
 from recbole_mpo.study.forms import FORMS
+from recbole_mpo.study.groups import GROUPINGS
 from recbole_mpo.study.table import METRICS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,6 +56,7 @@ OPTIONS = {
         "--mix": "false",
         "--published": "false",
         "--reference=RUN": None,
+        "--by=history_length|popularity": None,
     },
     "prepare": {
         "--data_path=FOLDER": "dataset",
@@ -200,6 +202,7 @@ class TestDeclarations:
             ("prepare", "order"): ("time", "file"),
             ("recommend", "format"): FORMATS,
             ("table", "format"): tuple(FORMS),
+            ("table", "by"): tuple(GROUPINGS),
         }
 
     def test_defaults_are_those_of_the_rooms(self):

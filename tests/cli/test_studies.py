@@ -22,15 +22,16 @@ def asked(monkeypatch):
 def test_records_and_defaults(asked, capsys):
     assert cli.main(["table", "a.json", "b"]) == 0
     metrics = list(table.METRICS)
-    choices = {"form": "markdown", "metrics": metrics, "mix": False, "published": False, "reference": None}
+    choices = {"form": "markdown", "metrics": metrics, "mix": False, "published": False, "reference": None, "by": None}
     assert asked == [(["a.json", "b"], choices)]
     assert capsys.readouterr().out == "a table\n"
 
 
 def test_options_may_stand_among_the_records(asked):
     arguments = ["a.json", "--mix", "b", "--format=csv", "--metrics=mrr@10,hit@5", "--published=true"]
-    assert cli.main(["table", *arguments, "--reference=007"]) == 0
-    choices = {"form": "csv", "metrics": ["mrr@10", "hit@5"], "mix": True, "published": True, "reference": "007"}
+    assert cli.main(["table", *arguments, "--reference=007", "--by=popularity"]) == 0
+    choices = {"form": "csv", "metrics": ["mrr@10", "hit@5"], "mix": True, "published": True}
+    choices |= {"reference": "007", "by": "popularity"}
     assert asked == [(["a.json", "b"], choices)]
 
 
@@ -43,6 +44,9 @@ def test_table_names_unknown_options(failing):
     ("arguments", "message"),
     [
         (["--format=html"], "format is 'html'; choose one of markdown, text, csv"),
+        (["--by=age"], "by is 'age'; choose one of history_length, popularity"),
+        (["--by"], "argument '--by' is not understood; write --by=VALUE"),
+        (["--by=popularity", "--published"], "the published figures are of all users; leave out published or by"),
         (["--mix=perhaps"], "mix must be true or false, not 'perhaps'"),
         (["--format", "csv"], "argument '--format' is not understood; write --format=VALUE"),
     ],

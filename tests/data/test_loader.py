@@ -86,6 +86,16 @@ def test_histories_longer_than_a_window_lose_context_but_no_target():
         assert min(before, max_length // 2) <= len(history) <= max_length
 
 
+def test_each_target_comes_with_the_user_of_its_history():
+    """Also where a history is cut into several windows; the values are distinct, so that they tell the user."""
+    lengths = [25, 4, 12, 3]
+    loader = loader_of(lengths, 10, batch_size=7)
+    loader.values = np.arange(sum(lengths))
+    _, groups = flat_histories(lengths)
+    for batch in loader:
+        assert len(batch.users) == len(batch) and batch.users.tolist() == groups[batch.targets].tolist()
+
+
 @pytest.mark.parametrize("batch_size", [64, 300, 2048])
 def test_an_epoch_has_as_many_steps_as_single_rows_would_make(batch_size):
     lengths = realistic_lengths()

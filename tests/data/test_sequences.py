@@ -159,6 +159,7 @@ def test_every_target_is_predicted_once_from_the_items_just_before_it(lengths, m
     context = predictions(windows)
     assert sorted(context) == sorted(rows.ends.tolist())
     groups = groups_of(lengths)
+    assert windows.users.tolist() == groups[windows.starts].tolist()
     for end, history in zip(rows.ends.tolist(), rows.lengths.tolist(), strict=True):
         # Its inputs are values[end - context : end]: the newest, and as many as the model would see, or half.
         assert min(history, max_length // 2) <= context[end] <= history
@@ -191,7 +192,7 @@ def test_the_order_of_the_rows_does_not_matter(lengths, max_length, random):
     order = np.array(random.sample(range(len(rows)), len(rows)), dtype=np.int64)
     shuffled = Rows(rows.users[order], rows.ends[order], rows.lengths[order])
     one, other = training_windows(rows, max_length), training_windows(shuffled, max_length)
-    for field in ("starts", "lengths", "targets"):
+    for field in ("starts", "lengths", "targets", "users"):
         assert getattr(one, field).tolist() == getattr(other, field).tolist()
 
 
@@ -214,7 +215,29 @@ def test_neighbouring_rows_whose_histories_do_not_continue_are_separate_windows(
 
 def test_neighbouring_rows_of_two_users_are_separate_windows():
     rows = Rows(np.array([1, 2]), np.array([1, 2]), np.array([1, 2]))
-    assert training_windows(rows, 10).targets.tolist() == [1, 1]
+    windows = training_windows(rows, 10)
+    assert windows.targets.tolist() == [1, 1] and windows.users.tolist() == [1, 2]
+
+
+def test_chosen_windows_keep_their_user():
+    windows = Windows(*(np.array(part) for part in ([0, 4, 9], [3, 2, 5], [3, 1, 5], [7, 7, 8])))
+    chosen = windows[np.array([2, 0])]
+    assert [getattr(chosen, name).tolist() for name in Windows.__annotations__] == [[9, 0], [5, 3], [5, 3], [8, 7]]
+    assert len(windows[np.array([False, True, False])]) == 1
+
+
+# Rows
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40)), max_size=20, unique=True))
+def test_the_last_rows_are_those_of_the_newest_target_of_each_user(pairs):
+    users, ends = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    rows = Rows(users, ends, np.ones_like(ends))
+    last = {user: max(end for other, end in pairs if other == user) for user, _ in pairs}
+    assert rows.are_last().tolist() == [end == last[user] for user, end in pairs]
+    kept = rows[~rows.are_last()]
+    assert list(zip(kept.users, kept.ends, strict=True)) == [pair for pair in pairs if pair[1] != last[pair[0]]]
+    assert len(kept.lengths) == len(kept)
 
 
 def test_no_rows_give_no_windows():

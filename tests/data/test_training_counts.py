@@ -7,9 +7,11 @@ import pytest
 from scipy import sparse
 
 from recbole_mpo.data.training_counts import (
+    Pairs,
     counts_hash,
     pair_counts,
     training_interactions,
+    training_pairs,
     training_popularity,
     training_transitions,
 )
@@ -56,6 +58,53 @@ def test_transitions_count_each_pair_of_neighbours_once(train):
     assert transitions.shape == (train.item_num, train.item_num)
     counted = zip(transitions.row.tolist(), transitions.col.tolist(), transitions.data.tolist(), strict=True)
     assert {(before, after): count for before, after, count in counted} == pairs
+
+
+def pairs_by_loop(histories, window):
+    """(user, item, later item, distance) of all places at most ``window`` apart."""
+    return Counter(
+        (user, item, later, distance)
+        for user, history in histories.items()
+        for distance in range(1, window + 1)
+        for item, later in zip(history, history[distance:], strict=False)
+    )
+
+
+def counted(pairs):
+    return Counter(zip(*(part.tolist() for part in (pairs.users, pairs.before, pairs.after, pairs.distances)),
+                       strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("window", [1, 2, 4, 200])
+def test_pairs_are_those_of_a_loop_over_histories(train, window):
+    pairs = training_pairs(train, window)
+    assert len(pairs) == len(pairs.users) and counted(pairs) == pairs_by_loop(histories(train), window)
+
+
+@pytest.mark.parametrize("window", [1, 4])
+def test_pairs_without_the_last_target_are_those_of_histories_that_ended_before_it(train, window):
+    before = {user: history[:-1] for user, history in histories(train).items()}
+    assert counted(training_pairs(train, window, without_last=True)) == pairs_by_loop(before, window)
+
+
+def test_neighbours_count_both_ways_and_half_per_place_between(train):
+    expected = np.zeros((train.item_num, train.item_num))
+    for (_, item, later, distance), count in pairs_by_loop(histories(train), 4).items():
+        expected[item, later] += count * 0.5 ** (distance - 1)
+        expected[later, item] += count * 0.5 ** (distance - 1)
+    neighbours = training_pairs(train, 4).neighbours(train.item_num)
+    assert neighbours.format == "csr" and np.array_equal(neighbours.toarray(), expected)
+    transitions = training_transitions(train)
+    both_ways = (transitions + transitions.T).toarray()
+    assert np.array_equal(training_pairs(train).neighbours(train.item_num).toarray(), both_ways)
+
+
+def test_neighbours_by_hand():
+    """1 beside itself counts twice; 1 and 2 at distances 1, 2 and 3; user 8's pair is chosen out."""
+    ones, twos = np.array([1, 1, 1, 1]), np.array([1, 2, 2, 2])
+    pairs = Pairs(ones, twos, np.array([1, 1, 2, 3]), np.array([7, 8, 7, 7]))
+    assert pairs.neighbours(3).toarray().tolist() == [[0, 0, 0], [0, 2, 1.75], [0, 1.75, 0]]
+    assert pairs[pairs.users != 8].neighbours(3).toarray().tolist() == [[0, 0, 0], [0, 2, 0.75], [0, 0.75, 0]]
 
 
 def test_pairs_are_counted_in_their_direction():

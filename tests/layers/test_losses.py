@@ -122,6 +122,53 @@ def test_certain_candidates_make_the_sampled_loss_the_full_one():
         torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
 
 
+def test_entries_at_places_of_the_flattened_logits_join_and_add_up():
+    one = SparseLogits.at(torch.tensor([0, 6, 13]), 7, torch.tensor([1.0, 2.0, 4.0]))
+    assert one.rows.tolist() == [0, 0, 1] and one.columns.tolist() == [0, 6, 6]
+    joined = SparseLogits.joined([one, SparseLogits.at(torch.tensor([6]), 7, torch.tensor([8.0]))])
+    assert joined.values.tolist() == [1, 2, 4, 8]
+    assert joined.add_to(torch.ones(2, 7)).tolist() == [[2, 1, 1, 1, 1, 1, 11], [1, 1, 1, 1, 1, 1, 5]]
+
+
+def repeated_entries(targets, width):
+    """Entries of which places occur up to three times, those of the targets among them."""
+    generator = torch.Generator().manual_seed(9)
+    places = torch.randint(0, len(targets) * width, (400,), generator=generator)
+    places = torch.cat([places, places[:150], torch.arange(len(targets)) * width + targets])
+    values = torch.randn(len(places), generator=generator, dtype=torch.float64, requires_grad=True)
+    return places, values
+
+
+@pytest.mark.parametrize("max_logits", [None, 100])
+def test_entries_at_one_place_add_up_and_each_takes_its_gradient(max_logits):
+    states, vectors, targets = case()
+    places, values = repeated_entries(targets, 37)
+    result = catalogue_cross_entropy(
+        states, vectors, targets, max_logits=max_logits, added=SparseLogits.at(places, 37, values)
+    )
+    whole = torch.zeros(40 * 37, dtype=torch.float64).index_add(0, places, values).view(40, 37)
+    expected = full_cross_entropy(states @ vectors.t() + whole, targets)
+    inputs = states, vectors, values
+    pairs = zip(loss_and_gradients(result, *inputs), loss_and_gradients(expected, *inputs), strict=True)
+    for gradient, reference in pairs:
+        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
+
+
+def test_added_logits_of_candidates_are_corrected_as_the_others():
+    """Each exponential but the target's is over its probability; places occur several times."""
+    states, vectors, targets = case()
+    chances = torch.rand(37, generator=torch.Generator().manual_seed(3), dtype=torch.float64) / 2 + 0.5
+    places, values = repeated_entries(targets, 37)
+    result = sampled_cross_entropy(states, vectors, targets, chances, SparseLogits.at(places, 37, values))
+    logits = states @ vectors.t() + torch.zeros(40 * 37, dtype=torch.float64).index_add(0, places, values).view(40, 37)
+    is_target = torch.arange(37) == targets.unsqueeze(1)
+    expected = full_cross_entropy(torch.where(is_target, logits, logits - chances.log()), targets)
+    inputs = states, vectors, values
+    pairs = zip(loss_and_gradients(result, *inputs), loss_and_gradients(expected, *inputs), strict=True)
+    for gradient, reference in pairs:
+        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-12)
+
+
 def test_correction_makes_the_normaliser_unbiased():
     """exp(loss + target logit) averages to the sum over the catalogue; without the correction it falls short."""
     generator = torch.Generator().manual_seed(1)

@@ -64,6 +64,7 @@ TRUE_OF = {
     "Pop": {"trains_packed", "needs_packed"},
     "CoVisit": {"trains_packed", "needs_packed"},
     "TextKNN": {"trains_packed", "needs_packed"},
+    "CountText": {"trains_packed", "needs_packed"},
     "SASRec": {"trims_batches"},
     "GRU4Rec": {"trims_batches"},
     "BERT4Rec": {"trims_batches", "predicts_masked_items"},
@@ -222,13 +223,13 @@ class TestItemVectors:
     def test_what_scores_take_and_memories_add_is_the_models_to_say(self, model, rows, monkeypatch):
         monkeypatch.setattr(model, "queries", lambda states: 3 * states)
         monkeypatch.setattr(model, "candidates", lambda vectors: vectors + 1)
-        monkeypatch.setattr(model, "remember", lambda scores, item_seq, lengths: scores + lengths.unsqueeze(1))
+        monkeypatch.setattr(model, "add_evidence", lambda scores, item_seq, lengths: scores + lengths.unsqueeze(1))
         scores = model.full_sort_predict(rows)
         assert scores[0, 4] == 3 * 2 * (1 + 1) + 2 and scores[2, 1] == 3 * 2 + 3
 
     def test_without_them_scores_are_as_they_are(self, model):
         scores = torch.ones(2, 3)
-        assert model.remember(scores, None, None) is scores and model.queries(scores) is scores
+        assert model.add_evidence(scores, None, None) is scores and model.queries(scores) is scores
 
     def test_encoders_are_each_models_own(self, built):
         run = built("UniSRec")

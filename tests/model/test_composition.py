@@ -13,7 +13,7 @@ from torch import nn
 
 import recbole_mpo.model
 from recbole_mpo.layers.mpo import convert_to_mpo
-from recbole_mpo.model.covisit_memory import make_memory
+from recbole_mpo.model.evidence import make_evidence
 from recbole_mpo.model.item_encoder import ItemEncoder, make_text_projection
 from recbole_mpo.model.scoring import CosineScoring, InnerProductScoring
 from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
@@ -139,18 +139,18 @@ def test_another_adaptor_keeps_its_own_name(tiny_settings):
     assert not any(name.startswith("moe_adaptor") for name in model.state_dict())
 
 
-def test_a_memory_beside_them_adds_to_the_scores(tiny_settings):
-    run = built_run("UniSRec", "tiny", (), {**tiny_settings, "memory": "covisit"})
-    memory = make_memory(run.config, run.splits[0])
-    model = composed(run, memory=memory).eval()
-    assert model.counts_hash == memory.counts_hash == run.model.counts_hash
+def test_evidence_beside_them_adds_to_the_scores(tiny_settings):
+    run = built_run("UniSRec", "tiny", (), {**tiny_settings, "evidence": ["covisit"]})
+    evidence = make_evidence(run.config, run.splits[0])
+    model = composed(run, evidence=evidence).eval()
+    assert model.counts_hash == evidence.hash == run.model.counts_hash
     assert [name for name, _ in model.named_parameters()] == [name for name, _ in run.model.named_parameters()]
     rows = next(iter(run.loaders[1]))[0]
     with torch.no_grad():
-        before = model.full_sort_predict(rows)
-        model.memory.weight.fill_(1.0)
-        assert (model.full_sort_predict(rows) - before).max() > 0
-    assert composed(run).memory is None and composed(run).counts_hash is None
+        with_evidence = model.full_sort_predict(rows)
+        model.evidence = None
+        assert (with_evidence - model.full_sort_predict(rows)).max() > 0
+    assert composed(run).evidence is None and composed(run).counts_hash is None
 
 
 def classes_of_the_room():

@@ -16,10 +16,10 @@ CHANGES = {
     "S3Rec": {"pretrain_epochs": 1, "MAX_ITEM_LIST_LENGTH": 15},
     "CCDR": {"ccdr_clusters": 4},
 }
-COUNTING = ("Pop", "CoVisit", "TextKNN")
-# One text model and one of ids stand for all that have a memory.
+COUNTING = ("Pop", "CoVisit", "TextKNN", "CountText")
+# One text model and one of ids stand for all that have evidence.
 CASES = [(name, CHANGES.get(name, {})) for name in OWN_MODELS if name not in COUNTING]
-CASES += [(name, {"memory": "covisit"}) for name in ("MPORec", "SASRecCE")]
+CASES += [("MPORec", {"evidence": ["covisit", "words", "two_hop"]}), ("SASRecCE", {"evidence": ["covisit"]})]
 CASES += [(name, CHANGES.get(name, {})) for name in ("SASRec", "GRU4Rec", "BERT4Rec", "S3Rec")]
 
 

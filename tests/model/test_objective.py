@@ -219,7 +219,7 @@ class TwoItemsAhead:
     def predicting_states(self, item_vectors, items, batch):
         return item_vectors[items[:, 0]]
 
-    def remembered(self, batch, targets):
+    def evidence_of(self, batch, columns=None):
         return None
 
     def queries(self, states):

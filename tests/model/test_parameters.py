@@ -62,7 +62,7 @@ def test_unisrec_f_freezes_as_published(tiny_settings):
         ("trm_encoder.layer.0.feed_forward.LayerNorm.weight", "encoder"),
         ("LayerNorm.weight", "layer_norm"),
         ("item_embedding.weight", "item_ids"),
-        ("memory.weight", "memory"),
+        ("evidence.kinds.words.weight", "evidence"),
         ("patches.0.1.up.weight", "patches"),
         ("encoder.layers.0.project.weight", "aggregator"),
         ("gru_layers.weight_ih_l0", "other"),

@@ -21,19 +21,16 @@ GOLDEN = (
     ("text", "UniSRec", {}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
     ("text+id", "UniSRec", {"item_input": "text+id"}, "b243239ad37f1a5e", "fbe8d016cadebc09"),
     ("id", "UniSRec", {"item_input": "id"}, "e346ab3b085db1f4", "9d759737847dd8ff"),
-    ("memory", "UniSRec", {"memory": "covisit"}, "71341c463dc2da2a", "4b2ee87bd9e34b86"),
     ("sampled", "UniSRec", {"loss": "sampled"}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
     ("text", "UniSRec_F", {}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
     ("text", "MPORec", {}, "302162a28fb4a2e4", "e5cdaeda2673ede1"),
     ("text+id", "MPORec", {"item_input": "text+id"}, "39fd695526d3f05c", "8aa8c4703165b97d"),
-    ("memory", "MPORec", {"memory": "covisit"}, "39e35acd72bde572", "c982025a3a233463"),
     ("text", "MPORecLight", {}, "302162a28fb4a2e4", "e5cdaeda2673ede1"),
     ("text", "MPORecExpand", {}, "64ff238711b7f63d", "8bb6796fa879e2fa"),
     ("orthogonal", "MPORecExpand", {"mpo_expand_init": "orthogonal"}, "64ff238711b7f63d", "8bb6796fa879e2fa"),
     ("text", "LoRA", {}, "676fbaed31e9bd38", "1f3295e201917bf1"),
     ("id", "SASRecCE", {}, "e346ab3b085db1f4", "9d759737847dd8ff"),
     ("text", "SASRecCE", {"item_input": "text"}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
-    ("memory", "SASRecCE", {"memory": "covisit"}, "07c611de46ae7a7c", "9c9291db1b20426a"),
     ("id", "PeterRec", {"item_input": "id"}, "5e3e2a73f535f669", "f4f28c798d19320c"),
     ("text", "PeterRec", {"item_input": "text"}, "57464af5e95fa471", "1e0caea4999133fd"),
     ("id, tuned", "PeterRec", {**PETERREC, "item_input": "id"}, "52670b45ad45759a", "1059c35f6d14b9df"),
@@ -47,6 +44,7 @@ GOLDEN = (
     ("none", "Pop", {}, "e3b0c44298fc1c14", "e3b0c44298fc1c14"),
     ("none", "CoVisit", {}, "e3b0c44298fc1c14", "e3b0c44298fc1c14"),
     ("none", "TextKNN", {}, "e3b0c44298fc1c14", "e3b0c44298fc1c14"),
+    ("none", "CountText", {}, "e3b0c44298fc1c14", "e3b0c44298fc1c14"),
     ("RecBole's", "SASRec", {}, "e094177ebd3d8cce", "dd7499fd43a2f0a5"),
     ("RecBole's", "GRU4Rec", {}, "c3a659ad9aaf561f", "0f17df0a3cc60f62"),
     ("RecBole's", "BERT4Rec", {}, "f45d54658f6f4e1d", "a99989ba2f9dde24"),
@@ -55,6 +53,13 @@ GOLDEN = (
 CASES = pytest.mark.parametrize(
     ("model", "settings", "names", "weights"), [case[1:] for case in GOLDEN], ids=[f"{c[1]} {c[0]}" for c in GOLDEN]
 )
+# Evidence is not drawn: it starts at known values.
+EVIDENCE = ("covisit", "words", "two_hop")
+EVIDENCE_NAMES = ["evidence.repeats"]
+EVIDENCE_NAMES += [f"evidence.kinds.covisit.{name}" for name in ("weight", "log_recent", "log_factor")]
+EVIDENCE_NAMES += [f"evidence.kinds.words.{name}" for name in ("weight", "log_recent")]
+EVIDENCE_NAMES += [f"evidence.kinds.two_hop.{name}" for name in ("weight", "log_recent", "log_factor")]
+WITH_EVIDENCE = [case[1:] for case in GOLDEN if case[1] in ("UniSRec", "MPORec", "SASRecCE", "PeterRec")]
 UNISREC_NAMES = """
 moe_adaptor.w_gate
 moe_adaptor.w_noise
@@ -146,6 +151,21 @@ def test_names_and_weights_of_a_fresh_model(fresh, model, settings, names, weigh
     assert parameters == list(built.state_dict())
     skip_where_draws_are_others()
     assert digest(described(built.state_dict(), core_names(built))) == weights
+
+
+@pytest.mark.parametrize(("model", "settings", "names", "weights"), WITH_EVIDENCE)
+def test_evidence_moves_no_draw_and_no_name(fresh, model, settings, names, weights):
+    """All other parameters have the names and the values that they have without it."""
+    built = fresh(model, {**settings, "evidence": list(EVIDENCE)})
+    parameters = [name for name, _ in built.named_parameters()]
+    others = [name for name in parameters if name not in EVIDENCE_NAMES]
+    assert [name for name in parameters if name in EVIDENCE_NAMES] == EVIDENCE_NAMES
+    assert digest(["\n".join(others).encode()]) == names
+    state = built.state_dict()
+    assert [name for name in state if name in parameters] == parameters
+    assert state.keys() - set(parameters) == {"evidence.is_fitted"}
+    skip_where_draws_are_others()
+    assert digest(described({name: state[name] for name in others}, core_names(built))) == weights
 
 
 def test_unisrecs_parameters_by_name(fresh):

@@ -43,7 +43,7 @@ def batch_of(*histories):
     values = np.concatenate([np.array(history) for history in histories])
     lengths = np.array([len(history) - 1 for history in histories])
     starts = np.cumsum([0, *[len(history) for history in histories]])[:-1]
-    return pack(values, Windows(starts, lengths, lengths.copy()))
+    return pack(values, Windows(starts, lengths, lengths.copy(), np.arange(len(lengths))))
 
 
 # Parts of a batch

@@ -192,7 +192,7 @@ def test_settings_of_domains_have_no_place_in_a_run(settings):
         ("UniSRec", ["tiny", "tiny"], {}, ConfigError, "domains names a dataset twice"),
         ("UniSRec", ["tiny", "nowhere"], {}, DataError, "dataset 'nowhere' not found"),
         ("UniSRec", ["tiny"], {"item_input": "text+id"}, ConfigError, "needs item_input=text"),
-        ("UniSRec", ["tiny"], {"memory": "covisit"}, ConfigError, "needs memory=none"),
+        ("UniSRec", ["tiny"], {"evidence": ["covisit"]}, ConfigError, "needs no evidence"),
         ("UniSRec", ["tiny"], {"train_mode": "pairwise"}, ConfigError, "needs train_mode=packed"),
         ("UniSRec", ["tiny"], {"feature_file": "x.npy"}, ConfigError, "needs text_encoder, because a feature_file"),
         ("UniSRec", ["tiny"], {"eval_history": "masked"}, ConfigError, "needs eval_history=kept"),

@@ -17,7 +17,7 @@ TUNED = {"item_input": "text", "train_stage": "finetune", "finetune_mode": "Pete
 FROM_ITEMS = [
     ("UniSRec", {}),
     ("UniSRec", {"item_input": "text+id"}),
-    ("UniSRec", {"memory": "covisit"}),
+    ("UniSRec", {"evidence": ["covisit", "words", "two_hop"]}),
     ("UniSRec", {"loss": "sampled"}),
     ("UniSRec_F", {}),
     ("MPORec", {}),

@@ -141,7 +141,7 @@ class TestWithoutTheDataset:
         [
             ("MPORecLight", {"item_input": "text+id"}),
             ("MPORecExpand", {"mpo_expand_init": "orthogonal"}),
-            ("MPORec", {"memory": "covisit"}),
+            ("MPORec", {"evidence": ["covisit"]}),
             ("MPORec", {"item_input": "id", "mpo_target_modules": "all-linear"}),
         ],
     )

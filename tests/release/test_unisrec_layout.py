@@ -123,7 +123,7 @@ def test_a_published_file_goes_through_training_and_back(settings, tmp_path):
 @pytest.mark.parametrize(
     ("model", "changes", "said"),
     [
-        ("UniSRec", {"memory": "covisit"}, "has weights that UniSRec's layout has no place for: memory."),
+        ("UniSRec", {"evidence": ["covisit"]}, "has weights that UniSRec's layout has no place for: evidence."),
         ("UniSRec", {"item_input": "id"}, "has no text adaptor, which UniSRec's layout needs"),
         ("UniSRec", {"adapter": "patches", "pretrained": "dense.pth"}, "no place for: trm_encoder.layer.{0,1}.feed"),
         # It has UniSRec's names, but scores with inner products.

@@ -201,7 +201,7 @@ def test_published_figures_stand_beside_the_same_model_and_dataset(write):
     paths = [
         write(dataset="Scientific"),
         write(dataset="Scientific", model="S3RecFixed"),
-        write(dataset="Scientific", config__memory="covisit"),
+        write(dataset="Scientific", config__evidence=["covisit"]),
         write(dataset="Scientific", model="Pop"),
     ]
     rows = cells(make_table(paths, published=True, metrics=["hit@10", "mrr@10"]))

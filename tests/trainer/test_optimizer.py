@@ -68,22 +68,23 @@ def test_nothing_left_to_train_is_an_error(tiny_settings):
     [
         ("UniSRec", {}, [0.01]),
         ("MPORec", {}, [0.03, 0.01]),
-        ("UniSRec", {"memory": "covisit"}, [0.05, 0.01]),
-        ("MPORec", {"memory": "covisit"}, [0.03, 0.05, 0.01]),
+        ("UniSRec", {"evidence": ["covisit"]}, [0.05, 0.01]),
+        ("MPORec", {"evidence": ["covisit"]}, [0.03, 0.05, 0.01]),
         ("SASRecCE", {"item_input": "id"}, [0.01]),
     ],
 )
-def test_cores_and_the_memory_have_rates_of_their_own(tiny_settings, name, changes, rates):
+def test_cores_and_evidence_have_rates_of_their_own(tiny_settings, name, changes, rates):
     model = built_run(name, "tiny", (), {**tiny_settings, **changes}).model
-    groups = optimizer_groups(model, 0.01, mpo_lr_multiplier=3.0, memory_lr_multiplier=5.0)
+    groups = optimizer_groups(model, 0.01, mpo_lr_multiplier=3.0, evidence_lr_multiplier=5.0)
     assert [group["lr"] for group in groups] == pytest.approx(rates)
     # Each parameter stands in one group, in the model's order: a checkpoint's optimizer state goes by it.
     names = [list(names_in_order(model, group["params"])) for group in groups]
     assert sorted(sum(names, [])) == sorted(name for name, _ in model.named_parameters())
     order = [name for name, _ in model.named_parameters()]
     assert all(group == sorted(group, key=order.index) for group in names)
-    if changes.get("memory"):
-        assert names[-2] == ["memory.weight"]
+    if "evidence" in changes:
+        of_covisits = [f"evidence.kinds.covisit.{name}" for name in ("weight", "log_recent", "log_factor")]
+        assert names[-2] == ["evidence.repeats", *of_covisits]
 
 
 def names_in_order(model, parameters):

@@ -25,6 +25,8 @@ from recbole_mpo.trainer.ranking import (
     rows_per_batch,
 )
 
+EVIDENCE = {"evidence": ["covisit", "words", "two_hop"]}
+
 
 @given(arrays(np.float32, (4, 9), elements=st.integers(-3, 3)), st.lists(st.integers(1, 8), min_size=4, max_size=4))
 def test_rank_counts_better_items_and_ties(scores, targets):
@@ -157,20 +159,17 @@ class TestRankRows:
 
 
 class TestItemVectors:
-    @pytest.fixture(params=[("MPORec", {}), ("UniSRec", {"memory": "covisit"}), ("CCDR", {"ccdr_clusters": 4})])
+    @pytest.fixture(params=[("MPORec", {}), ("UniSRec", EVIDENCE), ("CCDR", {"ccdr_clusters": 4})])
     def run(self, request, tiny_settings):
         name, changes = request.param
         keys = ("data_path", "cache_dir", "text_encoder", "use_gpu", "show_progress", "hidden_size", "seed")
-        run = built_run(name, "tiny", (), {**{key: tiny_settings[key] for key in keys}, **changes})
-        if "memory" in changes:
-            torch.nn.init.ones_(run.model.memory.weight)
-        return run
+        return built_run(name, "tiny", (), {**{key: tiny_settings[key] for key in keys}, **changes})
 
     @pytest.mark.parametrize("most", [10**6, 100])
     @torch.no_grad()
     def test_give_the_ranks_of_the_models_scores(self, run, monkeypatch, most):
         monkeypatch.setattr(ranking, "MAX_SCORES", most)
-        # A memory's sums are in single precision alone; MPO weights merged round otherwise than unmerged.
+        # Sums of evidence are in single precision alone; MPO weights merged round otherwise than unmerged.
         model = run.model.eval() if run.model.counts_hash else run.model.double().eval()
         by_scores = nullcontext(rank_by_scores(model.full_sort_predict, model.n_items))
         columns = []

@@ -80,7 +80,7 @@ def rows_before_are_counted():
 
 def tasks_of_a_process_without_rows_are_zero():
     """One history is a single row, so that the second process has none."""
-    batch = pack(np.array([3, 1, 2, 5]), Windows(np.array([0]), np.array([3]), np.array([3])))
+    batch = pack(np.array([3, 1, 2, 5]), Windows(*map(np.array, ([0], [3], [3], [0]))))
     for task in (SequenceItem(False), SequenceSequence(False), Relevance(), MaskedItem(4, 0.1)):
         torch.manual_seed(0)
         model = TinyModel(ranks)

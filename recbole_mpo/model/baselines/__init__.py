@@ -6,10 +6,21 @@ the text model where they agree with it. May import what ``recbole_mpo.model`` m
 
 from recbole_mpo.model.baselines.bert4rec import BERT4RecFair
 from recbole_mpo.model.baselines.ccdr import CCDR
-from recbole_mpo.model.baselines.counting import CoVisit, Pop, TextKNN
+from recbole_mpo.model.baselines.counting import CountText, CoVisit, Pop, TextKNN
 from recbole_mpo.model.baselines.peterrec import PeterRec
 from recbole_mpo.model.baselines.s3rec import S3RecFixed
 from recbole_mpo.model.baselines.sasrec import SASRecCE
 from recbole_mpo.model.baselines.unisrec_lora import LoRA
 
-__all__ = ["CCDR", "BERT4RecFair", "CoVisit", "LoRA", "PeterRec", "Pop", "S3RecFixed", "SASRecCE", "TextKNN"]
+__all__ = [
+    "CCDR",
+    "BERT4RecFair",
+    "CoVisit",
+    "CountText",
+    "LoRA",
+    "PeterRec",
+    "Pop",
+    "S3RecFixed",
+    "SASRecCE",
+    "TextKNN",
+]

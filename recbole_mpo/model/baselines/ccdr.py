@@ -28,8 +28,8 @@ from recbole_mpo.layers.graph_attention import (
     contrast,
     neighbour_loss,
 )
-from recbole_mpo.layers.item_memory import newest_items
 from recbole_mpo.layers.losses import CHUNK_LOGITS, catalogue_cross_entropy
+from recbole_mpo.layers.pair_evidence import newest_items
 from recbole_mpo.model.abstract_recommender import ITEM_TABLES, ItemVectorRecommender
 from recbole_mpo.text.feature_files import feature_hash, feature_sketch
 

@@ -1,4 +1,4 @@
-"""Recommenders that count and need no training: popularity, co-visits, and the nearest item texts.
+"""Recommenders that count and need no training: popularity, co-visits, nearest item texts, and counts with words.
 
 A trained model should be better than these. They use training rows only.
 
@@ -10,13 +10,20 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from recbole_mpo.data.training_counts import counts_hash, training_popularity, training_transitions
-from recbole_mpo.layers.item_memory import newest_items
+from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import as_list
+from recbole_mpo.data.pair_tables import two_steps
+from recbole_mpo.data.training_counts import counts_hash, training_pairs, training_popularity, training_transitions
 from recbole_mpo.layers.losses import unit
+from recbole_mpo.layers.pair_evidence import newest_items
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender
+from recbole_mpo.model.evidence import START, evidence_hash
+from recbole_mpo.text.words import WordVectors
 
 # Weights of co-visits are at least some hundredths, so that popularity decides only between equal scores.
 TIE_BREAK = 1e-3
+# Logarithms of counts with words come closer to each other.
+FINE_TIE_BREAK = 1e-6
 
 
 class CountingRecommender(FullRankingRecommender):
@@ -59,6 +66,13 @@ class RecentItemsRecommender(CountingRecommender):
         items, exists = newest_items(*histories, len(self.recent_weights))
         return items, self.recent_weights * exists
 
+    def _recent_matrix(self, interaction) -> sparse.csr_matrix:
+        """Return the weights of the newest items, [B, N]; those of an item that occurs twice add up."""
+        items, weights = (part.cpu().numpy() for part in self._recent(interaction))
+        rows = np.repeat(np.arange(len(items)), items.shape[1])
+        shape = (len(items), self.n_items)
+        return sparse.coo_matrix((weights.ravel(), (rows, items.ravel())), shape=shape).tocsr()
+
 
 class Pop(CountingRecommender):
     """Popularity: an item's score is the number of times it occurs in the training histories.
@@ -94,11 +108,8 @@ class CoVisit(RecentItemsRecommender):
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Return the scores [B, N] of all items for a batch of RecBole's rows."""
-        items, weights = (part.cpu().numpy() for part in self._recent(interaction))
-        rows = np.repeat(np.arange(len(items)), items.shape[1])
-        shape = (len(items), self.n_items)
-        recent = sparse.coo_matrix((weights.ravel(), (rows, items.ravel())), shape=shape).tocsr()
-        return torch.from_numpy((recent @ self.counts).toarray()).to(self.popularity.device) + self.tie_break
+        counts = (self._recent_matrix(interaction) @ self.counts).toarray()
+        return torch.from_numpy(counts).to(self.popularity.device) + self.tie_break
 
 
 class TextKNN(RecentItemsRecommender):
@@ -127,3 +138,51 @@ class TextKNN(RecentItemsRecommender):
         scores = recent @ self.features.t()
         itself = weights * self.features.square().sum(dim=1)[items]
         return scores.scatter_add_(1, items, -itself)
+
+
+class CountText(RecentItemsRecommender):
+    """Counts and words: ``log(1 + sum_k w_k C[x_k, j]) + 2 sum_k w_k cos(x_k, j)``, x_k the k-th last item.
+
+    C counts neighbours in training histories, in both directions. cos compares TF-IDF vectors of words and bigrams, and
+    is 0 between an item and itself. With ``two_hop`` in ``evidence``, ``log(1 + 50 sum_k w_k Q[x_k, j]) / 2`` is added,
+    where Q are the probabilities of walks of two steps over C. Popularity breaks ties. Everything is exact, in float64.
+
+    Args:
+        config: settings of the run.
+        dataset: training part of the run's dataset.
+
+    Raises:
+        ConfigError: ``evidence`` is empty.
+    """
+
+    reads = ("interactions", "text")
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.kinds = as_list(config["evidence"])
+        if not self.kinds:
+            raise ConfigError("CountText scores by evidence: give covisit, words or two_hop")
+        pairs = training_pairs(dataset, config["evidence_window"])
+        counts, texts = pairs.neighbours(self.n_items), dataset.item_texts()
+        self.counts_hash = evidence_hash(pairs, self.n_items, texts)
+        self.tables = {"covisit": counts, "two_hop": two_steps(counts) if "two_hop" in self.kinds else None}
+        self.words = WordVectors(texts).of(texts)
+        tie_break = self.popularity * (FINE_TIE_BREAK / self.popularity.max().clamp(min=1.0))
+        self.register_buffer("tie_break", tie_break, persistent=False)
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Return the scores [B, N] of all items for a batch of RecBole's rows."""
+        recent = self._recent_matrix(interaction)
+        scores = np.zeros((recent.shape[0], self.n_items))
+        for kind in self.kinds:
+            weight, factor = START[kind]
+            if kind == "words":
+                scores += weight * self._shared_words(recent)
+            else:
+                scores += weight * np.log1p(factor * (recent @ self.tables[kind]).toarray())
+        return torch.from_numpy(scores).to(self.popularity.device) + self.tie_break
+
+    def _shared_words(self, recent: sparse.csr_matrix) -> np.ndarray:
+        """Return the weighted cosines [B, N] of the newest items and all items, without those of an item and itself."""
+        itself = recent.multiply(np.asarray(self.words.multiply(self.words).sum(axis=1)).T)
+        return ((recent @ self.words) @ self.words.T - itself).toarray()

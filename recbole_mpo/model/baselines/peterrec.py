@@ -15,7 +15,7 @@ from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.layers.convolution import CausalConvolution
 from recbole_mpo.model.abstract_recommender import ITEM_TABLES, PretrainedWeights
 from recbole_mpo.model.baselines.peterrec_network import PATCHED, Adaptation, ConvolutionalSequenceEncoder, HeadScoring
-from recbole_mpo.model.covisit_memory import make_memory
+from recbole_mpo.model.evidence import make_evidence
 from recbole_mpo.model.item_encoder import ItemEncoder, make_text_projection
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.sequential import TextSequentialRecommender
@@ -66,7 +66,7 @@ class PeterRec(TextSequentialRecommender):
             sequence=sequence,
             scoring=HeadScoring(head, adds_text=items.uses_text and config["head_text"]),
             objective=make_objective(config, dataset),
-            memory=make_memory(config, dataset),
+            evidence=make_evidence(config, dataset),
         )
         self.adaptation = adaptation
         self.source_settings = self._settings_like_the_source(config)

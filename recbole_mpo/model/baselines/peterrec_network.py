@@ -74,7 +74,7 @@ class Adaptation:
             "FineLast2": (last,),
             "peterrec": ("patches.", "cls_vector", *norms),
         }
-        return ("head.", "memory.", *trained["peterrec" if self.mode in PATCHED else self.mode])
+        return ("head.", "evidence.", *trained["peterrec" if self.mode in PATCHED else self.mode])
 
 
 class ConvolutionalSequenceEncoder:

@@ -4,7 +4,7 @@ Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, with th
 ("Turning Dross Into Gold Loss: is BERT4Rec really better than SASRec?", RecSys 2023) found to beat BERT4Rec.
 """
 
-from recbole_mpo.model.covisit_memory import make_memory
+from recbole_mpo.model.evidence import make_evidence
 from recbole_mpo.model.item_encoder import ItemEncoder
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import InnerProductScoring
@@ -30,5 +30,5 @@ class SASRecCE(TextSequentialRecommender):
             sequence=TransformerSequenceEncoder(config),
             scoring=InnerProductScoring(),
             objective=make_objective(config, dataset),
-            memory=make_memory(config, dataset),
+            evidence=make_evidence(config, dataset),
         )

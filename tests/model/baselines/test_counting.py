@@ -1,11 +1,21 @@
-"""Pop, CoVisit and TextKNN against their definitions written out, and on Scientific against known figures."""
+"""Pop, CoVisit, TextKNN and CountText against their definitions, and on Scientific against known figures."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from model.baselines.count_text import (
+    WEIGHTS,
+    count_text_by_loop,
+    neighbours,
+    texts_by_token,
+    walks_of,
+    word_cosines,
+    write_repeating,
+)
 from support import built_run
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
@@ -15,7 +25,6 @@ from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.trainer import checkpoint, ranking
 
 KEYS = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "seed")
-WEIGHTS = [1.0, 0.5, 0.25, 0.12, 0.06]
 
 
 @pytest.fixture
@@ -78,25 +87,75 @@ def test_textknn_adds_cosines_of_other_items(settings, tiny_path):
             assert scores[item] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["Pop", "CoVisit", "TextKNN"])
+EVIDENCE = ["covisit", "words", "two_hop"]
+
+
+@pytest.mark.parametrize("kinds", [None, EVIDENCE, ["words"], ["two_hop"], ["two_hop", "covisit"]])
+@pytest.mark.parametrize("data", ["tiny", "repeating"])
+def test_counttext_adds_counts_words_and_walks(settings, tiny_path, tmp_path, data, kinds):
+    path = tiny_path if data == "tiny" else tmp_path / "repeating"
+    write_repeating(tmp_path / "repeating")
+    histories = training_histories(path)
+    pairs, popular = neighbours(histories), Counter(item for history in histories for item in history)
+    walks, cosines = walks_of(pairs), word_cosines(texts_by_token(path, "tiny"))
+    changes = {"data_path": str(path), **({} if kinds is None else {"evidence": kinds})}
+    assert data == "tiny" or {(item, item) for item in "ace"} <= pairs.keys()
+    has_repeats = False
+    for history, scores in scores_of("CountText", {**settings, **changes}):
+        has_repeats |= len(set(history[-5:])) < len(history[-5:])
+        expected = {
+            item: count_text_by_loop(history, item, kinds or ["covisit", "words"], pairs, walks, cosines)
+            for item in scores
+        }
+        assert all(-1e-12 <= scores[item] - expected[item] <= 1e-6 + 1e-12 for item in scores)
+        tie_breaks = {item: 1e-6 * popular[item] / max(popular.values()) for item in scores}
+        assert scores == pytest.approx({item: expected[item] + tie_breaks[item] for item in scores}, abs=1e-12)
+        best = sorted(scores, key=scores.get, reverse=True)
+        assert best == sorted(best, key=lambda item: (round(expected[item], 9), popular[item]), reverse=True)
+    assert data == "tiny" or has_repeats
+
+
+def test_counttext_takes_evidence_in_any_order_and_a_window(settings, tiny_path):
+    orders = (EVIDENCE, EVIDENCE[::-1])
+    first, second = ([scores for _, scores in scores_of("CountText", {**settings, "evidence": one})] for one in orders)
+    assert all(one == pytest.approx(other, abs=1e-12) for one, other in zip(first, second, strict=True))
+    pairs = Counter()
+    for history in training_histories(tiny_path):
+        for distance in (1, 2, 3):
+            for item, later in zip(history, history[distance:], strict=False):
+                pairs[item, later] += 0.5 ** (distance - 1)
+                pairs[later, item] += 0.5 ** (distance - 1)
+    for history, scores in scores_of("CountText", {**settings, "evidence": "covisit", "evidence_window": 3}):
+        recent = list(zip(WEIGHTS, reversed(history), strict=False))
+        for item, score in scores.items():
+            assert score == pytest.approx(math.log1p(sum(w * pairs[other, item] for w, other in recent)), abs=2e-6)
+
+
+def test_counttext_without_evidence_is_refused(settings):
+    with pytest.raises(ConfigError, match="CountText scores by evidence: give covisit, words or two_hop"):
+        built_run("CountText", "tiny", (), {**settings, "evidence": []}).model  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["Pop", "CoVisit", "TextKNN", "CountText"])
 def test_a_run_takes_no_training_and_its_checkpoint_ranks_the_same(settings, name):
     record = run(name, "tiny", (), {**settings, **({"text_encoder": "tfidf-svd"} if name == "TextKNN" else {})})
     assert record["status"] == "completed" and record["params"]["trainable"] == 0
     assert record["item_input"] == "none" and "item_input" not in record["config"]
-    assert record["reads"] == ["interactions", *(["text"] if name == "TextKNN" else [])]
+    assert record["reads"] == ["interactions", *(["text"] if name in ("TextKNN", "CountText") else [])]
     assert record["test"]["hit@10"] > 0
     path = f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth"
     assert evaluate_checkpoint(path) == {split: record[split] for split in ("valid", "test")}
 
 
-@pytest.mark.parametrize("name", ["Pop", "CoVisit"])
+@pytest.mark.parametrize("name", ["Pop", "CoVisit", "CountText"])
 def test_rows_of_valid_and_test_change_nothing_that_is_counted(settings, tiny_path, name):
     def counted():
         """Popularity and pairs by token: the numbers of items follow their first appearance anywhere."""
         experiment = built_run(name, "tiny", (), settings)
         model, names = experiment.model, experiment.dataset.field2id_token["item_id"]
         popular = dict(zip(names, model.popularity.tolist(), strict=True))
-        pairs = model.counts.tocoo() if name == "CoVisit" else None
+        tables = {"CoVisit": lambda: model.counts, "CountText": lambda: model.tables["covisit"]}
+        pairs = tables[name]().tocoo() if name in tables else None
         found = {} if pairs is None else zip(names[pairs.row], names[pairs.col], pairs.data, strict=True)
         return popular, set(found)
 
@@ -113,7 +172,7 @@ def test_rows_of_valid_and_test_change_nothing_that_is_counted(settings, tiny_pa
 @pytest.mark.parametrize("weights", [[], ["a"], ["1"], [-1], [1.0, -1.0], 1, None, [1, float("inf")], [True]])
 @pytest.mark.parametrize("name", ["CoVisit", "MPORec"])
 def test_weights_are_checked(tiny_settings, settings, name, weights):
-    given = {**tiny_settings, "memory": "covisit"} if name == "MPORec" else settings
+    given = {**tiny_settings, "evidence": ["covisit"]} if name == "MPORec" else settings
     with pytest.raises(ConfigError, match="recent_weights must be a list of numbers"):
         built_run(name, "tiny", (), {**given, "recent_weights": weights}).model  # noqa: B018
 
@@ -148,14 +207,23 @@ def test_whole_histories_of_presplit_rows_are_counted(tmp_path):
     assert found == {"ab": 2, "bc": 2, "cd": 1, "de": 1}
 
 
-def test_a_checkpoint_of_other_counts_is_refused(settings, tiny_path):
-    record = run("CoVisit", "tiny", (), settings)
+@pytest.mark.parametrize("name", ["CoVisit", "CountText"])
+def test_a_checkpoint_of_other_counts_is_refused(settings, tiny_path, name):
+    record = run(name, "tiny", (), settings)
     path = tiny_path / "tiny" / "tiny.inter"
     header, *rows = path.read_text().splitlines()
     # The last interaction of all happens before all others: the same items in the same order of lines.
     latest = max(rows, key=lambda row: int(row.split("\t")[2]))
     moved = latest.rsplit("\t", 1)[0] + "\t1"
     path.write_text("\n".join([header, *(moved if row == latest else row for row in rows)]) + "\n")
+    with pytest.raises(CheckpointError, match="was written with other counts of training interactions"):
+        evaluate_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth")
+
+
+def test_a_checkpoint_of_other_texts_is_refused(settings, tiny_path):
+    record = run("CountText", "tiny", (), settings)
+    path = tiny_path / "tiny" / "tiny.text"
+    path.write_text(path.read_text().replace("lamp", "table"))
     with pytest.raises(CheckpointError, match="was written with other counts of training interactions"):
         evaluate_checkpoint(f"{settings['checkpoint_dir']}/{record['run_id']}/best.pth")
 
@@ -193,3 +261,17 @@ def test_scientifics_counts_are_the_known_ones(shared_data, tmp_path):
     assert found["Pop"]["ndcg@10"] == pytest.approx(0.0171, abs=5e-4)
     assert found["CoVisit"]["hit@10"] == pytest.approx(0.1115, abs=2e-3)
     assert found["CoVisit"]["ndcg@10"] == pytest.approx(0.0760, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "figures"),
+    [
+        (None, {"hit@10": 0.1360, "hit@50": 0.2217, "ndcg@10": 0.0939, "ndcg@50": 0.1127}),
+        (EVIDENCE, {"hit@10": 0.1394, "hit@50": 0.2286, "ndcg@10": 0.0936, "ndcg@50": 0.1132}),
+    ],
+)
+def test_scientifics_counts_and_words_are_the_known_ones(shared_data, tmp_path, kinds, figures):
+    """Taken with scripts of their own before there was this model."""
+    common = {"data_path": str(shared_data), "checkpoint_dir": str(tmp_path), "show_progress": False, "use_gpu": False}
+    found = run("CountText", "Scientific", (), {**common, **({} if kinds is None else {"evidence": kinds})})["test"]
+    assert {name: found[name] for name in figures} == pytest.approx(figures, abs=5e-4)

@@ -86,9 +86,11 @@ class TestWhatIsTrained:
         parts = {name.split(".")[0] for name, _ in model.named_parameters()}
         assert parts == {"convolutions", "head", "item_embedding"}
 
-    def test_the_memorys_weight_is_trained_in_every_mode(self, start):
-        model = of(start(), finetune_mode="FineCLS", memory="covisit").model
-        assert {name for name, p in model.named_parameters() if p.requires_grad} == HEAD | {"memory.weight"}
+    def test_what_weighs_evidence_is_trained_in_every_mode(self, start):
+        model = of(start(), finetune_mode="FineCLS", evidence=["covisit"]).model
+        weighs = {f"evidence.kinds.covisit.{name}" for name in ("weight", "log_recent", "log_factor")}
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert trained == HEAD | weighs | {"evidence.repeats"}
 
     def test_parts_are_counted_apart(self, start):
         groups = count_parameters(of(start()).model)["by_group"]
@@ -117,9 +119,7 @@ def test_patches_are_a_tenth_of_the_convolutions(settings, hidden, caplog):
     changes = {"hidden_size": hidden, "patch_reduction": 8, "dilations": [1, 4], "finetune_mode": "PeterZero"}
     model = of(settings, train_stage="finetune", **changes).model
     patches = sum(p.numel() for p in model.patches.parameters())
-    convolved = sum(
-        p.numel() for m in model.modules() if isinstance(m, CausalConvolution) for p in m.parameters()
-    )
+    convolved = sum(p.numel() for m in model.modules() if isinstance(m, CausalConvolution) for p in m.parameters())
     width = hidden // 8
     assert patches == 2 * (2 * hidden * width + hidden + width) * 2
     assert patches / convolved <= 0.10

@@ -57,18 +57,18 @@ class TestAdaptation:
         [
             ({"train_stage": "pretrain"}, ("",)),
             ({"finetune_mode": "FineAll"}, ("",)),
-            ({"finetune_mode": "FineCLS"}, ("head.", "memory.")),
+            ({"finetune_mode": "FineCLS"}, ("head.", "evidence.")),
             (
                 {"finetune_mode": "FineLast1"},
-                ("head.", "memory.", "convolutions.blocks.2.conv2.", "convolutions.blocks.2.ln2."),
+                ("head.", "evidence.", "convolutions.blocks.2.conv2.", "convolutions.blocks.2.ln2."),
             ),
-            ({"finetune_mode": "FineLast2"}, ("head.", "memory.", "convolutions.blocks.2.")),
-            ({}, ("head.", "memory.", "patches.", "cls_vector")),
-            ({"finetune_mode": "PeterZero"}, ("head.", "memory.", "patches.", "cls_vector")),
+            ({"finetune_mode": "FineLast2"}, ("head.", "evidence.", "convolutions.blocks.2.")),
+            ({}, ("head.", "evidence.", "patches.", "cls_vector")),
+            ({"finetune_mode": "PeterZero"}, ("head.", "evidence.", "patches.", "cls_vector")),
             (
                 {"patch_layer_norm": True},
                 (
-                    *("head.", "memory.", "patches.", "cls_vector"),
+                    *("head.", "evidence.", "patches.", "cls_vector"),
                     *(f"convolutions.blocks.{block}.ln2." for block in range(3)),
                 ),
             ),

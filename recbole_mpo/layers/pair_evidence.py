@@ -1,0 +1,222 @@
+"""Evidence beside a parametric model: sparse tables of pairs of items, with learned weights.
+
+A text model blurs which items were bought together and which words two texts share; tables know that and nothing else.
+
+Shapes: B rows, K newest items, N items (0 is PAD), E entries, T tables of one kind.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mpo.layers.losses import SparseLogits
+
+# Weight at the start of an item that the history already has: few items are bought again.
+REPEAT_START = -2.0
+
+
+def newest_items(item_seq: Tensor, lengths: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the newest ``count`` items of left-aligned histories, the last one first, and which of them exist.
+
+    Args:
+        item_seq: ids [B, L], padded on the right.
+        lengths: number of items of each history [B].
+        count: number of items to return per history, K.
+
+    Returns:
+        Ids [B, K] and whether each item exists [B, K]; where it does not, the id has no meaning.
+    """
+    back_BK = lengths.unsqueeze(1) - 1 - torch.arange(count, device=lengths.device)
+    return item_seq.gather(1, back_BK.clamp(min=0)), back_BK >= 0
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The newest items of rows, and whose rows they are.
+
+    Attributes:
+        items: [B, L] ids, the last item first.
+        exists: [B, L] which of them exist.
+        users: [B] users of training rows, who find nothing of their own in the tables; None for evaluation.
+    """
+
+    items: Tensor
+    exists: Tensor
+    users: Tensor | None = None
+
+    def newest(self, count: int) -> "Recent":
+        """Return the newest ``count`` items."""
+        return replace(self, items=self.items[:, :count], exists=self.exists[:, :count])
+
+    def within(self, size: int) -> "Recent":
+        """Return the same without the items from an id on."""
+        return replace(self, exists=self.exists & (self.items < size))
+
+    def places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the row, the age and the id of each item that exists."""
+        rows, ages = self.exists.nonzero(as_tuple=True)
+        return rows, ages, self.items[rows, ages]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Items that are scored.
+
+    Attributes:
+        count: number of columns of the logits.
+        of_item: [N] the column of each item, -1 for those that are not scored; None if item j has column j.
+    """
+
+    count: int
+    of_item: Tensor | None = None
+
+    @property
+    def known_items(self) -> int:
+        """Return N, the number of items that may be scored."""
+        return self.count if self.of_item is None else len(self.of_item)
+
+    def among(self, item_num: int, device) -> "Columns":
+        """Return the same for entries of so many items, some of which may have no column."""
+        if item_num <= self.known_items:
+            return self
+        of_item = torch.full((item_num,), -1, device=device)
+        of_item[: self.known_items] = torch.arange(self.count, device=device) if self.of_item is None else self.of_item
+        return Columns(self.count, of_item)
+
+    def scored(self, rows: Tensor, items: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the places of entries [E] in the flattened logits, and their values, without items not scored."""
+        if self.of_item is None:
+            return rows * self.count + items, values
+        columns = self.of_item.index_select(0, items)
+        is_scored = columns >= 0
+        return rows[is_scored] * self.count + columns[is_scored], values[is_scored]
+
+
+@dataclass(frozen=True)
+class PairTables:
+    """Numbers of pairs of items as CSR matrices one after another: that of evaluation first, then those of training.
+
+    Row b of a training batch reads table ``1 + users[b] % (T - 1)``, or the only one if T is 1.
+
+    Attributes:
+        starts: [T, N + 1] where the entries of each item begin.
+        columns: [nnz] the other item of each entry.
+        values: [nnz] its number, not negative.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, matrices: Sequence) -> "PairTables":
+        """Return the tables of T matrices [N, N] of SciPy in CSR form."""
+        begins = [0, *torch.tensor([matrix.nnz for matrix in matrices]).cumsum(0).tolist()]
+        starts = [torch.from_numpy(one.indptr).long() + begin for one, begin in zip(matrices, begins, strict=False)]
+        columns = torch.cat([torch.from_numpy(one.indices).long() for one in matrices])
+        values = torch.cat([torch.from_numpy(one.data).float() for one in matrices])
+        return cls(torch.stack(starts), columns, values)
+
+
+class PairEvidence(nn.Module):
+    """Adds ``a * g(sum_k w_k T[x_k, j])`` to the logit of item j, where x_k is the k-th last item of the history.
+
+    a, the w_k and, if g is ``log(1 + f s)``, its factor f are learned; the w_k and f stay positive.
+
+    Args:
+        tables: the numbers T.
+        weight: a at the start.
+        recent_weights: w_k at the start, K of them.
+        factor: f at the start; without it, g(s) = s.
+    """
+
+    def __init__(self, tables: PairTables, weight: float, recent_weights: Sequence[float], factor: float | None = None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(float(weight)))
+        self.log_recent = nn.Parameter(torch.tensor(recent_weights, dtype=torch.float32).log())
+        self.log_factor = None if factor is None else nn.Parameter(torch.tensor(float(factor)).log())
+        self.use(tables)
+
+    def use(self, tables: PairTables):
+        """Read other tables from now on."""
+        for name in ("starts", "columns", "values"):
+            self.register_buffer(name, getattr(tables, name), persistent=False)
+
+    def forward(self, recent: Recent, columns: Columns) -> SparseLogits:
+        """Return the entries to add to logits; no place occurs twice, and items of the history have none.
+
+        Args:
+            recent: the items of rows' histories.
+            columns: the items that are scored.
+        """
+        rows, items, numbers = self._entries(recent)
+        # Items of the history become so negative that no sum makes up for it.
+        own_rows, _, own_items = recent.within(columns.known_items).places()
+        columns = columns.among(self.starts.shape[1] - 1, rows.device)
+        places, numbers = columns.scored(
+            torch.cat([rows, own_rows]),
+            torch.cat([items, own_items]),
+            torch.cat([numbers, numbers.new_full((len(own_rows),), -torch.inf)]),
+        )
+        places, place_of = torch.unique(places, return_inverse=True)
+        sums = numbers.new_zeros(len(places)).index_add(0, place_of, numbers)
+        new = (sums >= 0).nonzero().squeeze(1)
+        places, sums = places.index_select(0, new), sums.index_select(0, new)
+        shown = sums if self.log_factor is None else torch.log1p(self.log_factor.exp() * sums)
+        return SparseLogits.at(places, columns.count, self.weight * shown)
+
+    def _entries(self, recent: Recent) -> tuple[Tensor, Tensor, Tensor]:
+        """Return row, item and weighted number of each entry of the K newest items; (row, item) may repeat."""
+        tables, size = len(self.starts), self.starts.shape[1] - 1
+        # Items that only have text are not in a table of counts.
+        row_P, age_P, item_P = recent.newest(len(self.log_recent)).within(size).places()
+        table_P = 0 if recent.users is None or tables == 1 else (1 + recent.users % (tables - 1))[row_P]
+        begin_P, end_P = self.starts[table_P, item_P], self.starts[table_P, item_P + 1]
+        length_P = end_P - begin_P
+        pair = torch.repeat_interleave(length_P)
+        offset_P = begin_P - (length_P.cumsum(0) - length_P)
+        entry = torch.arange(len(pair), device=pair.device) + offset_P.index_select(0, pair)
+        weight_P = self.log_recent.exp().index_select(0, age_P)
+        numbers = self.values.index_select(0, entry) * weight_P.index_select(0, pair)
+        return row_P.index_select(0, pair), self.columns.index_select(0, entry), numbers
+
+
+class ItemEvidence(nn.Module):
+    """Sum of several kinds of evidence, and learned weights for items that the history already has.
+
+    An item of the history gets its weight alone, by the place where it is newest: in evaluation the tables hold the
+    user's own earlier pairs, in training they do not.
+
+    Args:
+        kinds: the kinds of evidence by name.
+        newest: number of places in a history that have a weight each, K; older ones share one.
+        strength: multiplies all of it in evaluation.
+        is_fitted: whether the weights are worth using yet; stored with the weights.
+    """
+
+    def __init__(self, kinds: Mapping[str, PairEvidence], newest: int, strength: float = 1.0, is_fitted: bool = True):
+        super().__init__()
+        self.strength = strength
+        self.register_buffer("is_fitted", torch.tensor(is_fitted))
+        self.kinds = nn.ModuleDict(kinds)
+        self.repeats = nn.Parameter(torch.full((newest + 1,), REPEAT_START))
+
+    def forward(self, recent: Recent, columns: Columns) -> SparseLogits:
+        """Return the entries to add to logits; a place may occur several times, and its values add up.
+
+        Args:
+            recent: the items of rows' histories.
+            columns: the items that are scored.
+        """
+        found = [evidence(recent, columns) for evidence in self.kinds.values()]
+        added = SparseLogits.joined([*found, self._repeated(recent, columns)])
+        return added if recent.users is not None else replace(added, values=self.strength * added.values)
+
+    def _repeated(self, recent: Recent, columns: Columns) -> SparseLogits:
+        rows, ages, items = recent.within(columns.known_items).places()
+        places, ages = columns.scored(rows, items, ages)
+        places, place_of = torch.unique(places, return_inverse=True)
+        newest = ages.new_full((len(places),), recent.items.shape[1]).scatter_reduce(0, place_of, ages, "amin")
+        return SparseLogits.at(places, columns.count, self.repeats[newest.clamp(max=len(self.repeats) - 1)])
