@@ -46,24 +46,24 @@ def two_steps(counts: sparse.csr_matrix, most: int | None = None) -> sparse.csr_
 
 def similar_vectors(vectors_NW: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
     """Return the ``most`` largest inner products of each vector with others, [N, N]; a vector with itself counts 0."""
-    return product_rows(vectors_NW, vectors_NW.T.tocsr(), most, skips_itself=True)
+    return product_rows(vectors_NW, vectors_NW.T.tocsr(), most, itself=0)
 
 
 def product_rows(
-    left: sparse.csr_matrix, right: sparse.csr_matrix, most: int, skips_itself: bool = False
+    left: sparse.csr_matrix, right: sparse.csr_matrix, most: int, itself: int | None = None
 ) -> sparse.csr_matrix:
     """Return ``left @ right`` with the largest entries of each row, a part of the rows at a time.
 
     Args:
-        left, right: matrices; of a product without its diagonal, ``skips_itself``, the result is square.
+        left, right: matrices.
         most: number of entries to keep per row.
-        skips_itself: whether to leave out the diagonal.
+        itself: the column that belongs to the first row, the next to the second, and so on, if these places count 0.
     """
     parts = []
     for rows in _parts(left, right):
         part = (left[rows] @ right).tocsr()
-        if skips_itself:
-            row = np.repeat(np.arange(rows.start, rows.start + part.shape[0]), np.diff(part.indptr))
+        if itself is not None:
+            row = np.repeat(itself + np.arange(rows.start, rows.start + part.shape[0]), np.diff(part.indptr))
             part.data[part.indices == row] = 0.0
             part.eliminate_zeros()
         parts.append(largest_entries(part, most))

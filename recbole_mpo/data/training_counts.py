@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from recbole_mpo.data.sequences import Rows
+
 # Items at distance d in a history count this much to the power of d - 1.
 DISTANCE_DECAY = 0.5
 
@@ -51,7 +53,9 @@ def training_pairs(train, window: int = 1, without_last: bool = False) -> Pairs:
     """
     rows = train.rows()
     if without_last:
-        rows = rows[~rows.are_last()]
+        is_last = rows.are_last()
+        rows = Rows(rows.users, rows.ends - is_last, rows.lengths - is_last)
+        rows = rows[rows.lengths > 0]
     # A pair of neighbours begins at each position of a row except the last.
     begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
     order = np.argsort(rows.ends)

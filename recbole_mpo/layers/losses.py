@@ -5,6 +5,7 @@ Shapes: M targets, N items (row 0 is PAD), D hidden, C candidates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -172,35 +173,40 @@ def _at_once(states_MD, items_ND, added, targets_M, mask_pad):
 
 def _in_chunks(states_MD, items_ND, added, targets_M, mask_pad, size):
     """Return the same as ``_at_once``, holding the logits of ``size`` items at a time."""
-    chunks = [slice(begin, begin + size) for begin in range(0, len(items_ND), size)]
+    chunks = [slice(begin, min(begin + size, len(items_ND))) for begin in range(0, len(items_ND), size)]
+    # In order of their columns, so that the entries of a chunk are found without a pass over all.
+    order_E = added.columns.argsort()
+    added = SparseLogits(*(part.index_select(0, order_E) for part in (added.rows, added.columns, added.values)))
+    edges = torch.searchsorted(added.columns, added.columns.new_tensor([0, *(chunk.stop for chunk in chunks)])).tolist()
+    entries = [slice(*pair) for pair in pairwise(edges)]
     total_M1 = torch.full_like(states_MD[:, :1], -torch.inf)
-    for chunk in chunks:
-        logits_MC, _ = _chunk_logits(states_MD, items_ND, added, chunk, mask_pad)
+    for chunk, inside in zip(chunks, entries, strict=True):
+        logits_MC = _chunk_logits(states_MD, items_ND, added, chunk, inside, mask_pad)
         total_M1 = torch.logaddexp(total_M1, logits_MC.logsumexp(dim=1, keepdim=True))
     target_vectors = items_ND.index_select(0, targets_M)
     is_target_E = added.columns == targets_M.index_select(0, added.rows)
     target_logits = torch.linalg.vecdot(states_MD, target_vectors).sum() + added.values[is_target_E].sum()
     states_gradient, items_gradient = -target_vectors, torch.empty_like(items_ND)
     values_gradient = -is_target_E.to(added.values.dtype)
-    for chunk in chunks:
-        logits_MC, inside_E = _chunk_logits(states_MD, items_ND, added, chunk, mask_pad)
+    for chunk, inside in zip(chunks, entries, strict=True):
+        logits_MC = _chunk_logits(states_MD, items_ND, added, chunk, inside, mask_pad)
         softmax_MC = logits_MC.sub_(total_M1).exp_()
         states_gradient.addmm_(softmax_MC, items_ND[chunk])
         torch.mm(softmax_MC.t(), states_MD, out=items_gradient[chunk])
-        rows, columns = added.rows[inside_E], added.columns[inside_E] - chunk.start
-        values_gradient[inside_E] += softmax_MC[rows, columns].to(values_gradient.dtype)
+        places = added.rows[inside], added.columns[inside] - chunk.start
+        values_gradient[inside] += softmax_MC[places].to(values_gradient.dtype)
     items_gradient.index_add_(0, targets_M, states_MD, alpha=-1)
-    return total_M1.sum() - target_logits, states_gradient, items_gradient, values_gradient
+    in_given_order = torch.empty_like(values_gradient).index_copy_(0, order_E, values_gradient)
+    return total_M1.sum() - target_logits, states_gradient, items_gradient, in_given_order
 
 
-def _chunk_logits(states_MD, items_ND, added, chunk, mask_pad):
-    """Return the logits of a chunk of items, and which of the added entries are in it."""
+def _chunk_logits(states_MD, items_ND, added, chunk, inside, mask_pad):
+    """Return the logits of a chunk of items; the added entries in a range are in it."""
     logits_MC = states_MD @ items_ND[chunk].t()
-    inside_E = (added.columns >= chunk.start) & (added.columns < chunk.stop)
-    SparseLogits(added.rows[inside_E], added.columns[inside_E] - chunk.start, added.values[inside_E]).add_to(logits_MC)
+    SparseLogits(added.rows[inside], added.columns[inside] - chunk.start, added.values[inside]).add_to(logits_MC)
     if mask_pad and chunk.start == 0:
         logits_MC[:, 0] = -torch.inf
-    return logits_MC, inside_E
+    return logits_MC
 
 
 def sampled_cross_entropy(

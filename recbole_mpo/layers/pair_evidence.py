@@ -39,7 +39,7 @@ class Recent:
     Attributes:
         items: [B, L] ids, the last item first.
         exists: [B, L] which of them exist.
-        users: [B] users of training rows, who find nothing of their own in the tables; None for evaluation.
+        users: [B] users of training rows, which do not find themselves in the tables; None for evaluation.
     """
 
     items: Tensor
@@ -115,7 +115,7 @@ class PairTables:
         """Return the tables of T matrices [N, N] of SciPy in CSR form."""
         begins = [0, *torch.tensor([matrix.nnz for matrix in matrices]).cumsum(0).tolist()]
         starts = [torch.from_numpy(one.indptr).long() + begin for one, begin in zip(matrices, begins, strict=False)]
-        columns = torch.cat([torch.from_numpy(one.indices).long() for one in matrices])
+        columns = torch.cat([torch.from_numpy(one.indices).int() for one in matrices])
         values = torch.cat([torch.from_numpy(one.data).float() for one in matrices])
         return cls(torch.stack(starts), columns, values)
 
@@ -134,10 +134,21 @@ class PairEvidence(nn.Module):
 
     def __init__(self, tables: PairTables, weight: float, recent_weights: Sequence[float], factor: float | None = None):
         super().__init__()
-        self.weight = nn.Parameter(torch.tensor(float(weight)))
-        self.log_recent = nn.Parameter(torch.tensor(recent_weights, dtype=torch.float32).log())
-        self.log_factor = None if factor is None else nn.Parameter(torch.tensor(float(factor)).log())
+        self._start = weight, recent_weights, factor
+        self.weight = nn.Parameter(torch.empty(()))
+        self.log_recent = nn.Parameter(torch.empty(len(recent_weights)))
+        self.log_factor = None if factor is None else nn.Parameter(torch.empty(()))
+        self.reset()
         self.use(tables)
+
+    @torch.no_grad()
+    def reset(self):
+        """Set what is learned to where it starts."""
+        weight, recent_weights, factor = self._start
+        self.weight.fill_(weight)
+        self.log_recent.copy_(torch.tensor(recent_weights, dtype=torch.float32).log())
+        if self.log_factor is not None:
+            self.log_factor.copy_(torch.tensor(float(factor)).log())
 
     def use(self, tables: PairTables):
         """Read other tables from now on."""
@@ -180,28 +191,38 @@ class PairEvidence(nn.Module):
         entry = torch.arange(len(pair), device=pair.device) + offset_P.index_select(0, pair)
         weight_P = self.log_recent.exp().index_select(0, age_P)
         numbers = self.values.index_select(0, entry) * weight_P.index_select(0, pair)
-        return row_P.index_select(0, pair), self.columns.index_select(0, entry), numbers
+        return row_P.index_select(0, pair), self.columns.index_select(0, entry).long(), numbers
 
 
 class ItemEvidence(nn.Module):
     """Sum of several kinds of evidence, and learned weights for items that the history already has.
 
     An item of the history gets its weight alone, by the place where it is newest: in evaluation the tables hold the
-    user's own earlier pairs, in training they do not.
+    user's own earlier pairs, in joint training they do not.
 
     Args:
         kinds: the kinds of evidence by name.
         newest: number of places in a history that have a weight each, K; older ones share one.
         strength: multiplies all of it in evaluation.
-        is_fitted: whether the weights are worth using yet; stored with the weights.
+        trains_jointly: whether it is part of the model's training. If not, it is fitted later and unused before, which
+            ``is_fitted`` says in checkpoints, and nothing else trains it.
     """
 
-    def __init__(self, kinds: Mapping[str, PairEvidence], newest: int, strength: float = 1.0, is_fitted: bool = True):
+    def __init__(
+        self, kinds: Mapping[str, PairEvidence], newest: int, strength: float = 1.0, trains_jointly: bool = True
+    ):
         super().__init__()
-        self.strength = strength
-        self.register_buffer("is_fitted", torch.tensor(is_fitted))
+        self.strength, self.trains_jointly = strength, trains_jointly
+        self.register_buffer("is_fitted", torch.tensor(trains_jointly))
         self.kinds = nn.ModuleDict(kinds)
         self.repeats = nn.Parameter(torch.full((newest + 1,), REPEAT_START))
+        self.requires_grad_(trains_jointly)
+
+    def reset(self):
+        """Set all that is learned to where it starts."""
+        nn.init.constant_(self.repeats, REPEAT_START)
+        for evidence in self.kinds.values():
+            evidence.reset()
 
     def forward(self, recent: Recent, columns: Columns) -> SparseLogits:
         """Return the entries to add to logits; a place may occur several times, and its values add up.

@@ -18,8 +18,8 @@ from recbole_mpo.layers.ranks import ALONE, Ranks
 from recbole_mpo.model.task_sum import TaskSum
 
 # Parameters that belong to the items of one dataset: the id table, the text table that UniSRec's published code saves,
-# the biases of items, the weights of evidence; and what belongs to the tasks that a model was trained on.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "evidence.", "objective.")
+# the biases of items, the weights of evidence (memory in earlier versions); and what belongs to the tasks of training.
+ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "evidence.", "memory.", "objective.")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class ModelContract:
     """What was fitted to item texts, by dataset; None without text."""
     counts_hash: str | None = None
     """Hash of the counts of training interactions that the model holds; None without counts."""
+    awaits_fit: bool = False
+    """Whether something of the model is still to be fitted after its training."""
     task_sum: TaskSum | None = None
     """The several tasks that the model is trained on, which may have a connection, its ``cross_task``; None for one."""
     feature_size: int = 0

@@ -4,20 +4,21 @@ Shapes: N items (0 is PAD), B rows, L length.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from scipy import sparse
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.values import as_list
-from recbole_mpo.data.pair_tables import largest_entries, similar_vectors, two_steps
-from recbole_mpo.data.training_counts import Pairs, counts_hash, training_pairs
+from recbole_mpo.data.pair_tables import largest_entries, product_rows, similar_vectors, two_steps
+from recbole_mpo.data.training_counts import counts_hash, training_pairs
 from recbole_mpo.layers.pair_evidence import ItemEvidence, PairEvidence, PairTables
 from recbole_mpo.text.words import WordVectors, rare_terms
 
 # Weight of each kind and, where it saturates, its factor f in log(1 + f s): those of CountText, where learning starts.
 START = {"covisit": (1.0, 1.0), "words": (2.0, None), "two_hop": (0.5, 50.0)}
+LABELS = {"covisit": "co-visits", "words": "words", "two_hop": "two hops"}
 # Multiplications of word vectors, about two minutes; a large catalogue leaves its most frequent words out.
 MOST_PRODUCTS = 1_000_000_000
 
@@ -28,57 +29,85 @@ class Evidence:
 
     Attributes:
         module: the layer that adds to logits.
-        hash: hash of what its tables were made from.
+        hash: hash of what its tables were made from; None if the features' hash says it all.
     """
 
     module: ItemEvidence
-    hash: str
+    hash: str | None
+
+
+def evidence_labels(config) -> list[str]:
+    """Return what the name of a run in tables says of its evidence."""
+    kinds = as_list(config["evidence"])
+    shown = ["evidence"] if len(kinds) == len(LABELS) else [LABELS[kind] for kind in kinds]
+    return [*shown[:-1], f"{shown[-1]}, late"] if kinds and config["evidence_fit"] == "late" else shown
 
 
 def make_evidence(config, dataset) -> Evidence | None:
     """Return the evidence that the setting ``evidence`` names, made from the training part of a dataset.
 
     Raises:
-        ConfigError: a kind occurs twice, or rows are RecBole's padded ones, which do not say where a history goes on.
+        ConfigError: a kind occurs twice; rows are RecBole's padded ones, which do not say where a history goes on; a
+            recent weight is zero; or what is fitted late is frozen.
     """
-    names = as_list(config["evidence"])
+    names, is_late = as_list(config["evidence"]), config["evidence_fit"] == "late"
     if not names:
         return None
-    if config["train_mode"] != "packed":
-        raise ConfigError("evidence is counted in whole histories: leave train_mode=packed")
-    if len(set(names)) < len(names):
-        raise ConfigError(f"evidence names a kind twice: {', '.join(names)}")
+    _check(names, is_late, config)
     item_num, most = dataset.num(dataset.iid_field), config["evidence_entries"]
-    pairs = training_pairs(dataset, config["evidence_window"])
-    neighbours = [one.neighbours(item_num) for one in (pairs, *_seen_in_training(pairs, config, dataset))]
-    kinds, texts = {}, dataset.item_texts() if "words" in names else None
-    if "covisit" in names:
-        kinds["covisit"] = [largest_entries(counts, most) for counts in neighbours]
+    kinds, hashes, texts = {name: [] for name in names}, [], None
     if "words" in names:
-        kinds["words"] = [shared_words(texts, most)]
-    if "two_hop" in names:
-        kinds["two_hop"] = [two_steps(counts, most) for counts in neighbours]
+        texts = dataset.item_texts()
+        kinds["words"].append(shared_words(texts, most))
+    if {"covisit", "two_hop"} & {*names}:
+        for counts in _tables_of_counts(config, dataset, item_num):
+            if not hashes:
+                hashes.append(counts_hash(counts))
+            if "covisit" in names:
+                kinds["covisit"].append(largest_entries(counts, most))
+            if "two_hop" in names:
+                kinds["two_hop"].append(two_steps(counts, most))
     module = ItemEvidence(
         {name: _of(name, kinds[name], config) for name in names},
         len(config["recent_weights"]),
         strength=config["evidence_strength"],
-        is_fitted=config["evidence_fit"] == "joint",
+        trains_jointly=not is_late,
     )
     # The hash of features made from the same texts says when these have changed.
-    is_known_by_features = "text" in config["item_input"] and not config["feature_file"]
-    return Evidence(module, evidence_hash(pairs, item_num, None if is_known_by_features else texts))
+    if texts is not None and ("text" not in config["item_input"] or config["feature_file"]):
+        hashes.append(texts_hash(texts))
+    return Evidence(module, " ".join(hashes) or None)
 
 
-def _seen_in_training(pairs: Pairs, config, dataset) -> list[Pairs]:
-    """Return the pairs that training rows may see, so that none finds itself in a table.
+def _check(names: list[str], is_late: bool, config):
+    """Refuse settings that evidence cannot work with."""
+    if config["train_mode"] != "packed":
+        raise ConfigError("evidence is counted in whole histories: leave train_mode=packed")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"evidence names a kind twice: {', '.join(names)}")
+    if min(config["recent_weights"]) <= 0:
+        raise ConfigError("with evidence each of recent_weights must be above 0, as it is learned and stays positive")
+    if is_late and "evidence" in as_list(config["freeze"]):
+        raise ConfigError("evidence_fit=late fits the evidence, which freeze names; leave one of them out")
 
-    Fitted jointly, rows of a fold of users see the other folds. Fitted late, only the last target of each user is
-    predicted, and nothing that happened then is seen.
+
+def _tables_of_counts(config, dataset, item_num: int) -> Iterator[sparse.csr_matrix]:
+    """Yield counts of neighbours: for evaluation, and those that training rows see, so that none finds itself.
+
+    Fitted jointly, rows of a fold of users see the counts of the other folds. Fitted late, only the last target of each
+    user is predicted, and nothing that happened then is seen.
     """
+    pairs = training_pairs(dataset, config["evidence_window"])
+    counts = pairs.neighbours(item_num)
+    yield counts
     if config["evidence_fit"] == "late":
-        return [training_pairs(dataset, config["evidence_window"], without_last=True)]
-    folds = config["evidence_folds"]
-    return [pairs[pairs.users % folds != fold] for fold in range(folds)]
+        yield training_pairs(dataset, config["evidence_window"], without_last=True).neighbours(item_num)
+        return
+    for fold in range(config["evidence_folds"]):
+        # Exact: counts are sums of powers of two.
+        others = counts - pairs[pairs.users % config["evidence_folds"] == fold].neighbours(item_num)
+        others.eliminate_zeros()
+        yield others
 
 
 def _of(name: str, matrices: list[sparse.csr_matrix], config) -> PairEvidence:
@@ -90,11 +119,21 @@ def shared_words(texts: list[str], most: int, others: Sequence[str] = ()) -> spa
     """Return the largest cosines of the words of texts, [N, N]; a text with itself counts 0.
 
     Args:
-        texts: texts of the candidates, which alone decide vocabulary and frequencies.
+        texts: texts of the candidates, which alone decide the vocabulary, frequencies, and what they share.
         most: number of cosines to keep per text.
-        others: texts of items without interactions; with them, N counts these too.
+        others: texts of items without interactions. N counts these too, and a candidate keeps so many cosines to them
+            beside those to candidates.
     """
-    return similar_vectors(rare_terms(WordVectors(texts).of([*texts, *others]), MOST_PRODUCTS), most)
+    words = WordVectors(texts)
+    own = words.of(texts)
+    terms = rare_terms(own, MOST_PRODUCTS)
+    own, more = own[:, terms], words.of(others)[:, terms] if others else None
+    among_own = similar_vectors(own, most)
+    if more is None:
+        return among_own
+    of_others = product_rows(more, sparse.vstack([own, more]).T.tocsr(), most, itself=len(texts))
+    of_own = sparse.hstack([among_own, product_rows(own, more.T.tocsr(), most)])
+    return sparse.vstack([of_own, of_others], format="csr")
 
 
 def know_words_of(others: list[str], evidence: ItemEvidence | None, dataset, config):
@@ -112,7 +151,6 @@ def know_words_of(others: list[str], evidence: ItemEvidence | None, dataset, con
         words.to(config["device"])
 
 
-def evidence_hash(pairs: Pairs, item_num: int, texts: list[str] | None) -> str:
-    """Return a hash of counts and texts, from which the tables follow."""
-    counts = counts_hash(pairs.neighbours(item_num))
-    return counts if texts is None else hashlib.sha256("\n".join([counts, *texts]).encode()).hexdigest()
+def texts_hash(texts: list[str]) -> str:
+    """Return the sha256 of texts in order."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -19,7 +19,7 @@ from recbole_mpo.layers.losses import SparseLogits
 from recbole_mpo.layers.pair_evidence import Columns, Recent, newest_items
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender, PretrainedWeights
 from recbole_mpo.model.adapters import add_patches
-from recbole_mpo.model.evidence import Evidence, make_evidence
+from recbole_mpo.model.evidence import Evidence, evidence_labels, make_evidence
 from recbole_mpo.model.item_encoder import ITEM_INPUTS, ItemEncoder
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.model.scoring import CosineScoring
@@ -29,7 +29,6 @@ from recbole_mpo.model.tasks import make_connection, make_tasks
 
 # Attributes of the model whose modules it registers under its own names.
 PARTS = ("items", "sequence", "scoring")
-EVIDENCE_LABELS = {"covisit": "co-visits", "words": "words", "two_hop": "two hops"}
 # Prefix of the parameters of a connection of tasks.
 CONNECTION = "cross_task."
 
@@ -150,9 +149,8 @@ class TextSequentialRecommender(ItemVectorRecommender):
             lengths: number of items of each history [B], at least 1.
             every_position: whether to return the states of every position.
         """
-        rows, length = item_seq.shape
-        positions = torch.arange(length, device=item_seq.device).expand(rows, length)
-        last = torch.arange(rows, device=item_seq.device) * length + lengths - 1
+        positions = torch.arange(item_seq.shape[1], device=item_seq.device).expand(item_seq.shape)
+        last = torch.arange(len(item_seq), device=item_seq.device) * item_seq.shape[1] + lengths - 1
         return self.sequence.states(item_vectors, item_seq, positions, None, None if every_position else last)
 
     def encode_histories(self, item_vectors: Tensor, interaction) -> Tensor:
@@ -233,17 +231,22 @@ class TextSequentialRecommender(ItemVectorRecommender):
             means["task_losses"] = dict(zip(means["task_losses"], values_K.tolist(), strict=True))
         return means
 
+    @property
+    def awaits_fit(self) -> bool:
+        """Whether the evidence is still to be fitted."""
+        return self.evidence is not None and not self.evidence.is_fitted
+
     def evidence_of(self, batch, columns: Columns | None = None) -> SparseLogits | None:
-        """Return the entries that evidence adds to the logits of a training batch; None if there is none yet.
+        """Return the entries that evidence adds to the logits of a training batch; None without evidence in training.
 
         Args:
             batch: a ``PackedBatch``.
             columns: the items that are scored; all when left out.
         """
-        if self.evidence is None or not self.evidence.is_fitted:
+        if self.evidence is None or not self.evidence.trains_jointly:
             return None
-        recent = Recent(*batch.newest_items(batch.items.shape[1]), batch.users)
-        return self.evidence(recent, columns or Columns(self.n_items))
+        newest = batch.newest_items(batch.items.shape[1])
+        return self.evidence(Recent(*newest, batch.users), columns or Columns(self.n_items))
 
     def add_evidence(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
         """Return the scores [B, N] plus the evidence, if there is any; the scores are changed in place.
@@ -261,9 +264,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
     @classmethod
     def label(cls, name: str, config) -> str:
         """Return the name of a run in tables, which says which evidence there is."""
-        kinds = as_list(config["evidence"])
-        shown = ["evidence"] if len(kinds) == len(EVIDENCE_LABELS) else [EVIDENCE_LABELS[kind] for kind in kinds]
-        return " + ".join([name, *shown])
+        return " + ".join([name, *evidence_labels(config)])
 
 
 class UniSRec(TextSequentialRecommender):

@@ -1,5 +1,6 @@
 """The parts of one run: settings, data and loaders, model, trainer."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,8 @@ from recbole_mpo.quick_start.one_dataset import DataSource, OneDataset, RunData
 from recbole_mpo.quick_start.registry import ModelSpec
 from recbole_mpo.quick_start.starting import settings_of, start
 from recbole_mpo.trainer import checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 class Restored(NamedTuple):
@@ -101,7 +104,10 @@ class Experiment:
         """
         state = checkpoint.load_checkpoint(path)
         experiment = cls.with_config(*make_config(**settings_of(state, path, overrides)))
-        return Restored(experiment, experiment.restore_model(state, path, allows_edits), state)
+        model = experiment.restore_model(state, path, allows_edits)
+        if model.awaits_fit:
+            logger.warning("%s has not fitted its evidence yet, which is left out: resume its run", path)
+        return Restored(experiment, model, state)
 
     def seed(self):
         """Seed the global random generators with the setting ``seed``."""

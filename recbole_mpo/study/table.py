@@ -192,7 +192,7 @@ def _with_published(rows: list[dict[str, str]], runs: list[tuple], metrics: list
 
 
 def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
-    """Return the columns with the paper's figures; empty if the paper has none, such as for a memory."""
+    """Return the columns with the paper's figures; empty if the paper has none, such as for evidence."""
     name = figures_of["stands_for"].get(record["model"], record["model"])
     is_papers = not record["config"].get("evidence")
     figures = figures_of["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []

@@ -39,8 +39,8 @@ class WordVectors:
         return self._vectorizer.transform(texts).tocsr()
 
 
-def rare_terms(vectors_NW: sparse.csr_matrix, most_products: int) -> sparse.csr_matrix:
-    """Return the vectors without their most frequent terms, so that all inner products take few multiplications.
+def rare_terms(vectors_NW: sparse.csr_matrix, most_products: int) -> np.ndarray:
+    """Return the terms without the most frequent, so that all inner products of the vectors take few multiplications.
 
     Args:
         vectors_NW: vectors of texts.
@@ -49,6 +49,4 @@ def rare_terms(vectors_NW: sparse.csr_matrix, most_products: int) -> sparse.csr_
     frequency_W = np.bincount(vectors_NW.indices, minlength=vectors_NW.shape[1])
     ascending = np.sort(frequency_W)
     few = int((np.cumsum(ascending.astype(np.float64) ** 2) <= most_products).sum())
-    if few == len(ascending):
-        return vectors_NW
-    return vectors_NW[:, np.flatnonzero(frequency_W < ascending[few])]
+    return np.flatnonzero(frequency_W < (ascending[few] if few < len(ascending) else np.inf))

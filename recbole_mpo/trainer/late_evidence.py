@@ -38,6 +38,9 @@ def fit_evidence(model, train, seed: int) -> list[float]:
     rows_R = draw.permutation(rows_R)[:MOST_ROWS]
     size = rows_per_batch(BATCH_SIZE, model.n_items)
     steps = EPOCHS * -(-len(rows_R) // size)
+    # Again from the start: a run that was interrupted since may have fitted it before.
+    evidence.reset()
+    evidence.requires_grad_(True)
     optimizer = torch.optim.Adam(evidence.parameters(), lr=LEARNING_RATE)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     model.eval()
@@ -56,6 +59,7 @@ def fit_evidence(model, train, seed: int) -> list[float]:
                 falling.step()
                 total += loss.item() * len(batch)
             losses.append(total / len(rows_R))
+    evidence.requires_grad_(False)
     evidence.is_fitted.fill_(True)
     logger.info("evidence fitted to %d users: loss %.4f to %.4f", len(rows_R), losses[0], losses[-1])
     return losses

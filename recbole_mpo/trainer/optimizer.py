@@ -17,7 +17,7 @@ def optimizer_groups(
 ) -> list[dict]:
     """Return the optimizer's groups of trainable parameters: MPO cores, evidence, tasks' weights, the rest.
 
-    The weights of tasks do not decay.
+    The weights of tasks and of evidence do not decay.
 
     Args:
         model: the model.
@@ -38,7 +38,7 @@ def optimizer_groups(
     rest = trainable.keys() - cores - evidence - weighting
     named = [
         (cores, mpo_lr_multiplier, {}),
-        (evidence, evidence_lr_multiplier, {}),
+        (evidence, evidence_lr_multiplier, {"weight_decay": 0.0}),
         (weighting, weighting_lr_multiplier, {"weight_decay": 0.0}),
         (rest, 1.0, {}),
     ]

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from scipy import sparse
+from support import built_run
 
 from recbole_mpo.data.training_counts import (
     Pairs,
@@ -117,3 +118,24 @@ def test_the_hash_knows_every_count_and_no_type():
     assert counts_hash(table) == counts_hash(table.astype(np.int32)) == counts_hash(table.astype(np.float64))
     hashes = {counts_hash(*tables) for tables in ((table,), (table.T,), (table, table), (sparse.csr_matrix(table),))}
     assert len(hashes) == 4
+
+
+def test_without_the_last_target_a_history_that_one_row_covers_keeps_its_other_pairs(tmp_path):
+    """Pre-split rows need not have a row for each prefix."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    header = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+    (folder / "rows.train.inter").write_text(header + "u\ta b c\td\n", encoding="utf-8")
+    for part in ("valid", "test"):
+        (folder / f"rows.{part}.inter").write_text(header + "u\ta b c d\te\n", encoding="utf-8")
+    settings = {"data_path": str(tmp_path), "checkpoint_dir": str(tmp_path / "saved"), "use_gpu": False}
+    built = built_run("Pop", "rows", (), settings)
+    names = built.dataset.field2id_token["item_id"]
+
+    def found(**options):
+        pairs = training_pairs(built.splits[0], **options)
+        return sorted(zip(names[pairs.before], names[pairs.after], pairs.distances.tolist(), strict=True))
+
+    assert found() == [("a", "b", 1), ("b", "c", 1), ("c", "d", 1)]
+    assert found(without_last=True) == [("a", "b", 1), ("b", "c", 1)]
+    assert found(window=2, without_last=True) == [("a", "b", 1), ("a", "c", 2), ("b", "c", 1)]

@@ -234,4 +234,14 @@ class TestItemEvidence:
         assert pairs_of(dense, 5.0).log_factor.exp().item() == pytest.approx(5)
         stored = {"repeats", "is_fitted", "kinds.words.weight", "kinds.words.log_recent"}
         assert set(evidence.state_dict()) == stored
-        assert not ItemEvidence({}, newest=3, is_fitted=False).is_fitted
+        late = ItemEvidence({"words": pairs_of(dense)}, newest=3, trains_jointly=False)
+        assert not late.is_fitted and not any(parameter.requires_grad for parameter in late.parameters())
+
+    def test_what_was_learned_can_be_forgotten(self, dense):
+        evidence = ItemEvidence({"words": pairs_of(dense), "covisit": pairs_of(dense, 5.0)}, newest=3).float()
+        start = {name: value.clone() for name, value in evidence.state_dict().items()}
+        with torch.no_grad():
+            for parameter in evidence.parameters():
+                parameter.add_(1.0)
+        evidence.reset()
+        assert all(torch.equal(value, start[name]) for name, value in evidence.state_dict().items())

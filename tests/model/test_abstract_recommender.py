@@ -45,6 +45,7 @@ KINDS = {
     "feature_sketch": torch.Tensor | None,
     "fitted_text": dict | None,
     "counts_hash": str | None,
+    "awaits_fit": bool,
     "task_sum": TaskSum | None,
     "feature_size": int,
 }

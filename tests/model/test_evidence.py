@@ -368,6 +368,11 @@ def test_one_kind_may_be_given_by_its_name(built):
     assert list(built(evidence="words").model.evidence.kinds) == ["words"]
 
 
+def test_the_earlier_name_is_pointed_out(tiny_settings):
+    with pytest.raises(ConfigError, match=r"UniSRec does not use memory \(it has evidence\)"):
+        built_run("UniSRec", "tiny", (), {**tiny_settings, "memory": "covisit"})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -375,9 +380,20 @@ def test_one_kind_may_be_given_by_its_name(built):
         ({"evidence": ["words", "words"]}, "evidence names a kind twice: words, words"),
         ({"evidence": ["memory"]}, "evidence names 'memory'; choose from covisit, words, two_hop"),
         ({"evidence_folds": 1}, "evidence_folds"),
-        ({"recent_weights": [1.0, 0]}, "recent_weights must be a list of numbers"),
+        ({"recent_weights": [1.0, 0]}, "with evidence each of recent_weights must be above 0"),
     ],
 )
 def test_what_evidence_cannot_work_with_is_said(built, changes, message):
     with pytest.raises(ConfigError, match=message):
         built(**changes).model  # noqa: B018
+
+
+def test_items_that_only_have_text_change_no_row_of_the_candidates():
+    texts = ["", "red lamp small", "red lamp", "blue cup", "blue cup small"]
+    alone = shared_words(texts, 1).toarray()
+    extended = shared_words(texts, 1, ["red lamp", "red lamp small"]).toarray()
+    assert extended.shape == (7, 7)
+    assert np.array_equal(extended[:5, :5], alone)
+    # Beside them a candidate has its nearest other, and another its nearest of all.
+    assert [np.flatnonzero(row).tolist() for row in extended[1:3, 5:]] == [[1], [0]]
+    assert [np.flatnonzero(row).tolist() for row in extended[5:]] == [[2], [1]]

@@ -93,5 +93,4 @@ def test_texts_that_share_no_word_have_vectors_without_columns(texts):
 )
 def test_the_most_frequent_terms_go_first(frequencies, most, kept):
     dense = np.array([[float(row < count) for count in frequencies] for row in range(5)])
-    found = rare_terms(sparse.csr_matrix(dense.reshape(5, len(frequencies))), most)
-    assert np.array_equal(found.toarray(), dense.reshape(5, -1)[:, kept] if frequencies else np.zeros((5, 0)))
+    assert rare_terms(sparse.csr_matrix(dense.reshape(5, len(frequencies))), most).tolist() == kept

@@ -8,10 +8,12 @@ import torch
 from scipy import sparse
 from support import built_run
 
+from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.data.training_counts import training_pairs
+from recbole_mpo.quick_start import recorded_run
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.trainer import late_evidence
+from recbole_mpo.trainer import item_vector_trainer, late_evidence
 from recbole_mpo.trainer.late_evidence import fit_evidence
 
 LATE = {"evidence": ["covisit", "words", "two_hop"], "evidence_fit": "late"}
@@ -53,7 +55,65 @@ def test_only_the_evidence_changes_and_its_loss_falls(late):
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     own = {name for name in before if name.startswith("evidence.")}
     assert changed <= own and {"evidence.is_fitted", "evidence.repeats", "evidence.kinds.words.weight"} <= changed
-    assert all(parameter.requires_grad for parameter in model.parameters())
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, _ in model.named_parameters() if name not in own}
+
+
+def test_a_second_fit_begins_anew(late):
+    first = fit_evidence(late.model, late.splits[0], seed=1)
+    weights = {name: value.clone() for name, value in late.model.evidence.state_dict().items()}
+    assert fit_evidence(late.model, late.splits[0], seed=1) == first
+    assert all(torch.equal(value, weights[name]) for name, value in late.model.evidence.state_dict().items())
+
+
+def test_training_never_reads_its_tables(late):
+    batch = next(iter(late.loaders[0]))
+    assert late.model.evidence_of(batch) is None
+    fit_evidence(late.model, late.splits[0], seed=1)
+    assert late.model.evidence_of(batch) is None and not late.model.awaits_fit
+    groups = late.trainer("run").optimizer.param_groups
+    trained = {id(parameter) for group in groups for parameter in group["params"]}
+    assert not trained & {id(parameter) for parameter in late.model.evidence.parameters()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"freeze": ["evidence"]}, "evidence_fit=late fits the evidence, which freeze names"),
+        ({"freeze": ["adaptor", "encoder", "positions", "layer_norm"]}, "nothing is left to train"),
+    ],
+)
+def test_what_cannot_be_fitted_or_trained_is_said(tiny_settings, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        built_run("UniSRec", "tiny", (), {**tiny_settings, **LATE, **changes}).trainer("run")
+
+
+def test_a_run_killed_after_its_fit_ends_as_one_that_was_not(tiny_settings, monkeypatch):
+    expected = run("MPORec", "tiny", (), {**tiny_settings, **LATE})
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorded_run, "evaluate_split", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("MPORec", "tiny", (), {**tiny_settings, **LATE})
+    resumed = run("MPORec", "tiny", (), {**tiny_settings, **LATE}, resume="auto")
+    assert resumed["evidence_loss"] == expected["evidence_loss"]
+    assert all(resumed[part] == expected[part] for part in ("valid", "test", "best_epoch"))
+
+
+def test_a_checkpoint_without_its_fit_is_used_with_a_warning(tiny_settings, monkeypatch, caplog):
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(item_vector_trainer, "fit_evidence", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("MPORec", "tiny", (), {**tiny_settings, **LATE})
+    (path,) = Path(tiny_settings["checkpoint_dir"]).glob("*/best.pth")
+    evaluate_checkpoint(path)
+    assert "has not fitted its evidence yet" in caplog.text
 
 
 def test_a_seed_decides_the_fit(tiny_settings, monkeypatch):

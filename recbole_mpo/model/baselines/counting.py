@@ -17,13 +17,15 @@ from recbole_mpo.data.training_counts import counts_hash, training_pairs, traini
 from recbole_mpo.layers.losses import unit
 from recbole_mpo.layers.pair_evidence import newest_items
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender
-from recbole_mpo.model.evidence import START, evidence_hash
+from recbole_mpo.model.evidence import START, texts_hash
 from recbole_mpo.text.words import WordVectors
 
 # Weights of co-visits are at least some hundredths, so that popularity decides only between equal scores.
 TIE_BREAK = 1e-3
 # Logarithms of counts with words come closer to each other.
 FINE_TIE_BREAK = 1e-6
+# What CountText reads where no setting says otherwise.
+USUAL_KINDS = {"covisit", "words"}
 
 
 class CountingRecommender(FullRankingRecommender):
@@ -152,7 +154,7 @@ class CountText(RecentItemsRecommender):
         dataset: training part of the run's dataset.
 
     Raises:
-        ConfigError: ``evidence`` is empty.
+        ConfigError: ``evidence`` is empty, or names a kind twice.
     """
 
     reads = ("interactions", "text")
@@ -160,15 +162,25 @@ class CountText(RecentItemsRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.kinds = as_list(config["evidence"])
-        if not self.kinds:
-            raise ConfigError("CountText scores by evidence: give covisit, words or two_hop")
-        pairs = training_pairs(dataset, config["evidence_window"])
-        counts, texts = pairs.neighbours(self.n_items), dataset.item_texts()
-        self.counts_hash = evidence_hash(pairs, self.n_items, texts)
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise ConfigError("CountText scores by evidence: give covisit, words or two_hop, each at most once")
+        counts = training_pairs(dataset, config["evidence_window"]).neighbours(self.n_items)
         self.tables = {"covisit": counts, "two_hop": two_steps(counts) if "two_hop" in self.kinds else None}
-        self.words = WordVectors(texts).of(texts)
+        self.counts_hash = counts_hash(counts)
+        if "words" in self.kinds:
+            texts = dataset.item_texts()
+            self.words = WordVectors(texts).of(texts)
+            self.counts_hash += f" {texts_hash(texts)}"
+            self.items_of_words = self.words.T.tocsr()
         tie_break = self.popularity * (FINE_TIE_BREAK / self.popularity.max().clamp(min=1.0))
         self.register_buffer("tie_break", tie_break, persistent=False)
+
+    @classmethod
+    def label(cls, name: str, config) -> str:
+        """Return the name of a run in tables, with the evidence and the window if they are not the usual."""
+        kinds, window = as_list(config["evidence"]), config["evidence_window"]
+        unusual = [*(kinds if {*kinds} != USUAL_KINDS else ()), *([f"window {window}"] if window > 1 else ())]
+        return f"{name} ({', '.join(unusual)})" if unusual else name
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Return the scores [B, N] of all items for a batch of RecBole's rows."""
@@ -185,4 +197,4 @@ class CountText(RecentItemsRecommender):
     def _shared_words(self, recent: sparse.csr_matrix) -> np.ndarray:
         """Return the weighted cosines [B, N] of the newest items and all items, without those of an item and itself."""
         itself = recent.multiply(np.asarray(self.words.multiply(self.words).sum(axis=1)).T)
-        return ((recent @ self.words) @ self.words.T - itself).toarray()
+        return ((recent @ self.words) @ self.items_of_words - itself).toarray()
