@@ -39,6 +39,9 @@ UNREACHABLE, ENDLESS = 2.0, 1e9
 def benchmark(monkeypatch):
     """The benchmark, imported as running it would."""
     monkeypatch.syspath_prepend(str(FOLDER))
+    for path in FOLDER.glob("*.py"):
+        # A test may have imported a module of the same name.
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
     return importlib.import_module("time_to_quality")
 
 

@@ -19,7 +19,8 @@ def settings(tiny_settings):
         kept = {key: tiny_settings[key] for key in KEYS}
         model_class = find_model(name).model_class
         reads_text = model_class.item_inputs not in ((), ("id",)) or "text" in model_class.reads
-        kept |= {"text_encoder": tiny_settings["text_encoder"]} if reads_text else {}
+        # CountText reads the words themselves.
+        kept |= {"text_encoder": tiny_settings["text_encoder"]} if reads_text and name != "CountText" else {}
         return {**kept, **({"ccdr_clusters": 4} if name == "CCDR" else {})}
 
     return make
