@@ -21,7 +21,6 @@ Shapes: B histories, L length, R validation rows, N items with PAD as item 0, F 
 
 import argparse
 import json
-import platform
 import sys
 import time
 from functools import partial
@@ -36,10 +35,9 @@ prepare_process()
 
 import numpy as np  # noqa: E402 - the process is prepared before PyTorch is loaded
 import pytorch_lightning  # noqa: E402
-import rectools  # noqa: E402
 import torch  # noqa: E402
 from rectools.fast_transformers import UniSRecModel  # noqa: E402
-from rectools_unisrec import MAX_LENGTH, interactions  # noqa: E402
+from rectools_unisrec import MAX_LENGTH, interactions, versions  # noqa: E402
 
 SETTINGS = {"n_factors": 300, "n_blocks": 2, "n_heads": 2, "session_max_len": MAX_LENGTH, "epochs": 100_000}
 ROWS_AT_ONCE = 512
@@ -126,13 +124,7 @@ def described(model: UniSRecModel, seed: int) -> dict:
     names.remove("pretrained_item_embeddings")
     return {
         "config": {**{name: getattr(model, name) for name in names}, "threads": torch.get_num_threads(), "seed": seed},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "rectools": rectools.__version__,
-            "pytorch_lightning": pytorch_lightning.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
     }
 
 

@@ -97,6 +97,17 @@ def interactions(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) ->
     return tuple(torch.from_numpy(column.astype(np.int64)) for column in (users, items, times))
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what a measurement runs on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "rectools": rectools.__version__,
+        "pytorch_lightning": pytorch_lightning.__version__,
+        "numpy": np.__version__,
+    }
+
+
 def measure(arguments: argparse.Namespace) -> dict:
     """Trains and returns the record: samples without the first step, versions, and configuration."""
     torch.set_num_threads(arguments.threads)
@@ -128,13 +139,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         "seconds": seconds,
         "cpu_seconds": timed.cpu_seconds[1:],
         "losses": timed.losses,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "rectools": rectools.__version__,
-            "pytorch_lightning": pytorch_lightning.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
         "config": {
             **settings,
             "dropout": model.dropout,

@@ -96,7 +96,7 @@ def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
     predicts = position >= (windows.lengths - windows.targets)[window]
     targets = values[source[predicts] + 1].astype(np.int64, copy=False)
     users = windows.users[window[predicts]]
-    return _placed(values[source], windows.lengths, window, position, predicts, (targets, users))
+    return _placed(values[source], windows.lengths, window, position, predicts, targets, users)
 
 
 def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
@@ -107,10 +107,10 @@ def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
     window, position = positions_within(lengths)
     is_last = position == lengths[window] - 1
     unknown = np.zeros(len(lengths), np.int64)
-    return _placed(item_seq[window, position], lengths, window, position, is_last, (unknown, unknown))
+    return _placed(item_seq[window, position], lengths, window, position, is_last, unknown, unknown)
 
 
-def _placed(items, lengths, window, position, predicts, targets_and_users) -> PackedBatch:
+def _placed(items, lengths, window, position, predicts, targets, users) -> PackedBatch:
     """Place ``items``, each at ``position`` of its ``window``, in rows that are as long as the longest window."""
     width = int(lengths.max())
     row, column = first_fit(lengths, width)
@@ -120,7 +120,8 @@ def _placed(items, lengths, window, position, predicts, targets_and_users) -> Pa
         items=_scattered(items, place, shape),
         positions=_scattered(position, place, shape),
         predicting=torch.from_numpy(place[predicts]),
-        **dict(zip(("targets", "users"), map(torch.from_numpy, targets_and_users), strict=True)),
+        targets=torch.from_numpy(targets),
+        users=torch.from_numpy(users),
     )
 
 

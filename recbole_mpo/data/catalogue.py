@@ -15,9 +15,9 @@ from recbole_mpo.data.sequences import Rows
 from recbole_mpo.text.index_files import PAD
 
 
-def hash_items(item_tokens: Sequence[str]) -> str:
-    """Return the sha256 of item tokens [N] in order, which identifies the items and their numbering."""
-    return hashlib.sha256("\n".join(map(str, item_tokens)).encode()).hexdigest()
+def hash_items(tokens_or_texts: Sequence[str]) -> str:
+    """Return the sha256 of item tokens [N] in order, which identifies the items and their numbering, or of texts."""
+    return hashlib.sha256("\n".join(map(str, tokens_or_texts)).encode()).hexdigest()
 
 
 class Catalogue:

@@ -58,8 +58,7 @@ def training_pairs(train, window: int = 1, without_last: bool = False) -> Pairs:
         rows = rows[rows.lengths > 0]
     # A pair of neighbours begins at each position of a row except the last.
     begins = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends)
-    order = np.argsort(rows.ends)
-    users = rows.users[order][np.searchsorted(rows.ends[order], begins + 1)]
+    users = _users_at(rows, begins + 1)
     goes_on = np.zeros(len(train.flat_items) + window, dtype=bool)
     goes_on[begins] = True
     parts = []
@@ -94,17 +93,20 @@ def training_interactions(train) -> tuple[np.ndarray, np.ndarray]:
     the positions e - l, ..., e.
     """
     rows = train.rows()
-    order = np.argsort(rows.ends)
-    ends = rows.ends[order]
-    places = _covered(len(train.flat_items), ends - rows.lengths[order], ends + 1)
-    # A position belongs to the user of the first row that ends there or later.
-    return rows.users[order][np.searchsorted(ends, places)], train.flat_items[places]
+    places = _covered(len(train.flat_items), rows.ends - rows.lengths, rows.ends + 1)
+    return _users_at(rows, places), train.flat_items[places]
 
 
 def training_transitions(train) -> sparse.csr_matrix:
     """Count how often item j follows item i in training histories, [N, N]; each position of a history counts once."""
     pairs = training_pairs(train)
     return pair_counts(pairs.before, pairs.after, train.item_num)
+
+
+def _users_at(rows: Rows, places: np.ndarray) -> np.ndarray:
+    """Return the user of each position that the rows cover: that of the first row that ends there or later."""
+    order = np.argsort(rows.ends)
+    return rows.users[order][np.searchsorted(rows.ends[order], places)]
 
 
 def _covered(size: int, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -46,6 +46,11 @@ class Recent:
     exists: Tensor
     users: Tensor | None = None
 
+    @classmethod
+    def of(cls, item_seq: Tensor, lengths: Tensor, users: Tensor | None = None) -> "Recent":
+        """Return all items of left-aligned histories [B, L], padded on the right, of lengths [B]."""
+        return cls(*newest_items(item_seq, lengths, item_seq.shape[1]), users)
+
     def newest(self, count: int) -> "Recent":
         """Return the newest ``count`` items."""
         return replace(self, items=self.items[:, :count], exists=self.exists[:, :count])

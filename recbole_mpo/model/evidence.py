@@ -3,7 +3,6 @@
 Shapes: N items (0 is PAD), B rows, L length.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from scipy import sparse
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.values import as_list
+from recbole_mpo.data.catalogue import hash_items
 from recbole_mpo.data.pair_tables import largest_entries, product_rows, similar_vectors, two_steps
 from recbole_mpo.data.training_counts import counts_hash, training_pairs
 from recbole_mpo.layers.pair_evidence import ItemEvidence, PairEvidence, PairTables
@@ -75,7 +75,7 @@ def make_evidence(config, dataset) -> Evidence | None:
     )
     # The hash of features made from the same texts says when these have changed.
     if texts is not None and ("text" not in config["item_input"] or config["feature_file"]):
-        hashes.append(texts_hash(texts))
+        hashes.append(hash_items(texts))
     return Evidence(module, " ".join(hashes) or None)
 
 
@@ -149,8 +149,3 @@ def know_words_of(others: list[str], evidence: ItemEvidence | None, dataset, con
         words = evidence.kinds["words"]
         words.use(PairTables.of([shared_words(dataset.item_texts(), config["evidence_entries"], others)]))
         words.to(config["device"])
-
-
-def texts_hash(texts: list[str]) -> str:
-    """Return the sha256 of texts in order."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -16,7 +16,7 @@ from recbole_mpo.data.batches import PackedBatch, pack_histories
 from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.layers.losses import SparseLogits
-from recbole_mpo.layers.pair_evidence import Columns, Recent, newest_items
+from recbole_mpo.layers.pair_evidence import Columns, Recent
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender, PretrainedWeights
 from recbole_mpo.model.adapters import add_patches
 from recbole_mpo.model.evidence import Evidence, evidence_labels, make_evidence
@@ -258,8 +258,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
         """
         if self.evidence is None or not self.evidence.is_fitted:
             return scores_BN
-        recent = Recent(*newest_items(item_seq, lengths, item_seq.shape[1]))
-        return self.evidence(recent, Columns(scores_BN.shape[1])).add_to(scores_BN)
+        return self.evidence(Recent.of(item_seq, lengths), Columns(scores_BN.shape[1])).add_to(scores_BN)
 
     @classmethod
     def label(cls, name: str, config) -> str:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from recbole_mpo.layers.mpo.convert import merged
-from recbole_mpo.layers.pair_evidence import Columns, Recent, newest_items
+from recbole_mpo.layers.pair_evidence import Columns, Recent
 from recbole_mpo.trainer.ranking import rows_per_batch
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,7 @@ def _loss(model, item_vectors, candidates, batch) -> torch.Tensor:
     with torch.no_grad():
         logits_BN = model.queries(model.encode_histories(item_vectors, batch)) @ candidates.t()
         logits_BN[:, 0] = -torch.inf
-    item_seq = batch[model.ITEM_SEQ]
-    recent = Recent(*newest_items(item_seq, batch[model.ITEM_SEQ_LEN], item_seq.shape[1]), batch[model.USER_ID])
+    recent = Recent.of(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN], batch[model.USER_ID])
     with torch.enable_grad():  # merged weights are held without
         logits_BN = model.evidence(recent, Columns(model.n_items)).add_to(logits_BN)
         return F.cross_entropy(logits_BN, batch[model.ITEM_ID])

@@ -19,6 +19,10 @@ from recbole_mpo.trainer.late_evidence import fit_evidence
 LATE = {"evidence": ["covisit", "words", "two_hop"], "evidence_fit": "late"}
 
 
+def killed(*given):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def late(tiny_settings):
     return built_run("MPORec", "tiny", (), {**tiny_settings, **LATE})
@@ -91,9 +95,6 @@ def test_what_cannot_be_fitted_or_trained_is_said(tiny_settings, changes, messag
 def test_a_run_killed_after_its_fit_ends_as_one_that_was_not(tiny_settings, monkeypatch):
     expected = run("MPORec", "tiny", (), {**tiny_settings, **LATE})
 
-    def killed(*given):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(recorded_run, "evaluate_split", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -104,9 +105,6 @@ def test_a_run_killed_after_its_fit_ends_as_one_that_was_not(tiny_settings, monk
 
 
 def test_a_checkpoint_without_its_fit_is_used_with_a_warning(tiny_settings, monkeypatch, caplog):
-    def killed(*given):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(item_vector_trainer, "fit_evidence", killed)
         with pytest.raises(KeyboardInterrupt):

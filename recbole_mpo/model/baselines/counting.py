@@ -12,12 +12,13 @@ from torch import Tensor
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.values import as_list
+from recbole_mpo.data.catalogue import hash_items
 from recbole_mpo.data.pair_tables import two_steps
 from recbole_mpo.data.training_counts import counts_hash, training_pairs, training_popularity, training_transitions
 from recbole_mpo.layers.losses import unit
 from recbole_mpo.layers.pair_evidence import newest_items
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender
-from recbole_mpo.model.evidence import START, texts_hash
+from recbole_mpo.model.evidence import START
 from recbole_mpo.text.words import WordVectors
 
 # Weights of co-visits are at least some hundredths, so that popularity decides only between equal scores.
@@ -170,7 +171,7 @@ class CountText(RecentItemsRecommender):
         if "words" in self.kinds:
             texts = dataset.item_texts()
             self.words = WordVectors(texts).of(texts)
-            self.counts_hash += f" {texts_hash(texts)}"
+            self.counts_hash += f" {hash_items(texts)}"
             self.items_of_words = self.words.T.tocsr()
         tie_break = self.popularity * (FINE_TIE_BREAK / self.popularity.max().clamp(min=1.0))
         self.register_buffer("tie_break", tie_break, persistent=False)
