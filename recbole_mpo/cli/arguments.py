@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from recbole_mpo import __version__
-from recbole_mpo.cli.experiment_files import CONFIG_FILES, read_experiments
+from recbole_mpo.cli.experiment_files import CONFIG_FILES, EXPERIMENT, read_experiment, read_experiments
 from recbole_mpo.cli.kinds import Text, Truth
 from recbole_mpo.common.errors import ConfigError
 
@@ -146,6 +146,7 @@ class Command(_Helpful, click.Command):
         option_texts, words, other_arguments = self._sort(args)
         settings = self._read_settings(ctx, other_arguments)
         config_files = self._read_experiments(ctx, option_texts)
+        experiment = self._read_experiment(ctx, option_texts, words)
         for key, option in self.options.items():
             if option.required and key not in option_texts:
                 raise ConfigError(f"{ctx.info_name} needs --{key}=VALUE")
@@ -154,6 +155,8 @@ class Command(_Helpful, click.Command):
             ctx.params["settings"] = settings
         if config_files:
             ctx.params[CONFIG_FILES] = config_files
+        if experiment:
+            ctx.params[EXPERIMENT] = experiment
         return rest
 
     def _sort(self, args: list[str]) -> tuple[dict[str, str], list[str], list[str]]:
@@ -180,10 +183,22 @@ class Command(_Helpful, click.Command):
             return []
         paths = self.options[CONFIG_FILES].read(option_texts[CONFIG_FILES])
         layers, texts = read_experiments(paths, ctx.info_name, self.options)
+        self._add(option_texts, texts)
+        return layers
+
+    def _read_experiment(self, ctx, option_texts: dict[str, str], words: list[str]) -> tuple[str, dict] | None:
+        """Return path and settings of the experiment file that the command runs, if it runs one; add its options."""
+        if not any(param.name == EXPERIMENT for param in self.params):
+            return None
+        path, settings, texts = read_experiment(words, ctx.info_name, self.options)
+        self._add(option_texts, texts)
+        return path, settings
+
+    def _add(self, option_texts: dict[str, str], texts: dict[str, str]):
+        """Add the options of a file to those on the command line, which win."""
         for key, text in texts.items():
             if not self.options[key].type.is_none(text):
                 option_texts.setdefault(key, text)
-        return layers
 
     def _read_settings(self, ctx, arguments: list[str]) -> dict:
         """Return the settings that the arguments give; any other argument is refused."""

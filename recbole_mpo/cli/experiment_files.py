@@ -7,6 +7,9 @@ from recbole_mpo.common.errors import ConfigError
 
 COMMAND = "command"
 CONFIG_FILES = "config_files"
+# The argument of a command that runs one experiment file.
+EXPERIMENT = "experiment"
+COMPARE = "compare"
 
 
 def read_experiments(
@@ -42,13 +45,33 @@ def read_experiments(
     return layers, texts
 
 
+def read_experiment(words: list[str], command: str, options: Iterable[str]) -> tuple[str, dict, dict[str, str]]:
+    """Read the one experiment file that a command runs.
+
+    Args:
+        words: the arguments that name it.
+        command: name of the command.
+        options: names of the command's own options.
+
+    Returns:
+        Its path, its settings, and the texts of the command's options.
+
+    Raises:
+        ConfigError: there is not one file, or it cannot be read or is not an experiment of the command.
+    """
+    if len(words) != 1:
+        raise ConfigError(f"{command} runs one experiment file, not {len(words)}: recbole-mpo {command} FILE")
+    (settings,), texts = read_experiments(words, command, options)
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{words[0]} is not an experiment: it must begin with {COMMAND}: {command}")
+    return words[0], settings, texts
+
+
 def _check(content: dict, path: str, command: str):
     if content[COMMAND] != command:
         name = content[COMMAND] or "NAME"
-        raise ConfigError(
-            f"{path} is an experiment of the command {content[COMMAND]!r}, not of {command}: "
-            f"recbole-mpo {name} --config_files={path}"
-        )
+        way = f"recbole-mpo {name} {path}" if name == COMPARE else f"recbole-mpo {name} --config_files={path}"
+        raise ConfigError(f"{path} is an experiment of the command {content[COMMAND]!r}, not of {command}: {way}")
     if CONFIG_FILES in content:
         raise ConfigError(f"{path} names config_files; write these settings into it, or give the files beside it")
 

@@ -45,9 +45,9 @@ class Words(Text):
 
     def read(self, key: str, text: str) -> list[str]:
         """Return the list of texts."""
-        from recbole_mpo.common.values import as_list, parse_value
+        from recbole_mpo.common.values import parse_words
 
-        return as_list(parse_value(text))
+        return parse_words(text)
 
 
 class Choice(Text):
@@ -118,6 +118,26 @@ class Whole(Text):
         if not isinstance(value, int) or isinstance(value, bool) or value < self.least:
             kind = "a positive whole number" if self.least == 1 else f"a whole number from {self.least} up"
             raise ConfigError(f"{key} must be {kind}, not {value!r}")
+        return value
+
+
+class WholeNumbers(Text):
+    """Several whole numbers, as ``1,2,3``, or one."""
+
+    name = "whole numbers"
+    may_be_empty = False
+
+    def __init__(self):
+        super().__init__("NUMBER,NUMBER")
+
+    def read(self, key: str, text: str) -> list[int]:
+        """Return the list of numbers."""
+        from recbole_mpo.common.values import parse_value
+
+        value = parse_value(text)
+        value = value if isinstance(value, list) else [value]
+        if not value or any(not isinstance(part, int) or isinstance(part, bool) for part in value):
+            raise ConfigError(f"{key} must be whole numbers like {self.form}, not {text!r}")
         return value
 
 

@@ -1,9 +1,12 @@
-"""``table``: many runs side by side."""
+"""``table`` and ``compare``: many runs side by side."""
+
+from pathlib import Path
 
 import click
 
 from recbole_mpo.cli.arguments import command, option
-from recbole_mpo.cli.kinds import Choice, Text, Truth, Words
+from recbole_mpo.cli.experiment_files import EXPERIMENT
+from recbole_mpo.cli.kinds import Choice, Number, Text, Truth, Whole, WholeNumbers, Words
 
 
 @command("table")
@@ -24,3 +27,38 @@ def table_command(records, format, metrics, mix, published, reference, by):
 
     choices = {"metrics": metrics, "mix": mix, "published": published, "reference": reference, "by": by}
     print(make_table(records, form=format, **choices), end="")
+
+
+@command("compare", settings="Any other --key=value is a setting of all runs; docs/settings.md lists them.")
+@click.argument(EXPERIMENT, nargs=-1, metavar="FILE")
+@option("--dataset", Words("NAME,NAME"), "The datasets, each with a report of its own.", required=True)
+@option("--seeds", WholeNumbers(), "The seed of each run, or several.", default="2020")
+@option("--reference", Text("NAME"), "The run that the others are compared with; the first by default.")
+@option("--title", Text("TEXT"), "Title of the report.", default="Comparison")
+@option("--output", Text("FOLDER"), "Folder of the runs and the report; saved/NAME of FILE by default.")
+@option("--reuse", Words("FOLDER,FOLDER"), "Folders with records of runs that are done.", default="results")
+@option("--jobs", Whole(least=1), "How many runs there are at a time.", default=1)
+@option("--max_hours", Number(), "Stop after this time; the same command goes on.")
+@option("--dry_run", Truth(), "List the runs and how long they may take, and stop.", default=False)
+def compare_command(experiment, dataset, seeds, title, output, reuse, dry_run, settings, **choices):
+    """Run an experiment file and report all its runs side by side.
+
+    FILE is YAML that begins with command: compare; its runs map names to settings. Runs that are done are not done
+    again; give the same command again to go on. The exit code is 1 if a run failed.
+    """
+    from recbole_mpo.study.compare import Comparison, compare
+
+    path, content = experiment
+    comparison = Comparison(
+        title=title,
+        rows=content,
+        datasets=tuple(dataset),
+        seeds=tuple(seeds),
+        output=Path(output or Path("saved", Path(path).stem)),
+        reuse=tuple(map(Path, reuse)),
+        **choices,
+    )
+    failed = compare(comparison, settings, dry_run)
+    for run in failed:
+        print(f"failed: {run}")
+    return 1 if failed else 0

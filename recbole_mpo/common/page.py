@@ -9,8 +9,17 @@ from recbole_mpo.common.files import write_lines
 
 # By this a page is known that may be replaced.
 _MARK = '<meta name="generator" content="recbole_mpo">'
-_FRAME = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">""" + _MARK + """<title>{{ title }}</title>
+# A browser loads nothing from elsewhere and sends nothing anywhere, whatever a page holds.
+_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; script-src \'unsafe-inline\'; '
+    "style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'\">"
+)
+_FRAME = (
+    """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">"""
+    + _MARK
+    + _POLICY
+    + """<title>{{ title }}</title>
 <style>
 body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
 td, th { padding: .2em 1em .2em 0; text-align: left } li { margin: .2em 0 } .item { color: #777 }
@@ -18,6 +27,7 @@ td, th { padding: .2em 1em .2em 0; text-align: left } li { margin: .2em 0 } .ite
 <h1>{{ title }}</h1>
 {{ body | safe }}
 </body></html>"""
+)
 
 
 def render_page(title: str, body: str, **values) -> str:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 # Names of glibc's malloc.h, whose defaults the next line holds.
@@ -22,6 +23,12 @@ LARGE_CATALOGUE = 1 << 17
 
 # The requests to end that would otherwise end the process at once; the second is absent on Windows.
 END_REQUESTS = ("SIGTERM", "SIGHUP")
+
+
+# Holds the number of the process without which this one has no purpose.
+PARENT = "RECBOLE_MPO_PARENT"
+# How often a process looks whether its parent is still there.
+LOOK_SECONDS = 0.5
 
 
 class Terminated(KeyboardInterrupt):
@@ -59,8 +66,25 @@ def _terminate(number: int, _frame):
     raise Terminated(number)
 
 
+def end_with_parent():
+    """Ask this process to end as soon as its parent has ended, if the variable ``PARENT`` names it."""
+    parent = os.environ.pop(PARENT, "")
+    if parent.isdecimal():
+        threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+
+
+def _watch(parent: int):
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def prepare_process():
-    """Let waiting threads sleep and keep freed memory for the next step; the user's settings override both."""
+    """Let waiting threads sleep and keep freed memory for the next step; the user's settings override both.
+
+    A process that was started by another one of this package ends with it.
+    """
+    end_with_parent()
     # A spinning OpenMP thread holds the core that the thread it waits for needs, as soon as cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if _may_tune_allocator():

@@ -126,6 +126,20 @@ def parse_value(text: str):
     return value
 
 
+def parse_words(text: str) -> list[str]:
+    """Return the texts in ``a,b`` or ``[a,b]`` as they are written: 007 stays 007, and true is a name.
+
+    Raises:
+        ConfigError: the text is not valid YAML.
+    """
+    _load(text, f"value {shown(text)}")  # refuses what is not YAML, or too large
+    written = yaml.load(text, Loader=yaml.BaseLoader)
+    # YAML removes quotes, so a text that it changes was quoted and is one text on purpose.
+    if isinstance(written, str) and written == text.strip():
+        return [part.strip() for part in written.split(",") if part.strip()]
+    return as_list(written)
+
+
 def parse_assignments(arguments: list[str]) -> dict:
     """Return the settings of arguments: ``["--learning-rate=1e-3"]`` gives ``{"learning_rate": 0.001}``.
 

@@ -38,6 +38,8 @@ class Catalogue:
         DataError: the tokens do not begin with PAD, or a token occurs twice.
     """
 
+    fitted_words = None
+
     def __init__(
         self,
         item_tokens: Sequence[str],

@@ -4,6 +4,7 @@ Shapes: N items (0 is PAD), W columns of item vectors.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -29,6 +30,38 @@ def largest_entries(matrix: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((matrix.data[keep], matrix.indices[keep], starts), shape=matrix.shape)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Which entries the rows of a table of largest entries have, by which the same can be found again later.
+
+    Attributes:
+        lowest: [N] the lowest entry of each row; 0 if the row has all of its entries.
+        last: [N] the last column of such an entry: of equal ones the first columns are kept.
+    """
+
+    lowest: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def of(cls, table: sparse.csr_matrix, most: int) -> "Limits":
+        """Return the limits of a table of the ``most`` largest entries, which are positive."""
+        lengths = np.diff(table.indptr)
+        rows, is_full = np.repeat(np.arange(len(lengths)), lengths), lengths == most
+        lowest = np.where(is_full, np.inf, 0.0)
+        np.minimum.at(lowest, rows, table.data)
+        is_lowest, last = table.data == lowest[rows], np.full(len(lengths), -1, dtype=np.int32)
+        np.maximum.at(last, rows[is_lowest], table.indices[is_lowest])
+        return cls(np.where(is_full, lowest, 0.0), last)
+
+    def entries(self, part: sparse.csr_matrix, begin: int) -> sparse.csr_matrix:
+        """Return the entries within the limits, of the rows from ``begin`` on."""
+        row = np.repeat(begin + np.arange(part.shape[0]), np.diff(part.indptr))
+        lowest = self.lowest[row]
+        part.data[~((part.data > lowest) | ((part.data == lowest) & (part.indices <= self.last[row])))] = 0.0
+        part.eliminate_zeros()
+        return part
+
+
 def two_steps(counts: sparse.csr_matrix, most: int | None = None) -> sparse.csr_matrix:
     """Return the probabilities [N, N] of a walk of two steps, where a step goes to a neighbour by its count.
 
@@ -50,7 +83,11 @@ def similar_vectors(vectors_NW: sparse.csr_matrix, most: int) -> sparse.csr_matr
 
 
 def product_rows(
-    left: sparse.csr_matrix, right: sparse.csr_matrix, most: int, itself: int | None = None
+    left: sparse.csr_matrix,
+    right: sparse.csr_matrix,
+    most: int,
+    itself: int | None = None,
+    limits: Limits | None = None,
 ) -> sparse.csr_matrix:
     """Return ``left @ right`` with the largest entries of each row, a part of the rows at a time.
 
@@ -58,6 +95,7 @@ def product_rows(
         left, right: matrices.
         most: number of entries to keep per row.
         itself: the column that belongs to the first row, the next to the second, and so on, if these places count 0.
+        limits: limits of the entries that are kept, if there are any.
     """
     parts = []
     for rows in _parts(left, right):
@@ -66,6 +104,8 @@ def product_rows(
             row = np.repeat(itself + np.arange(rows.start, rows.start + part.shape[0]), np.diff(part.indptr))
             part.data[part.indices == row] = 0.0
             part.eliminate_zeros()
+        if limits is not None:
+            part = limits.entries(part, rows.start)
         parts.append(largest_entries(part, most))
     return sparse.vstack(parts, format="csr")
 

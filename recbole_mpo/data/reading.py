@@ -16,6 +16,7 @@ from recbole_mpo.data.atomic_reader import line_number, read_atomic
 from recbole_mpo.data.catalogue import hash_items
 from recbole_mpo.data.known_items import ROW_NUMBER, KnownItems
 from recbole_mpo.data.sequences import cut, leave_one_out, lengths_of
+from recbole_mpo.data.training_counts import training_popularity
 from recbole_mpo.text.index_files import PAD
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,17 @@ class ReadingMixin:
 
     known_items: KnownItems | None = None
     """The items that are not candidates of a row; None if all items are (``eval_history: kept``)."""
+    fitted_words: dict[str, torch.Tensor] | None = None
+    """What an earlier run fitted to the words of item texts, for its evidence; None in a new run."""
 
     @property
     def item_hash(self) -> str:
         """Return the hash of the items and their numbering, which checkpoints store."""
         return hash_items(self.field2id_token[self.iid_field])
+
+    def target_popularity(self) -> np.ndarray:
+        """Count each possible target in the training histories, int32 [N]; for the training part."""
+        return training_popularity(self)
 
     def _load_feat(self, filepath, source):
         columns, _ = self._get_load_and_unload_col(source)

@@ -6,7 +6,7 @@ MPO layers and the conversion of whole models are in ``layers.mpo``.
 """
 
 from recbole_mpo.layers.adaptor import MoEAdaptor
-from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolutions, Patch, Predecessors
+from recbole_mpo.layers.convolution import DilatedConvolutions, Neighbours, Patch, Predecessors, SequenceConvolution
 from recbole_mpo.layers.cpu_kernels import Dropout, dropout
 from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
@@ -18,7 +18,6 @@ from recbole_mpo.layers.stacked import merge_stacked
 from recbole_mpo.layers.transformer import CausalTransformerEncoder
 
 __all__ = [
-    "CausalConvolution",
     "CausalTransformerEncoder",
     "CrossTask",
     "DilatedConvolutions",
@@ -27,10 +26,12 @@ __all__ = [
     "LoRALinear",
     "MergeableLinear",
     "MoEAdaptor",
+    "Neighbours",
     "PairEvidence",
     "PairTables",
     "Patch",
     "Predecessors",
+    "SequenceConvolution",
     "SparseLogits",
     "catalogue_cross_entropy",
     "convert_to_lora",

@@ -1,4 +1,4 @@
-"""Dilated causal convolutions over packed sequences, tokens after prefixes, and patches that adapt the convolutions.
+"""Dilated convolutions over sequences, causal or centred, tokens after prefixes, and patches that adapt convolutions.
 
 Sources: Yuan et al., "A Simple Convolutional Generative Network for Next Item Recommendation" (NextItNet), WSDM 2019;
 Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation" (PeterRec),
@@ -6,16 +6,36 @@ SIGIR 2020.
 
 A token is a state that follows a prefix of a sequence, as an additional last item would.
 
-Shapes: R rows, L length of a row, P = R * L places of items, W tokens, S = P + W states, D hidden, K kernel size.
+Shapes: R rows, L length of a row, P = R * L places of items, W tokens, S = P + W states, D hidden, K kernel size, B
+sequences.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 PATCH_FORMS = ("serial", "parallel")
+
+
+class Places(Protocol):
+    """Where the taps of a convolution find the states that they read.
+
+    Attributes:
+        item_count: number of the states, counted from the first, that others may read.
+        length: the largest number of items of a sequence, or a bound of it.
+    """
+
+    item_count: int
+    length: int
+
+    def own_tap(self, kernel_size: int) -> int:
+        """Return the number of the tap that reads the state itself; later taps read later states."""
+
+    def gather(self, x_PD: Tensor, steps: int) -> Tensor:
+        """Return the vectors [S, D] that are ``steps`` before each state, or after it if negative; zero if absent."""
 
 
 class Predecessors:
@@ -38,6 +58,10 @@ class Predecessors:
             self.positions_S = torch.cat([self.positions_S, self.positions_S.index_select(0, ends_W) + 1])
             self.places_S = torch.cat([self.places_S, ends_W + 1])
 
+    def own_tap(self, kernel_size: int) -> int:
+        """Return the last tap: none reads a later state."""
+        return kernel_size - 1
+
     def gather(self, x_PD: Tensor, steps: int) -> Tensor:
         """Return the vectors [S, D] of the items ``steps`` before each state; zero before its sequence begins.
 
@@ -50,10 +74,48 @@ class Predecessors:
         return rows_SD * exists_S.to(x_PD.dtype).unsqueeze(1)
 
 
-class CausalConvolution(nn.Module):
-    """``nn.Conv1d`` with D channels and an input padded with zeros on the left, so that no state sees a later one.
+class Neighbours:
+    """For each state of sequences that stand one after another, the place of the one some steps earlier or later.
 
-    Parameters have the names and shapes of ``nn.Conv1d``: ``weight`` [D, D, K], ``bias`` [D].
+    Args:
+        lengths_B: number of states of each sequence, at least 1.
+    """
+
+    def __init__(self, lengths_B: Tensor):
+        ends_B = lengths_B.cumsum(dim=0)
+        self.item_count = int(ends_B[-1]) if len(ends_B) else 0
+        self.length = int(lengths_B.max()) if len(lengths_B) else 0
+        self.places_S = torch.arange(self.item_count, device=lengths_B.device)
+        self.earlier_S = self.places_S - (ends_B - lengths_B).repeat_interleave(lengths_B)
+        self.later_S = ends_B.repeat_interleave(lengths_B) - 1 - self.places_S
+
+    def own_tap(self, kernel_size: int) -> int:
+        """Return the tap in the middle.
+
+        Raises:
+            ValueError: ``kernel_size`` is even.
+        """
+        if kernel_size % 2 == 0:
+            raise ValueError(f"a convolution that sees both sides has an odd number of taps, not {kernel_size}")
+        return kernel_size // 2
+
+    def gather(self, x_SD: Tensor, steps: int) -> Tensor:
+        """Return the vectors [S, D] of the states ``steps`` before each; zero beyond the ends of its sequence.
+
+        Args:
+            x_SD: vectors of all states.
+            steps: number of states to go back; negative to go on.
+        """
+        exists_S = (self.earlier_S >= steps) & (self.later_S >= -steps)
+        rows_SD = F.embedding((self.places_S - steps).clamp(0, self.item_count - 1), x_SD)
+        return rows_SD * exists_S.to(x_SD.dtype).unsqueeze(1)
+
+
+class SequenceConvolution(nn.Module):
+    """``nn.Conv1d`` with D channels and an input padded with zeros, on the left or on both sides of each sequence.
+
+    The places that it is called with say on which: with ``Predecessors`` no state sees a later one. Parameters have the
+    names and shapes of ``nn.Conv1d``: ``weight`` [D, D, K], ``bias`` [D].
 
     Args:
         hidden_size: number of channels, D.
@@ -67,21 +129,21 @@ class CausalConvolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(hidden_size, hidden_size, kernel_size).normal_(std=0.02))
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
-    def forward(self, states_SD: Tensor, predecessors: Predecessors) -> Tensor:
-        """Return states [S, D], each computed from itself and the items before it.
+    def forward(self, states_SD: Tensor, places: Places) -> Tensor:
+        """Return states [S, D], each computed from itself and the items at the places of the other taps.
 
         Args:
             states_SD: items, then tokens.
-            predecessors: the places before each state.
+            places: where the taps read.
         """
-        *older, newest = self.weight.unbind(dim=2)
-        result_SD = F.linear(states_SD, newest, self.bias)
-        items_PD = states_SD[: predecessors.item_count]
-        for back, weight in enumerate(reversed(older), start=1):
-            steps = back * self.dilation
-            if steps <= predecessors.length:
+        weights, own = self.weight.unbind(dim=2), places.own_tap(self.kernel_size)
+        result_SD = F.linear(states_SD, weights[own], self.bias)
+        items_PD = states_SD[: places.item_count]
+        for tap in reversed(range(self.kernel_size)):
+            steps = (own - tap) * self.dilation
+            if tap != own and abs(steps) <= places.length:
                 # Project first: then the older taps of a token need no projections of their own.
-                result_SD = result_SD + predecessors.gather(F.linear(items_PD, weight), steps)
+                result_SD = result_SD + places.gather(F.linear(items_PD, weights[tap]), steps)
         return result_SD
 
 
@@ -125,18 +187,16 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, hidden_size: int, kernel_size: int, dilation: int):
         super().__init__()
-        self.conv1 = CausalConvolution(hidden_size, kernel_size, dilation)
+        self.conv1 = SequenceConvolution(hidden_size, kernel_size, dilation)
         self.ln1 = nn.LayerNorm(hidden_size, eps=1e-8)
-        self.conv2 = CausalConvolution(hidden_size, kernel_size, 2 * dilation)
+        self.conv2 = SequenceConvolution(hidden_size, kernel_size, 2 * dilation)
         self.ln2 = nn.LayerNorm(hidden_size, eps=1e-8)
 
-    def forward(
-        self, states_SD: Tensor, predecessors: Predecessors, patches: Sequence[Patch] | None = None
-    ) -> Tensor:
+    def forward(self, states_SD: Tensor, places: Places, patches: Sequence[Patch] | None = None) -> Tensor:
         """Return states [S, D]; each of the two ``patches`` acts between a convolution and its normalisation."""
         hidden_SD = states_SD
         for number, (convolution, norm) in enumerate(((self.conv1, self.ln1), (self.conv2, self.ln2))):
-            convolved_SD = convolution(hidden_SD, predecessors)
+            convolved_SD = convolution(hidden_SD, places)
             if patches is not None:
                 convolved_SD = patches[number](hidden_SD, convolved_SD)
             hidden_SD = F.relu(norm(convolved_SD))
@@ -156,16 +216,14 @@ class DilatedConvolutions(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(ResidualBlock(hidden_size, kernel_size, dilation) for dilation in dilations)
 
-    def forward(
-        self, states_SD: Tensor, predecessors: Predecessors, patches: Sequence[Sequence[Patch]] | None = None
-    ) -> Tensor:
+    def forward(self, states_SD: Tensor, places: Places, patches: Sequence[Sequence[Patch]] | None = None) -> Tensor:
         """Return states [S, D] after the last block.
 
         Args:
-            states_SD: items, then tokens, in the order of ``predecessors``.
-            predecessors: the places before each state, built from the positions of the batch.
+            states_SD: items, then tokens, in the order of ``places``.
+            places: where the convolutions read, built for the batch.
             patches: two patches per block; None for a network without patches.
         """
         for number, block in enumerate(self.blocks):
-            states_SD = block(states_SD, predecessors, None if patches is None else patches[number])
+            states_SD = block(states_SD, places, None if patches is None else patches[number])
         return states_SD

@@ -5,13 +5,13 @@ Shapes: those of each module's weights.
 
 from torch import nn
 
-from recbole_mpo.layers.convolution import CausalConvolution, Patch
+from recbole_mpo.layers.convolution import Patch, SequenceConvolution
 
 
 def normal_weights(module: nn.Module, std: float, zero_padding: bool = True) -> None:
     """Draw the weight of one module from a normal distribution around zero; made for ``model.apply``.
 
-    Weights of linear layers, embeddings and causal convolutions are drawn. Biases of linear layers are set to zero, and
+    Weights of linear layers, embeddings and convolutions are drawn. Biases of linear layers are set to zero, and
     so is the last matrix of a patch that starts at zero. Any other module stays as it is. ``apply`` visits children
     first, so it reaches a patch after the patch's matrices.
 
@@ -20,7 +20,7 @@ def normal_weights(module: nn.Module, std: float, zero_padding: bool = True) -> 
         std: standard deviation.
         zero_padding: whether to set the row of an embedding's ``padding_idx`` to zero.
     """
-    if isinstance(module, nn.Linear | nn.Embedding | CausalConvolution):
+    if isinstance(module, nn.Linear | nn.Embedding | SequenceConvolution):
         module.weight.data.normal_(mean=0.0, std=std)
     if isinstance(module, nn.Embedding) and module.padding_idx is not None and zero_padding:
         module.weight.data[module.padding_idx].zero_()

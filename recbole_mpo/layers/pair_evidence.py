@@ -5,7 +5,7 @@ A text model blurs which items were bought together and which words two texts sh
 Shapes: B rows, K newest items, N items (0 is PAD), E entries, T tables of one kind.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -160,6 +160,12 @@ class PairEvidence(nn.Module):
         for name in ("starts", "columns", "values"):
             self.register_buffer(name, getattr(tables, name), persistent=False)
 
+    def use_in_training(self, tables: PairTables):
+        """Let training rows read these tables, beside the only one that there is, which stays that of evaluation."""
+        values = tables.values.to(self.values)
+        more = tables.starts.to(self.starts) + len(self.values), tables.columns.to(self.columns), values
+        self.use(PairTables(*map(torch.cat, zip((self.starts, self.columns, self.values), more, strict=True))))
+
     def forward(self, recent: Recent, columns: Columns) -> SparseLogits:
         """Return the entries to add to logits; no place occurs twice, and items of the history have none.
 
@@ -211,13 +217,21 @@ class ItemEvidence(nn.Module):
         strength: multiplies all of it in evaluation.
         trains_jointly: whether it is part of the model's training. If not, it is fitted later and unused before, which
             ``is_fitted`` says in checkpoints, and nothing else trains it.
+        training: makes the tables that training rows read, by kind; it is called when the first of them come, so that
+            what is only evaluated goes without.
     """
 
     def __init__(
-        self, kinds: Mapping[str, PairEvidence], newest: int, strength: float = 1.0, trains_jointly: bool = True
+        self,
+        kinds: Mapping[str, PairEvidence],
+        newest: int,
+        strength: float = 1.0,
+        trains_jointly: bool = True,
+        training: Callable[[], Mapping[str, PairTables]] | None = None,
     ):
         super().__init__()
         self.strength, self.trains_jointly = strength, trains_jointly
+        self._training = training
         self.register_buffer("is_fitted", torch.tensor(trains_jointly))
         self.kinds = nn.ModuleDict(kinds)
         self.repeats = nn.Parameter(torch.full((newest + 1,), REPEAT_START))
@@ -229,6 +243,13 @@ class ItemEvidence(nn.Module):
         for evidence in self.kinds.values():
             evidence.reset()
 
+    def make_training_tables(self):
+        """Make the tables that training rows read, unless they are there."""
+        if self._training is not None:
+            for kind, tables in self._training().items():
+                self.kinds[kind].use_in_training(tables)
+            self._training = None
+
     def forward(self, recent: Recent, columns: Columns) -> SparseLogits:
         """Return the entries to add to logits; a place may occur several times, and its values add up.
 
@@ -236,6 +257,8 @@ class ItemEvidence(nn.Module):
             recent: the items of rows' histories.
             columns: the items that are scored.
         """
+        if recent.users is not None:
+            self.make_training_tables()
         found = [evidence(recent, columns) for evidence in self.kinds.values()]
         added = SparseLogits.joined([*found, self._repeated(recent, columns)])
         return added if recent.users is not None else replace(added, values=self.strength * added.values)

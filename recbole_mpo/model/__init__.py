@@ -8,7 +8,8 @@ import common, layers, text and data; it does not read or write checkpoints.
 import recbole_mpo.common.recbole_globals  # noqa: F401  says how to install RecBole if it is absent
 from recbole_mpo.model.abstract_recommender import FullRankingRecommender, ItemVectorRecommender, ModelContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
-from recbole_mpo.model.sequential import TextSequentialRecommender, UniSRec
+from recbole_mpo.model.sequential import TextSequentialRecommender
+from recbole_mpo.model.unisrec import UniSRec
 
 __all__ = [
     "FullRankingRecommender",

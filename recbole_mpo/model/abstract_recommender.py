@@ -19,7 +19,7 @@ from recbole_mpo.model.task_sum import TaskSum
 
 # Parameters that belong to the items of one dataset: the id table, the text table that UniSRec's published code saves,
 # the biases of items, the weights of evidence (memory in earlier versions); and what belongs to the tasks of training.
-ITEM_TABLES = ("item_embedding.", "plm_embedding.", "output_bias", "evidence.", "memory.", "objective.")
+ITEM_TABLES = ("item_embedding.", "item_ids.", "plm_embedding.", "output_bias", "evidence.", "memory.", "objective.")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ class ModelContract:
     """What was fitted to item texts, by dataset; None without text."""
     counts_hash: str | None = None
     """Hash of the counts of training interactions that the model holds; None without counts."""
+    fitted_words: dict[str, Tensor] | None = None
+    """What evidence of words was fitted to, by name; None without it."""
+    edited_items: Sequence[int] = ()
+    """Items whose text is not the one that ``fitted_words`` was fitted to."""
     awaits_fit: bool = False
     """Whether something of the model is still to be fitted after its training."""
     task_sum: TaskSum | None = None

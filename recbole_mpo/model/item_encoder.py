@@ -13,6 +13,11 @@ from recbole_mpo.layers.adaptor import MoEAdaptor
 ITEM_INPUTS = ("text", "text+id", "id")
 
 
+def scores_by_ids(config) -> bool:
+    """Return whether ids stand beside the text in the scores alone, and the vectors that states read are the text's."""
+    return config["item_input"] == "text+id" and config["id_side"] == "output"
+
+
 class ItemTable(nn.Module):
     """Data of all items that are not trained; checkpoints contain the hash of the features instead of the table.
 
@@ -55,7 +60,7 @@ class ItemEncoder:
         make_adaptor: Callable[..., nn.Module] | None = None,
         teaches_all: bool = False,
     ):
-        self.item_input: str = config["item_input"]
+        self.item_input: str = "text" if scores_by_ids(config) else config["item_input"]
         self.teaches_all = teaches_all
         count = dataset.num(config["ITEM_ID_FIELD"])
         features = dataset.item_features() if self.uses_text else None

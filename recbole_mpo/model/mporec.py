@@ -6,7 +6,7 @@ cores that are trained or inserted (``mpo_strategy`` in their property files).
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.mpo import MPOShape, convert_to_mpo
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.unisrec import UniSRec
 
 # Number of cores inserted when mpo_expand is left out.
 DEFAULT_EXPAND = 2

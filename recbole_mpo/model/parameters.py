@@ -14,6 +14,7 @@ GROUP_PREFIXES = {
     "position_embedding.": "positions",
     "LayerNorm.": "layer_norm",
     "item_embedding.": "item_ids",
+    "item_ids.": "item_ids",
     "evidence.": "evidence",
     "cross_task.": "connection",
     "domains.": "nodes",
@@ -21,6 +22,7 @@ GROUP_PREFIXES = {
     "convolutions.": "convolutions",
     "patches.": "patches",
     "cls_vector": "cls",
+    "mask_vector": "mask",
     "head.": "head",
 }
 
@@ -101,6 +103,5 @@ def parameter_table(counts: dict) -> str:
     rows.append(("all", f"{counts['total']:,}", f"{counts['trainable']:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
-        f"  {group:<{widths[0]}}  {total:>{widths[1]}}  {trainable:>{widths[2]}}"
-        for group, total, trainable in rows
+        f"  {group:<{widths[0]}}  {total:>{widths[1]}}  {trainable:>{widths[2]}}" for group, total, trainable in rows
     )

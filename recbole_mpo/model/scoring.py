@@ -1,13 +1,16 @@
 """How the state of a history scores items.
 
-Shapes: B states, N items, D hidden.
+Shapes: B states, N items, D hidden, S size of an id.
 """
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from recbole_mpo.layers.cpu_kernels import Dropout
 from recbole_mpo.layers.losses import unit
+from recbole_mpo.model.item_encoder import take
 
 
 class InnerProductScoring:
@@ -46,3 +49,65 @@ class CosineScoring(InnerProductScoring):
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
         """Return item vectors of length one; a zero vector stays zero."""
         return unit(item_vectors_ND)
+
+
+class ItemIds(nn.Module):
+    """Ids of items for scores alone, and how a state reads them; both ids and biases start at zero.
+
+    Args:
+        item_num: number of items N, PAD included.
+        hidden_size: size of a state D.
+        id_size: size of an id S.
+        dropout: probability of dropping an entry of a state before it is compared with ids.
+    """
+
+    def __init__(self, item_num: int, hidden_size: int, id_size: int, dropout: float):
+        super().__init__()
+        # Not an embedding: those are drawn from a normal distribution when a model is built.
+        self.table = nn.Parameter(torch.zeros(item_num, id_size))
+        self.bias = nn.Parameter(torch.zeros(item_num, 1))
+        self.query = nn.Linear(hidden_size, id_size)
+        self.dropout = Dropout(dropout)
+
+
+class TextAndIdScoring(CosineScoring):
+    """Cosines of the text divided by a temperature, plus inner products with ids, plus a bias per item.
+
+    A text model gives items with equal texts equal scores, and cannot learn that one of two similar items sells better.
+    The states read the text alone, so an item without interactions is scored as by a text model. At the start the ids
+    are zero, so that they change nothing.
+
+    Args:
+        temperature: divides the cosines.
+        item_num: number of items N, PAD included.
+        hidden_size: size of a state D.
+        id_size: size of an id S.
+        dropout: probability of dropping an entry of a state before it is compared with ids.
+    """
+
+    def __init__(self, temperature: float, item_num: int, hidden_size: int, id_size: int, dropout: float):
+        super().__init__(temperature)
+        self.hidden_size = hidden_size
+        self.modules: dict[str, nn.Module] = {"item_ids": ItemIds(item_num, hidden_size, id_size, dropout)}
+
+    @property
+    def _ids(self) -> ItemIds:
+        return self.modules["item_ids"]
+
+    def queries(self, states_BD: Tensor) -> Tensor:
+        """Return states [B, D + S + 1]: for cosines, for ids, and a one for the bias."""
+        by_id_BS = self._ids.query(self._ids.dropout(states_BD))
+        return torch.cat([super().queries(states_BD), by_id_BS, torch.ones_like(by_id_BS[:, :1])], dim=1)
+
+    def candidates(self, item_vectors_ND: Tensor) -> Tensor:
+        """Return item vectors [N, D + S + 1], the part of the text with length one."""
+        text_ND, ids_NS = item_vectors_ND[:, : self.hidden_size], item_vectors_ND[:, self.hidden_size :]
+        return torch.cat([super().candidates(text_ND), ids_NS], dim=1)
+
+    def rows(self, rows: slice | Tensor, vectors_MD: Tensor) -> Tensor:
+        """Return vector, id and bias of items side by side [M, D + S + 1]."""
+        return torch.cat([vectors_MD, take(self._ids.table, rows), take(self._ids.bias, rows)], dim=1)
+
+    def rows_of_text(self, vectors_MD: Tensor) -> Tensor:
+        """Return the same for items that have text but no id, whose id and bias are zero."""
+        return nn.functional.pad(vectors_MD, (0, self._ids.table.shape[1] + 1))

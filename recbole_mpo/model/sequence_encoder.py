@@ -48,14 +48,16 @@ class TransformerSequenceEncoder:
         """Return the states [W, D] of the given places, or [R, L, D] of all.
 
         Args:
-            item_vectors: vectors of items [N, D].
+            item_vectors: vectors of items [N, D], or longer ones of which the first D entries are for states.
             items_RL: row numbers of ``item_vectors``.
             positions_RL: position of each item within its history.
             starts_RL: for packed rows, the column at which each place's history starts; without it each row is one
                 history.
             places_W: indices into the R * L places; all when left out.
         """
-        inputs_RLD = self._inputs(F.embedding(items_RL, item_vectors), positions_RL)
+        size = self.modules["position_embedding"].embedding_dim
+        read_ND = item_vectors if item_vectors.shape[1] == size else item_vectors[:, :size]
+        inputs_RLD = self._inputs(F.embedding(items_RL, read_ND), positions_RL)
         return self.modules["trm_encoder"](inputs_RLD, starts_RL, places_W)
 
     def states_from_both_sides(self, vectors_BLD: Tensor, is_padding_BL: Tensor) -> Tensor:

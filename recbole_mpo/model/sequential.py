@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.values import as_list
 from recbole_mpo.data.batches import PackedBatch, pack_histories
 from recbole_mpo.layers.cross_task import CrossTask
@@ -18,14 +17,9 @@ from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.layers.losses import SparseLogits
 from recbole_mpo.layers.pair_evidence import Columns, Recent
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender, PretrainedWeights
-from recbole_mpo.model.adapters import add_patches
-from recbole_mpo.model.evidence import Evidence, evidence_labels, make_evidence
-from recbole_mpo.model.item_encoder import ITEM_INPUTS, ItemEncoder
-from recbole_mpo.model.objective import make_objective
-from recbole_mpo.model.scoring import CosineScoring
-from recbole_mpo.model.sequence_encoder import TransformerSequenceEncoder
+from recbole_mpo.model.evidence import Evidence, evidence_labels
+from recbole_mpo.model.item_encoder import ITEM_INPUTS
 from recbole_mpo.model.task_sum import TaskSum
-from recbole_mpo.model.tasks import make_connection, make_tasks
 
 # Attributes of the model whose modules it registers under its own names.
 PARTS = ("items", "sequence", "scoring")
@@ -72,7 +66,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
         self.item_chunk: int = config["item_chunk"]
         self.evidence = None
         if evidence is not None:
-            self.evidence, self.counts_hash = evidence.module, evidence.hash
+            evidence.join(self)
         for part in (items, sequence, scoring):
             for name, module in list(part.modules.items()):
                 setattr(self, name, module)
@@ -100,7 +94,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
     @property
     def scores_text_alone(self) -> bool:
         """Whether an item that has text but no id can be recommended."""
-        return self.item_input == "text"
+        return self.items.item_input == "text"
 
     def encode_items(self, ids: Tensor | None = None, recomputes: bool = False) -> Tensor:
         """Return the vectors [N, D] of all items, or [len(ids), D] of those with the given ids.
@@ -264,55 +258,3 @@ class TextSequentialRecommender(ItemVectorRecommender):
     def label(cls, name: str, config) -> str:
         """Return the name of a run in tables, which says which evidence there is."""
         return " + ".join([name, *evidence_labels(config)])
-
-
-class UniSRec(TextSequentialRecommender):
-    """UniSRec as it is fine-tuned (Hou et al., KDD 2022), with the parameter names of the published code.
-
-    It has text features, a mixture-of-experts adaptor, a causal Transformer and a softmax of cosines; all weights are
-    dense.
-
-    With ``adapter: patches`` a pre-trained model stays frozen, except for patches in its Transformer, its layer norms
-    and the adaptor's gate.
-
-    Args:
-        config: settings of the run.
-        dataset: training part of the run's dataset.
-
-    Raises:
-        ConfigError: ``patch_reduction`` is larger than ``hidden_size``.
-    """
-
-    shares_batches = True
-
-    def __init__(self, config, dataset):
-        super().__init__(
-            config,
-            dataset,
-            items=ItemEncoder(config, dataset),
-            sequence=TransformerSequenceEncoder(config),
-            scoring=CosineScoring(config["temperature"]),
-            objective=make_tasks(config, make_objective(config, dataset)),
-            evidence=make_evidence(config, dataset),
-            connection=make_connection(config),
-        )
-        self.has_patches: bool = config["adapter"] == "patches"
-        if self.has_patches:
-            add_patches(self, config["patch_reduction"], config["initializer_range"])
-
-    def check_fresh_start(self):
-        """Refuse to adapt a model that was never trained.
-
-        Raises:
-            ConfigError: ``adapter`` freezes most weights, and ``pretrained`` is not set.
-        """
-        if self.has_patches:
-            raise ConfigError(
-                "adapter=patches freezes a model that was never trained: give weights of recbole-mpo pretrain as "
-                "pretrained"
-            )
-
-    @classmethod
-    def label(cls, name: str, config) -> str:
-        """Return the name of a run in tables, which says whether there are patches and evidence."""
-        return super().label(f"{name} (patches)" if config["adapter"] == "patches" else name, config)

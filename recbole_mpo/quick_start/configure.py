@@ -11,16 +11,17 @@ from recbole_mpo.quick_start.task_settings import check_tasks
 # Settings that are read only under a value of another one: settings, the other one, its value, and what it means.
 READ_WITH = (
     (("held_out_users", "feature_statistics"), "domains", None, "domains, that is, outside of pre-training"),
+    (("id_side", "id_size", "id_dropout_prob"), "item_input", "text+id", "item_input=text+id"),
+    (("id_size", "id_dropout_prob"), "id_side", "output", "id_side=output"),
     (("patch_reduction",), "adapter", "patches", "adapter=patches"),
+    (("mask_ratio",), "pretrain_mode", "masked", "pretrain_mode=masked"),
     (("mpo_stage_patience",), "mpo_strategy", "progressive", "mpo_strategy=progressive"),
 )
 # The model that reads a second dataset.
 SOURCE_READER = "CCDR"
 
 
-def make_config(
-    model: str, dataset: str, config_files=(), overrides=None, stored=None
-) -> tuple[ModelSpec, MPOConfig]:
+def make_config(model: str, dataset: str, config_files=(), overrides=None, stored=None) -> tuple[ModelSpec, MPOConfig]:
     """Return the model's classes and the checked settings of one run, without reading data.
 
     Args:

@@ -2,20 +2,34 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from recbole_mpo.data.atomic_files import SPLITS
-from recbole_mpo.data.training_counts import training_popularity
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import write_ranks
+from recbole_mpo.trainer.first_items import FirstItems
 from recbole_mpo.trainer.ranking import metrics_from_ranks
 
 
-def evaluate_split(trainer, loader, show_progress: bool = False) -> tuple[dict[str, float], dict | None]:
-    """Return the metrics of one split, and the ranks if the metrics follow from them; ``{}`` if the split is empty."""
+def evaluate_split(
+    trainer, loader, show_progress: bool = False, popularity: np.ndarray | None = None
+) -> tuple[dict[str, float], dict | None]:
+    """Return the metrics of one split, and the ranks if the metrics follow from them; ``{}`` if the split is empty.
+
+    Args:
+        trainer: the trainer of the model.
+        loader: loader of the split.
+        show_progress: whether to show a progress bar.
+        popularity: how often each possible target occurs in the training histories [N]; with it and with ranks, the
+            metrics say too what is recommended, right or wrong.
+    """
     if len(loader._dataset) == 0:
         return {}, None
     if trainer.uses_ranks():
-        ranks = trainer.target_ranks(loader, show_progress)
-        return metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"]), ranks
+        first = None if popularity is None else FirstItems(len(popularity), trainer.device)
+        ranks = trainer.target_ranks(loader, show_progress, first)
+        metrics = metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"])
+        return metrics | ({} if first is None else first.metrics(popularity, trainer.model.ranks)), ranks
     values = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
     return {name: float(value) for name, value in values.items()}, None
 
@@ -30,7 +44,7 @@ def keep_ranks(ranks: dict[str, dict | None], train, path: Path):
     """
     present = {name: dict(columns) for name, columns in ranks.items() if columns is not None}
     if present:
-        popularity = training_popularity(train)
+        popularity = train.target_popularity()
         for columns in present.values():
             columns["popularity"] = popularity[columns.pop("target")]
         write_ranks(present, path)
@@ -54,4 +68,5 @@ def evaluate_checkpoint(path: str | Path, overrides: dict | None = None) -> dict
     experiment, model, _ = Experiment.from_checkpoint(path, overrides)
     trainer = experiment.trainer(model, Path(path).parent)
     loaders = dict(zip(SPLITS[1:], experiment.data.loaders[1:], strict=True))
-    return {name: evaluate_split(trainer, loader)[0] for name, loader in loaders.items()}
+    popularity = experiment.data.splits[0].target_popularity()
+    return {name: evaluate_split(trainer, loader, popularity=popularity)[0] for name, loader in loaders.items()}

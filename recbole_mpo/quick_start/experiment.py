@@ -19,6 +19,7 @@ from recbole_mpo.quick_start.mixed_domains import MixedDomains
 from recbole_mpo.quick_start.one_dataset import DataSource, OneDataset, RunData
 from recbole_mpo.quick_start.registry import ModelSpec
 from recbole_mpo.quick_start.starting import settings_of, start
+from recbole_mpo.quick_start.user_profiles import UserProfiles
 from recbole_mpo.trainer import checkpoint
 
 logger = logging.getLogger(__name__)
@@ -82,14 +83,12 @@ class Experiment:
             DataError: the dataset is missing.
             ConfigError: domains cannot be mixed with these settings.
         """
-        source = MixedDomains() if config["domains"] else OneDataset()
+        source = MixedDomains() if config["domains"] else UserProfiles() if config["user_profile"] else OneDataset()
         source.check(config)
         return cls(spec, config, source)
 
     @classmethod
-    def from_checkpoint(
-        cls, path: str | Path, overrides: dict | None = None, allows_edits: bool = False
-    ) -> Restored:
+    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None, allows_edits: bool = False) -> Restored:
         """Return the experiment that wrote a checkpoint, its model with the weights, and the checkpoint's content.
 
         Args:
@@ -151,6 +150,7 @@ class Experiment:
         """
         try:
             self._use_fitted_text(state)
+            self.data.splits[0].fitted_words = state.get("fitted_words")
             model = self._initialised_model()
         except FeatureError as problem:
             raise CheckpointError(f"checkpoint {path}: {problem}") from problem

@@ -14,7 +14,8 @@ from recbole_mpo.data.loader import HistoryLoader, PackedLoader
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.data.target_pairs import target_pairs_hash
 from recbole_mpo.quick_start.configure import fit_to_layout
-from recbole_mpo.text.item_features import text_path
+from recbole_mpo.text.item_features import feature_path, text_path
+from recbole_mpo.text.item_text import text_file
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ class OneDataset:
             DataError: the files cannot be read.
             ConfigError: the dataset cannot be split with ``eval_args``.
         """
-        with without_future_warnings(), as_config_error(
-            f"{config['dataset']} cannot be read and split{config.suspects()}"
+        with (
+            without_future_warnings(),
+            as_config_error(f"{config['dataset']} cannot be read and split{config.suspects()}"),
         ):
             return self._build(spec, config)
 
@@ -91,10 +93,19 @@ class OneDataset:
         return RunData(dataset, splits, [_train_loader(spec, config, splits[0], samplers[0]), *evaluation])
 
     def files(self, config) -> dict[str, Path]:
-        """Return the interaction files, and the item text if there is one, by file name."""
-        text = text_path(config)
-        files = find_layout(config.data_root, config["dataset"]).files
-        return {path.name: path for path in ((*files, text) if text.is_file() else files)}
+        """Return the interaction files, the item text and the file of features, as far as there are any, by file name.
+
+        The files of a second dataset that the model reads have its name and a slash before theirs.
+
+        Raises:
+            FeatureError: the file of features does not exist.
+        """
+        files = [*find_layout(config.data_root, config["dataset"]).files, text_path(config)]
+        files += [feature_path(config)] if config["feature_file"] else []
+        source = config["ccdr_source"]
+        others = [*find_layout(config.data_root, source).files, text_file(config.data_root, source)] if source else []
+        named = {path.name: path for path in files} | {f"{source}/{path.name}": path for path in others}
+        return {name: path for name, path in named.items() if path.is_file()}
 
     def statistics(self, data: RunData) -> dict:
         """Return the sizes of the dataset and its splits, and the hash of the test targets."""

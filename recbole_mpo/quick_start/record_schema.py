@@ -37,6 +37,11 @@ class _Seconds(_Part):
     per_epoch: float | None = None
 
 
+class _StartedFrom(_Part):
+    file: str
+    sha256: str
+
+
 # A run that failed early has an empty object where its data would be.
 _DataOrNone = Annotated[_Data | None, BeforeValidator(lambda value: None if value == {} else value)]
 
@@ -60,6 +65,7 @@ class _Record(_Part):
     peak_memory_mb: float | None = None
     epochs_run: int | None = None
     hit_epoch_limit: bool | None = None
+    pretrained: _StartedFrom | None = None
 
 
 REQUIRED = tuple(name for name, field in _Record.model_fields.items() if field.is_required())

@@ -16,6 +16,7 @@ from recbole_mpo.quick_start.choose_strategy import run_best_strategy
 from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.evaluate import evaluate_split, keep_ranks
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.planned_run import pretrained_hash
 from recbole_mpo.quick_start.record import package_versions, write_record
 from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.quick_start.run_folder import make_run_dir, this_process, training_in
@@ -56,9 +57,7 @@ def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resum
     config = make_config(model, dataset, config_files, overrides)[1]
     if config["mpo_strategy"] != "auto":
         return run_in_folder(model, dataset, config_files, overrides, **options)[1]
-    return run_best_strategy(
-        partial(run_in_folder, model, dataset, config_files), overrides or {}, config, **options
-    )
+    return run_best_strategy(partial(run_in_folder, model, dataset, config_files), overrides or {}, config, **options)
 
 
 def run_in_folder(
@@ -194,7 +193,16 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "packages": package_versions(),
         "device": machine.device_description(config["device"]),
         "git": machine.revision(),
+        **_started_from(config),
     }
+
+
+def _started_from(config) -> dict:
+    """Return name and hash of the file of pre-trained weights, which may be another file of that name later."""
+    if not config["pretrained"]:
+        return {}
+    path = Path(config["pretrained"])
+    return {"pretrained": {"file": path.name, "sha256": pretrained_hash(path)}}
 
 
 def _label(spec, config) -> str:
@@ -218,9 +226,7 @@ def _describe(experiment: Experiment, model) -> dict:
     }
 
 
-def _train(
-    experiment: Experiment, model, run_dir: Path, resume_file: Path | None, pause_after: int | None
-) -> dict:
+def _train(experiment: Experiment, model, run_dir: Path, resume_file: Path | None, pause_after: int | None) -> dict:
     """Train a model, and evaluate it unless it pauses; return what the record holds of that."""
     config = experiment.config
     train_data, valid_data, _ = experiment.data.loaders
@@ -253,8 +259,9 @@ def _evaluate(experiment: Experiment, trainer, run_dir: Path) -> dict:
     best = trainer.load(trainer.saved_model_file)
     begin = time.perf_counter()
     results, ranks = {}, {}
+    popularity, is_shown = experiment.data.splits[0].target_popularity(), bool(experiment.config["show_progress"])
     for name, loader in zip(("valid", "test"), experiment.data.loaders[1:], strict=True):
-        results[name], ranks[name] = evaluate_split(trainer, loader, bool(experiment.config["show_progress"]))
+        results[name], ranks[name] = evaluate_split(trainer, loader, is_shown, popularity)
     if trainer.model.ranks.is_first:
         keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
     seconds = {**trainer.mean_seconds(), "test": time.perf_counter() - begin}

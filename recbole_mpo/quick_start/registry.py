@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import recbole.data.dataset as recbole_datasets
 from recbole.data.dataset import SequentialDataset
-from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.model.abstract_recommender import AbstractRecommender, SequentialRecommender
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.foreign import as_config_error
@@ -25,7 +25,8 @@ from recbole_mpo.model.baselines.s3rec import S3RecFixed
 from recbole_mpo.model.baselines.sasrec import SASRecCE
 from recbole_mpo.model.baselines.unisrec_lora import LoRA
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.recbole_evidence import LateEvidence, NoEvidence
+from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
 from recbole_mpo.trainer.stages import PretrainingTrainer
@@ -122,8 +123,10 @@ def _recbole_spec(name: str) -> ModelSpec:
     """Return the spec of a RecBole model, with contract and reader mixed in; its dataset is found by name."""
     recbole_class = getattr(sequential_models(), name)
     contract = S3RecContract if name == "S3Rec" else ModelContract
+    scores_all = recbole_class.full_sort_predict is not AbstractRecommender.full_sort_predict
+    evidence = LateEvidence if scores_all else NoEvidence
     facts = {"trims_batches": name in TRIMMED_MODELS, "predicts_masked_items": name == "BERT4Rec"}
-    model_class = type(name, (contract, recbole_class), {**facts, "__module__": recbole_class.__module__})
+    model_class = type(name, (evidence, contract, recbole_class), {**facts, "__module__": recbole_class.__module__})
     if name == "S3Rec":
         return ModelSpec(name, model_class, S3RecTrainer, AttributeDataset)
     dataset = getattr(recbole_datasets, f"{name}Dataset", SequentialDataset)

@@ -19,7 +19,7 @@ def model_of_checkpoint(path: str | Path, overrides: dict | None = None) -> tupl
     """Return the model of a checkpoint with its weights, and the checkpoint's content.
 
     A checkpoint lists its items, and most models can be built from these and the settings. For others (those of older
-    versions, with graphs or attributes, and RecBole's own) the dataset is read, and the log says so.
+    versions, with graphs, attributes or classes of users, and RecBole's own) the dataset is read, and the log says so.
 
     Args:
         path: file of the checkpoint.
@@ -33,7 +33,8 @@ def model_of_checkpoint(path: str | Path, overrides: dict | None = None) -> tupl
     state = checkpoint.load_checkpoint(path)
     settings = settings_of(state, path, overrides)
     tokens = item_tokens(state)
-    if tokens is None or not find_model(settings["model"]).model_class.is_built_from_items:
+    is_built_from_items = find_model(settings["model"]).model_class.is_built_from_items
+    if tokens is None or not is_built_from_items or state["config"].get("user_profile"):
         reason = "of an older version, which does not list items" if tokens is None else f"of {settings['model']}"
         logger.warning("checkpoint %s is %s: reading its dataset to build the model", path, reason)
         return Experiment.from_checkpoint(path, overrides)[1:]

@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.layers.lora import LoRALinear
 from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.release.unisrec_layout import unisrec_layout
 from recbole_mpo.trainer import checkpoint

@@ -16,10 +16,11 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.terminal import one_line
 from recbole_mpo.common.values import shown, suggestion
 from recbole_mpo.data.sequences import gather_padded
-from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.model.evidence import know_words_of
+from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.release.candidate_scores import RowScores, VectorScores
 from recbole_mpo.text.item_features import text_path
 from recbole_mpo.text.item_text import read_dataset_text
 from recbole_mpo.trainer.ranking import rows_per_batch
@@ -44,7 +45,7 @@ class Recommender:
     """Recommends items for histories of item tokens.
 
     Args:
-        model: a trained model with item vectors; it is set to evaluation mode.
+        model: a trained model with item vectors, or RecBole's; it is set to evaluation mode.
         tokens: tokens of the candidates [C]; ``tokens[0]`` is PAD.
         titles: texts by token.
         extra_features: features [C - N, F] of the items that have only text.
@@ -52,7 +53,7 @@ class Recommender:
 
     def __init__(
         self,
-        model: ItemVectorRecommender,
+        model: ItemVectorRecommender | LateEvidence,
         tokens: Iterable[str],
         titles: dict[str, str],
         extra_features: torch.Tensor | None = None,
@@ -61,13 +62,8 @@ class Recommender:
         self.tokens = [str(token) for token in tokens]
         self.titles = titles
         self.row_of = {token: row for row, token in enumerate(self.tokens) if row > 0}
-        with merged(model):
-            vectors = model.encode_items()
-            if extra_features is not None and len(extra_features):
-                parts = [model.encode_features(part) for part in extra_features.split(model.item_chunk)]
-                vectors = torch.cat((vectors, *parts))
-            self.candidates = model.candidates(vectors)
-        self.item_vectors = vectors
+        has_vectors = isinstance(model, ItemVectorRecommender)
+        self.scores = VectorScores(model, extra_features) if has_vectors else RowScores(model)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> "Recommender":
@@ -79,7 +75,7 @@ class Recommender:
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
-            DataError: the dataset cannot be read, or the model has no item vectors (RecBole's, those that count).
+            DataError: the dataset cannot be read, or the model cannot recommend (such as those that count).
         """
         settings = {"show_progress": False, **(overrides or {})}
         # A shop edits its titles, and recommends with the model that it has.
@@ -87,7 +83,7 @@ class Recommender:
         return cls.of(experiment, model)
 
     @classmethod
-    def of(cls, experiment: Experiment, model: ItemVectorRecommender) -> "Recommender":
+    def of(cls, experiment: Experiment, model: ItemVectorRecommender | LateEvidence) -> "Recommender":
         """Return a recommender for a model of an experiment.
 
         Args:
@@ -95,15 +91,20 @@ class Recommender:
             model: its trained model.
 
         Raises:
-            DataError: the model has no item vectors (RecBole's, those that count).
+            DataError: the model cannot recommend (such as those that count).
         """
-        if not isinstance(model, ItemVectorRecommender):
-            raise DataError(f"recommend works with this package's text models, but this is a {experiment.spec.name}")
+        if not isinstance(model, ItemVectorRecommender | LateEvidence):
+            raise DataError(
+                "recommend works with this package's text models and RecBole's models that score all items, but this "
+                f"is a {experiment.spec.name}"
+            )
         if experiment.config["domains"]:
             raise DataError(
                 f"this checkpoint was pre-trained on several datasets ({experiment.config['dataset']}); adapt it to "
                 "one with run --pretrained, and recommend with that run's best.pth"
             )
+        if experiment.config["user_profile"]:
+            raise DataError(f"this checkpoint predicts {experiment.config['user_profile']} of users, not items")
         dataset = experiment.data.dataset
         tokens, extra = list(model.item_tokens), None
         # Items without usable text, whose features are all zero, are left out.
@@ -112,7 +113,7 @@ class Recommender:
             extra = torch.from_numpy(features.text_only_features).to(experiment.config["device"])
             tokens += [features.item_text.tokens[row] for row in features.text_only]
             others = [features.item_text.texts[row] for row in features.text_only]
-            know_words_of(others, model.evidence, dataset, experiment.config)
+            know_words_of(others, model, dataset, experiment.config)
         return cls(model, tokens, _titles(experiment.config), extra)
 
     @torch.no_grad()
@@ -150,10 +151,9 @@ class Recommender:
         lengths = np.array([len(history) for history in newest])
         flat = np.concatenate(newest)
         padded = gather_padded(flat, np.cumsum(lengths) - lengths, lengths)
-        device = self.item_vectors.device
+        device = self.model.device
         item_seq, lengths = torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
-        states = self.model.encode_sequences(self.item_vectors, item_seq, lengths)
-        scores = self.model.add_evidence(self.model.queries(states) @ self.candidates.t(), item_seq, lengths)
+        scores = self.scores(item_seq, lengths)
         scores[:, 0] = -torch.inf
         for row, history in enumerate(histories):
             scores[row, torch.from_numpy(history).to(device)] = -torch.inf

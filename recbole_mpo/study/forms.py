@@ -6,6 +6,7 @@ none can begin a new line, steer a terminal, add a column or be taken for a form
 
 import csv
 import io
+from collections.abc import Sequence
 
 from recbole_mpo.common.spreadsheet import safe_cell
 from recbole_mpo.common.terminal import one_line
@@ -23,10 +24,10 @@ def as_csv(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-def as_markdown(rows: list[dict[str, str]]) -> str:
-    """Return rows as a Markdown table."""
+def as_markdown(rows: list[dict[str, str]], words: Sequence[str] = WORDS) -> str:
+    """Return rows as a Markdown table, the columns of words to the left."""
     names = list(rows[0])
-    lines = [names, ["---" if name in WORDS else "---:" for name in names]]
+    lines = [[_markdown_cell(name) for name in names], ["---" if name in words else "---:" for name in names]]
     lines += [[_markdown_cell(row[name]) for name in names] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -5,11 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError, RecordError
-from recbole_mpo.common.properties import find_property
-from recbole_mpo.common.values import check_choice, read_yaml
+from recbole_mpo.common.values import check_choice
 from recbole_mpo.quick_start.record import read_record, record_file
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS, group_users
+from recbole_mpo.study.protocol import check_protocol
+from recbole_mpo.study.published_figures import published_of
 from recbole_mpo.study.reference import difference_columns
 
 METRICS = ("hit@10", "hit@50", "ndcg@10", "ndcg@50")
@@ -50,7 +51,7 @@ def make_table(
     if not paths:
         raise RecordError("table needs at least one record: recbole-mpo table saved/*/record.json")
     runs = [(read_record(path), path) for path in paths]
-    _check_protocol(runs, mix, paired=position is not None or by is not None)
+    check_protocol(runs, mix, paired=position is not None or by is not None)
     metrics, exact = [metric.lower() for metric in metrics or METRICS], form == "csv"
     rows = _rows(runs, position, metrics, exact) if by is None else _group_rows(runs, position, by, metrics, exact)
     return FORMS[form](_with_published(rows, runs, metrics) if published else rows)
@@ -89,55 +90,6 @@ def _with_reference(paths: list, reference) -> tuple[list, int | None]:
     files = [record_file(path).resolve() for path in paths]
     wanted = record_file(reference).resolve()
     return (paths, files.index(wanted)) if wanted in files else ([reference, *paths], 0)
-
-
-def _check_protocol(runs: list[tuple], mix: bool, paired: bool):
-    _check_comparable(runs, _NEVER_MIXED, "their figures cannot stand in one table. Leave one of them out")
-    if not mix:
-        _check_comparable(runs, _PROTOCOL, "their figures cannot be compared. Leave one of them out, or use --mix")
-    elif paired:
-        _check_comparable(runs, _TARGETS, "their users cannot be paired. Leave one of them out")
-
-
-def _check_comparable(runs: list[tuple[dict, str | Path]], protocol: dict, so: str):
-    # A run that failed before its data were read has no figures; it is shown as failed.
-    readable = [(record, path) for record, path in runs if record["data"]]
-    for label, value_of in protocol.items():
-        values = [(path, value_of(record)) for record, path in readable]
-        values = [(path, value) for path, value in values if value is not _ANY]
-        for path, value in values[1:]:
-            first_path, first = values[0]
-            if value != first:
-                raise RecordError(
-                    f"the records differ in {label}: {first!r} in {first_path}, {value!r} in {path}; {so}"
-                )
-
-
-def _interaction_files(record: dict) -> dict:
-    return {name: digest for name, digest in record["data"]["files"].items() if name.endswith(".inter")}
-
-
-# Of a value that agrees with every other.
-_ANY = object()
-# Figures of the two ways differ by more than models do.
-_NEVER_MIXED = {"eval_history": lambda record: record["config"].get("eval_history") or "kept"}
-# What decides which targets there are, and among which items each is ranked.
-_TARGETS = {
-    "the dataset": lambda record: record["dataset"],
-    "the interaction files": _interaction_files,
-    "the number of candidate items": lambda record: record["data"]["item_num"],
-    "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
-    "the split": lambda record: record["config"].get("eval_args"),
-    # Records of older versions do not have the hash.
-    "the test pairs": lambda record: record["data"].get("test_pairs") or _ANY,
-}
-_PROTOCOL = {
-    **_TARGETS,
-    # Models without training know items in their own way and stand beside every other.
-    "item_input": lambda record: _ANY if record["item_input"] == "none" else record["item_input"],
-    "the longest history": lambda record: record["config"].get("MAX_ITEM_LIST_LENGTH"),
-    "eval_mode": lambda record: record["config"].get("eval_mode"),
-}
 
 
 def _label(record: dict) -> str:
@@ -186,15 +138,12 @@ def _difference_cells(metric: str, differences: dict, exact: bool) -> dict[str, 
 
 
 def _with_published(rows: list[dict[str, str]], runs: list[tuple], metrics: list[str]) -> list[dict[str, str]]:
-    figures = read_yaml(find_property("published"))
-    columns = [_published(record, metrics, figures) for record, _ in runs]
+    columns = [_published(record, metrics) for record, _ in runs]
     return [{**row, **more} for row, more in zip(rows, columns, strict=True)]
 
 
-def _published(record: dict, metrics, figures_of: dict) -> dict[str, str]:
-    """Return the columns with the paper's figures; empty if the paper has none, such as for evidence."""
-    name = figures_of["stands_for"].get(record["model"], record["model"])
-    is_papers = not record["config"].get("evidence")
-    figures = figures_of["datasets"].get(record["dataset"], {}).get(name, []) if is_papers else []
-    values = dict(zip(figures_of["metrics"], figures, strict=False))
+def _published(record: dict, metrics) -> dict[str, str]:
+    """Return the columns with the paper's figures, blank where it has none."""
+    published = published_of(record)
+    values = published.figures if published else {}
     return {f"published {metric}": format(values[metric], ".4f") if metric in values else "" for metric in metrics}

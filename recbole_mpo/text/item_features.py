@@ -103,7 +103,7 @@ def _raw_features(config, item_count: int, fitted: FittedText | None) -> tuple[I
     """Return the item text, the name of the features' source, and each encoder's features [T, F] of its lines."""
     path = text_path(config)
     if config["feature_file"]:
-        file = _feature_file(config)
+        file = feature_path(config)
         # Without a text file, row r belongs to the item whose token is r.
         numbered = ItemText([str(row) for row in range(item_count)], [""] * item_count, file)
         item_text = read_dataset_text(path) if path.is_file() else numbered
@@ -138,8 +138,12 @@ def encode_texts(item_text: ItemText, config, name: str, fitted: FittedText | No
     return [encode_items(item_text, encoder, *place, fit) for encoder, fit in zip(encoders, fits, strict=True)]
 
 
-def _feature_file(config) -> Path:
-    """Return the path of ``feature_file``, as given or relative to the dataset's folder."""
+def feature_path(config) -> Path:
+    """Return the path of ``feature_file``, as given or relative to the dataset's folder.
+
+    Raises:
+        FeatureError: the file does not exist.
+    """
     given = Path(str(config["feature_file"]))
     beside_data = Path(config["data_path"]) / given
     if not given.is_file() and not beside_data.is_file():

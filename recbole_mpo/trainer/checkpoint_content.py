@@ -24,8 +24,8 @@ from recbole_mpo.common.errors import CheckpointError
 OTHERS = "use another file, such as last.pth or best.pth of the same run"
 # Keys of the part that says which data a model has.
 IDENTITY_KEYS = ("item_num", "item_tokens", "feature_size", "item_hash", "feature_hash", "counts_hash")
-# Keys of all that a checkpoint says about its data; older versions did not write the last two.
-DATA_KEYS = (*IDENTITY_KEYS, "feature_sketch", "fitted_text")
+# Keys of all that a checkpoint says about its data; older versions did not write the last three.
+DATA_KEYS = (*IDENTITY_KEYS, "feature_sketch", "fitted_text", "fitted_words")
 # NumPy's Mersenne twister has this many words, and does not check a position in them.
 TWISTER_WORDS = 624
 
@@ -80,6 +80,7 @@ class Content(_Strict):
     counts_hash: str | None = None
     feature_sketch: Sketch | None = None
     fitted_text: dict[str, dict[str, Array]] | None = None
+    fitted_words: dict[str, Tensor] | None = None
     other_parameter: dict[str, Any] | None = None
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ def identity(model) -> dict:
         model.counts_hash,
         model.feature_sketch,
         model.fitted_text,
+        model.fitted_words,
     )
     return dict(zip(DATA_KEYS, values, strict=True))
 
@@ -52,12 +53,14 @@ def check_identity(state: dict, model, path: str | Path, allows_edits: bool = Fa
         state: content of the checkpoint.
         model: the model.
         path: file of the checkpoint, for messages.
-        allows_edits: whether up to half of the items may have other text features.
+        allows_edits: whether up to half of the items may have other texts.
 
     Raises:
         CheckpointError: one of them differs.
     """
     model.check_items(state.get("item_hash"), path)
+    # Older versions did not store what evidence of words was fitted to: an edit would change the words of other items.
+    allows_edits = allows_edits and (model.fitted_words is None or state.get("fitted_words") is not None)
     if state.get("feature_hash") != model.feature_hash:
         _check_features(state, model, path, allows_edits)
     if state.get("counts_hash") != model.counts_hash:
@@ -65,6 +68,23 @@ def check_identity(state: dict, model, path: str | Path, allows_edits: bool = Fa
             f"checkpoint {path} was written with other counts of training interactions, or other texts beside them, "
             "than these data give: restore its files and settings, or start a new run"
         )
+    if len(model.edited_items):
+        _check_texts(model, path, allows_edits)
+
+
+def _check_texts(model, path: str | Path, allows_edits: bool):
+    """Refuse texts whose words are not those that evidence was fitted to, or warn of them."""
+    edited = _items(torch.tensor(model.edited_items), model)
+    if not allows_edits or 2 * len(model.edited_items) > len(model.item_tokens):
+        raise CheckpointError(
+            f"checkpoint {path} has evidence of words, fitted to other texts of {edited}: restore their texts, or "
+            "start a new run with --pretrained"
+        )
+    logger.warning(
+        "%s have other texts than when the evidence of %s was fitted; the words of the others count as before",
+        edited,
+        path,
+    )
 
 
 def _check_features(state: dict, model, path: str | Path, allows_edits: bool):
@@ -98,7 +118,8 @@ def _items(rows: Tensor, model) -> str:
     # After the items come those of a second dataset, which the model does not name.
     names = [repr(str(model.item_tokens[row])) for row in rows.tolist() if row < len(model.item_tokens)]
     names = [*names[:3], *(["…"] if len(names) > 3 else [])]
-    return f"{len(rows)} of {len(model.feature_sketch) - 1} items ({', '.join(names)})"
+    count = len(model.item_tokens if model.feature_sketch is None else model.feature_sketch) - 1
+    return f"{len(rows)} of {count} items ({', '.join(names)})"
 
 
 def changed_rows(stored_N2: Tensor | None, present_N2: Tensor | None) -> Tensor | None:

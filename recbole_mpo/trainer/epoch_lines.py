@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from recbole_mpo.common.progress import duration
+
 # Epochs whose mean length tells the time that is left.
 RECENT = 5
 
@@ -25,14 +27,6 @@ def epoch_line(history: list[dict], epochs: int, metric: str | None, is_best: bo
     if left:
         parts.append(f"at most {duration(left * np.mean([_seconds(epoch) for epoch in history[-RECENT:]]))} left")
     return "   ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words, to two units: ``1 h 5 min``, ``2 min 10 s``."""
-    seconds = round(seconds)
-    if seconds >= 3600:
-        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-    return f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
 
 
 def _seconds(epoch: dict) -> float:

@@ -1,13 +1,9 @@
 """The trainer of models that score by item vectors: MPO cores in stages, several tasks, several processes."""
 
-from pathlib import Path
-
 import torch
 
 from recbole_mpo.layers.mpo.convert import merged
-from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.core_schedules import make_stages
-from recbole_mpo.trainer.late_evidence import fit_evidence
 from recbole_mpo.trainer.optimizer import optimizer_groups
 from recbole_mpo.trainer.task_gradients import step_loss
 from recbole_mpo.trainer.trainer import RunTrainer
@@ -50,20 +46,6 @@ class ItemVectorTrainer(RunTrainer):
     def _own_part(self, batch):
         ranks = self.model.ranks
         return batch if ranks.count == 1 else batch.dealt(ranks.number, ranks.count)
-
-    def fit_evidence(self, train) -> list[float]:
-        """Fit what weighs the evidence to the best weights, and keep it in their file; return the loss of each epoch.
-
-        Args:
-            train: training part of the dataset.
-        """
-        path = Path(self.saved_model_file)
-        best = self.load(path)
-        losses = fit_evidence(self.model, train, self.config["seed"])
-        if self.model.ranks.is_first:
-            checkpoint.save_checkpoint({**best, "state_dict": self.model.state_dict()}, path)
-        self.model.ranks.wait()
-        return losses
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):

@@ -19,6 +19,7 @@ from recbole_mpo.data.known_items import KnownItems
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.layers.ranks import ALONE, Ranks
 from recbole_mpo.trainer.finite import check_scores
+from recbole_mpo.trainer.first_items import FirstItems
 
 # What is known of each evaluated row, and where two of these are in RecBole's rows.
 COLUMNS = ("user", "rank", "history_length", "target")
@@ -33,7 +34,10 @@ def can_rank(metrics) -> bool:
 
 
 def ranks_of_targets(
-    scores_BN: Tensor, targets_B: Tensor, known: tuple[Tensor, Tensor] | None = None
+    scores_BN: Tensor,
+    targets_B: Tensor,
+    known: tuple[Tensor, Tensor] | None = None,
+    first: FirstItems | None = None,
 ) -> Tensor:
     """Return the rank of each row's target: 1 + items with a higher score + other items with the same score.
 
@@ -45,6 +49,7 @@ def ranks_of_targets(
         targets_B: the target of each row.
         known: rows and items [P] of distinct pairs; the item is not a candidate of the row, and as its target it is
             ``MISSED``.
+        first: counts the items at the top of each row, if given.
 
     Raises:
         RecboleMPOError: a score is +inf or not a number.
@@ -55,6 +60,8 @@ def ranks_of_targets(
     if known is not None:
         scores_BN[known] = -torch.inf
         candidates = candidates - torch.bincount(known[0], minlength=len(targets_B))
+    if first is not None:
+        first.add(scores_BN)
     target_B1 = scores_BN.gather(1, targets_B.unsqueeze(1))
     digits = torch.float32 if scores_BN.shape[1] < 1 << 24 else torch.float64
     count_type = torch.promote_types(scores_BN.dtype, digits)
@@ -115,33 +122,39 @@ def _slices(length: int, size: int) -> list[slice]:
     return [slice(begin, begin + size) for begin in range(0, length, size)]
 
 
-def rank_by_scores(score: Callable, item_num: int, known: KnownItems | None = None) -> Rank:
+def rank_by_scores(
+    score: Callable, item_num: int, known: KnownItems | None = None, first: FirstItems | None = None
+) -> Rank:
     """Return a function that ranks by ``score``, a function from a batch to the scores of all items.
 
     Args:
         score: the function.
         item_num: N.
         known: the items that are not candidates of a row, if there are any.
+        first: counts the items at the top of each row, if given.
     """
 
     def rank(interaction, targets_B: Tensor) -> Tensor:
         parts = _slices(len(targets_B), rows_per_batch(len(targets_B), item_num))
         if len(parts) == 1:
             pairs = known.pairs(interaction) if known else None
-            return ranks_of_targets(score(interaction).view(len(targets_B), -1), targets_B, pairs)
+            return ranks_of_targets(score(interaction).view(len(targets_B), -1), targets_B, pairs, first)
         return torch.cat([rank(interaction[part], targets_B[part]) for part in parts])
 
     return rank
 
 
 @contextmanager
-def rank_by_item_vectors(model, batch_size: int, known: KnownItems | None = None) -> Iterator[Rank]:
+def rank_by_item_vectors(
+    model, batch_size: int, known: KnownItems | None = None, first: FirstItems | None = None
+) -> Iterator[Rank]:
     """Yield a function that ranks by a model's item vectors, which are computed once, with MPO weights merged.
 
     Args:
         model: an ``ItemVectorRecommender``.
         batch_size: the largest number of rows to rank.
         known: the items that are not candidates of a row, if there are any.
+        first: counts the items at the top of each row, if given.
     """
     with merged(model):
         item_vectors = model.encode_items()
@@ -157,6 +170,7 @@ def rank_by_item_vectors(model, batch_size: int, known: KnownItems | None = None
                         model.add_evidence(queries[part] @ candidates.t(), items[part], lengths[part]),
                         targets_B[part],
                         known.pairs(interaction[part]) if known else None,
+                        first,
                     )
                     for part in _slices(len(targets_B), rows)
                 ]

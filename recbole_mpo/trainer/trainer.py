@@ -22,6 +22,8 @@ from recbole_mpo.trainer.core_schedules import CoreStages
 from recbole_mpo.trainer.data_identity import identity
 from recbole_mpo.trainer.distributed import adding_gradients, seed_noise
 from recbole_mpo.trainer.epoch_lines import epoch_line
+from recbole_mpo.trainer.first_items import FirstItems
+from recbole_mpo.trainer.late_evidence import FitsEvidence
 from recbole_mpo.trainer.learning_rate import RateSchedule
 from recbole_mpo.trainer.optimizer import load_optimizer
 from recbole_mpo.trainer.trimmed_batches import trimmed_loss, trimmed_scores
@@ -30,7 +32,7 @@ from recbole_mpo.trainer.weight_average import WeightAverage
 logger = logging.getLogger(__name__)
 
 
-class RunTrainerMixin:
+class RunTrainerMixin(FitsEvidence):
     """What every run gets, RecBole's own models included; mixed in before any of RecBole's trainers.
 
     ``best.pth`` and ``last.pth`` in the run's folder replace RecBole's pickled files. ``last.pth`` is written
@@ -247,15 +249,17 @@ class RunTrainerMixin:
         return self.config["eval_mode"] == "ranks" and can_rank
 
     @torch.no_grad()
-    def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
-        """Return ``{"user", "rank", "history_length", "target"}``, each int32 [R], in the order of the rows."""
+    def target_ranks(
+        self, eval_data, show_progress=False, first: FirstItems | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return ``{"user", "rank", "history_length", "target"}``, each int32 [R]; ``first`` counts what is shown."""
         self.model.eval()
         known = eval_data._dataset.known_items
         if isinstance(self.model, ItemVectorRecommender):
-            ranker = ranking.rank_by_item_vectors(self.model, self.test_batch_size, known)
+            ranker = ranking.rank_by_item_vectors(self.model, self.test_batch_size, known, first)
         else:
             score = partial(trimmed_scores, self.model) if self._trims_batches() else self.model.full_sort_predict
-            ranker = nullcontext(ranking.rank_by_scores(score, self.model.n_items, known))
+            ranker = nullcontext(ranking.rank_by_scores(score, self.model.n_items, known, first))
         with ranker as rank:
             return ranking.rank_rows(rank, eval_data, self.config, self.device, show_progress, self.model.ranks)
 

@@ -58,6 +58,17 @@ OPTIONS = {
         "--reference=RUN": None,
         "--by=history_length|popularity": None,
     },
+    "compare": {
+        "--dataset=NAME,NAME": REQUIRED,
+        "--seeds=NUMBER,NUMBER": "2020",
+        "--reference=NAME": None,
+        "--title=TEXT": "Comparison",
+        "--output=FOLDER": None,
+        "--reuse=FOLDER,FOLDER": "results",
+        "--jobs=NUMBER": "1",
+        "--max_hours=NUMBER": None,
+        "--dry_run": "false",
+    },
     "prepare": {
         "--data_path=FOLDER": "dataset",
         "--overwrite": "false",
@@ -146,7 +157,7 @@ class TestHelp:
         for option in ("--help", "--version", "--debug"):
             assert option in out
 
-    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "recommend", "demo"])
+    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "recommend", "compare", "demo"])
     def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
         assert cli.main([name, "--help"]) == 0
         assert "docs/settings.md" in capsys.readouterr().out

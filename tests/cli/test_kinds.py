@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_mpo.cli.kinds import Choice, Number, Numbers, Text, Truth, Whole, Words
+from recbole_mpo.cli.kinds import Choice, Number, Numbers, Text, Truth, Whole, WholeNumbers, Words
 from recbole_mpo.common.errors import ConfigError
 
 
@@ -17,6 +17,9 @@ from recbole_mpo.common.errors import ConfigError
         (Words(), "[a, b]", ["a", "b"]),
         (Words(), "a", ["a"]),
         (Words(), "1,2", ["1", "2"]),
+        (Words(), "007,1e3,true", ["007", "1e3", "true"]),
+        (Words(), "[007, no]", ["007", "no"]),
+        (Words(), "007", ["007"]),
         (Words(), "'a,b'", ["a,b"]),
         (Choice("a", "b-c"), "b-c", "b-c"),
         (Number(), "1e-3", 0.001),
@@ -45,6 +48,9 @@ def test_text_is_read(kind, text, value):
         (Whole(), "true", "key must be a whole number from 0 up, not True"),
         (Whole(), "", "key must be a whole number from 0 up, not None"),
         (Whole(least=1), "0", "key must be a positive whole number, not 0"),
+        (WholeNumbers(), "1,b", "key must be whole numbers like NUMBER,NUMBER, not '1,b'"),
+        (WholeNumbers(), "true", "key must be whole numbers like NUMBER,NUMBER, not 'true'"),
+        (WholeNumbers(), "", "key must be whole numbers like NUMBER,NUMBER, not ''"),
         (Truth(), "1", "key must be true or false, not 1"),
         (Truth(), "", "key must be true or false, not None"),
     ],
@@ -63,6 +69,8 @@ def test_a_text_is_taken_as_it_is_written(text):
 @given(st.integers(min_value=0))
 def test_every_whole_number_is_read(number):
     assert Whole().read("key", str(number)) == number
+    assert WholeNumbers().read("key", str(number)) == [number]
+    assert WholeNumbers().read("key", f"{number},3") == [number, 3]
 
 
 @pytest.mark.parametrize("kind", [Text(), Words(), Choice("a"), Numbers()])
@@ -70,7 +78,7 @@ def test_lists_and_texts_may_be_empty(kind):
     assert kind.is_none("") and kind.is_none("~") and not kind.is_none("a")
 
 
-@pytest.mark.parametrize("kind", [Whole(), Number(), Truth()])
+@pytest.mark.parametrize("kind", [Whole(), WholeNumbers(), Number(), Truth()])
 def test_numbers_and_truths_may_not(kind):
     assert not kind.is_none("")
 

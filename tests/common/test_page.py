@@ -30,7 +30,7 @@ class Outline(HTMLParser):
 
 def test_the_frame_holds_title_and_body():
     outline = Outline(render_page("Ten runs", BODY, text="all well", figures=["<svg></svg>"]))
-    assert outline.tags == ["html", "head", "meta", "meta", "title", "style", "body", "h1", "p", "svg"]
+    assert outline.tags == ["html", "head", "meta", "meta", "meta", "title", "style", "body", "h1", "p", "svg"]
     assert outline.texts["title"].strip() == "Ten runs" and outline.texts["h1"].strip() == "Ten runs"
     assert outline.texts["p"].strip() == "all well"
 
@@ -44,6 +44,8 @@ def test_text_cannot_become_markup_in_title_or_body():
 def test_a_page_asks_for_nothing_beside_itself():
     page = render_page("Ten runs", BODY, text="all well", figures=[])
     assert not re.search(r"(src|href|url)\s*[=(]", page)
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', page)[1]
+    assert policy.startswith("default-src 'none'; ") and "form-action 'none'" in policy and "http" not in policy
 
 
 def test_a_page_is_written_as_it_is_rendered(tmp_path):

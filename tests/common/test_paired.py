@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from recbole_mpo.common.paired import PairedDifference, paired_difference
+from recbole_mpo.common.paired import (
+    RESAMPLES,
+    PairedDifference,
+    batches,
+    bootstrap_intervals,
+    paired_difference,
+    t_test,
+)
 
 
 def test_a_case_worked_by_hand():
@@ -73,3 +81,57 @@ def test_equal_differences_have_no_spread(shift, expected):
 def test_what_cannot_be_paired_is_refused(values, reference):
     with pytest.raises(ValueError, match="paired"):
         paired_difference(values, reference)
+
+
+class TestColumns:
+    """Many differences at once."""
+
+    @pytest.fixture
+    def differences(self):
+        return np.random.default_rng(8).choice([0.0, 0.0, 1.0, -1.0, 0.5], (300, 3)) + [0, 0.02, -0.05]
+
+    def test_the_interval_is_scipys(self, differences):
+        low, high = bootstrap_intervals(differences, 0.9, seed=3)
+        for place in range(3):
+            expected = stats.bootstrap(
+                (differences[:, place],),
+                np.mean,
+                n_resamples=RESAMPLES,
+                confidence_level=0.9,
+                method="percentile",
+                random_state=np.random.default_rng(3),
+            ).confidence_interval
+            assert (low[place], high[place]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+    def test_the_p_value_is_scipys(self, differences):
+        expected = stats.ttest_rel(differences, np.zeros_like(differences)).pvalue
+        assert t_test(differences) == pytest.approx(expected, rel=1e-9)
+
+    def test_a_column_is_the_same_among_others_and_alone(self, differences):
+        low, high = bootstrap_intervals(differences)
+        found = paired_difference(differences[:, 1], np.zeros(300))
+        assert (found.low, found.high) == pytest.approx((low[1], high[1]), abs=1e-12)
+        assert found.p_value == pytest.approx(t_test(differences)[1], rel=1e-9)
+
+    def test_a_column_without_spread_stands_beside_others(self):
+        differences = np.array([[0.0, 0.5, 1.0], [0.0, 0.5, 2.0], [0.0, 0.5, 3.0]])
+        low, high = bootstrap_intervals(differences)
+        assert low.tolist() == [0.0, 0.5, 1.0] and high.tolist() == [0.0, 0.5, 3.0]
+        assert t_test(differences).tolist()[:2] == [1.0, 0.0]
+
+    def test_rounding_is_no_spread(self):
+        differences = np.array([[0.1 + 0.2], [0.3], [0.3]])
+        assert t_test(differences).tolist() == [0.0]
+        assert np.ravel(bootstrap_intervals(differences)) == pytest.approx([0.3, 0.3], abs=1e-12)
+
+    @pytest.mark.parametrize("count", [2, 8_442, 10**5, 10**8])
+    def test_batches_hold_every_resample_once_and_few_numbers(self, count):
+        found = batches(count)
+        assert [row for rows in found for row in range(RESAMPLES)[rows]] == list(range(RESAMPLES))
+        assert max(rows.stop - rows.start for rows in found) * count <= max(count, 2_000_000)
+
+    @pytest.mark.parametrize("function", [bootstrap_intervals, t_test])
+    @pytest.mark.parametrize("values", [np.zeros((1, 2)), np.zeros(5), [[1.0], [np.inf]]])
+    def test_what_has_no_rows_is_refused(self, function, values):
+        with pytest.raises(ValueError, match="at least two finite values"):
+            function(values)

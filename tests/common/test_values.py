@@ -8,6 +8,7 @@ from recbole_mpo.common.values import (
     check_choice,
     parse_assignments,
     parse_value,
+    parse_words,
     read_yaml,
     shown,
     suggestion,
@@ -186,3 +187,23 @@ class TestNames:
 
     def test_how_alike_names_must_be_can_be_said(self):
         assert suggestion("epoch", ["epochal_rate"], 0.5) and not suggestion("epoch", ["epochal_rate"], 0.8)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b", ["a", "b"]),
+        ("[a, b]", ["a", "b"]),
+        ("007", ["007"]),
+        ("1e3, true", ["1e3", "true"]),
+        ("'a,b'", ["a,b"]),
+        ("a, ,b", ["a", "b"]),
+    ],
+)
+def test_words_stay_as_they_are_written(text, words):
+    assert parse_words(text) == words
+
+
+def test_words_that_are_not_yaml_are_refused():
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        parse_words("[a, b")

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from recbole_mpo.data import pair_tables
-from recbole_mpo.data.pair_tables import largest_entries, product_rows, similar_vectors, two_steps
+from recbole_mpo.data.pair_tables import Limits, largest_entries, product_rows, similar_vectors, two_steps
 
 
 def counts_of(size=12, seed=0, share=0.4) -> np.ndarray:
@@ -108,3 +108,21 @@ def test_similar_vectors_are_inner_products_without_the_vector_itself():
 def test_no_terms_give_an_empty_table():
     found = similar_vectors(sparse.csr_matrix((4, 0)), 3)
     assert found.shape == (4, 4) and found.nnz == 0
+
+
+@given(arrays(np.int64, (6, 9), elements=st.integers(0, 3)), st.integers(1, 10))
+def test_limits_find_the_same_entries_again(table, most):
+    matrix = sparse.csr_matrix(table.astype(float))
+    kept = largest_entries(matrix, most)
+    limits = Limits.of(kept, most)
+    assert np.array_equal(limits.entries(matrix.copy(), 0).toarray(), kept.toarray())
+    assert np.array_equal(limits.entries(matrix[2:5], 2).toarray(), kept.toarray()[2:5])
+
+
+def test_products_stay_within_limits(monkeypatch):
+    monkeypatch.setattr(pair_tables, "MOST_ENTRIES", 7)
+    left, right = (sparse.csr_matrix(counts_of(seed=number)) for number in (1, 2))
+    few = product_rows(left, right, 3)
+    assert np.array_equal(product_rows(left, right, 9, limits=Limits.of(few, 3)).toarray(), few.toarray())
+    fewer = product_rows(left, right, 2, limits=Limits.of(few, 3))
+    assert np.array_equal(fewer.toarray(), largest_by_loop((left @ right).toarray(), 2))

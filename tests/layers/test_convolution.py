@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_mpo.common.recbole_globals import sequential_models
-from recbole_mpo.layers.convolution import CausalConvolution, DilatedConvolutions, Patch, Predecessors
+from recbole_mpo.layers.convolution import DilatedConvolutions, Neighbours, Patch, Predecessors, SequenceConvolution
 
 LENGTHS = [5, 1, 9, 2, 7, 3]
 DILATIONS = [1, 4, 1, 4]
@@ -57,7 +57,7 @@ def make_patches(form, zero):
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
 def test_a_convolution_is_conv1d_of_each_sequence_padded_on_the_left(packed, kernel_size, dilation):
     positions, begins = packed
-    convolution = CausalConvolution(6, kernel_size, dilation).double()
+    convolution = SequenceConvolution(6, kernel_size, dilation).double()
     nn.init.normal_(convolution.bias)
     reference = nn.Conv1d(6, 6, kernel_size, dilation=dilation).double()
     reference.load_state_dict(convolution.state_dict())
@@ -67,6 +67,37 @@ def test_a_convolution_is_conv1d_of_each_sequence_padded_on_the_left(packed, ker
         padded = F.pad(x[begin : begin + length].t(), ((kernel_size - 1) * dilation, 0))
         expected = reference(padded.unsqueeze(0))[0].t()
         torch.testing.assert_close(result[begin : begin + length], expected, **EXACT)
+
+
+class TestBothSides:
+    @pytest.fixture
+    def begins(self):
+        """Where six sequences of these lengths begin, one after another."""
+        return [sum(LENGTHS[:number]) for number in range(len(LENGTHS))]
+
+    @pytest.mark.parametrize("dilation", [1, 2, 4, 8])
+    @pytest.mark.parametrize("kernel_size", [3, 5])
+    def test_a_convolution_is_conv1d_of_each_sequence_padded_alike(self, begins, kernel_size, dilation):
+        convolution = SequenceConvolution(6, kernel_size, dilation).double()
+        nn.init.normal_(convolution.bias)
+        reference = nn.Conv1d(6, 6, kernel_size, dilation=dilation, padding="same").double()
+        reference.load_state_dict(convolution.state_dict())
+        x = torch.randn(27, 6, dtype=torch.float64)
+        result = convolution(x, Neighbours(torch.tensor(LENGTHS)))
+        for begin, length in zip(begins, LENGTHS, strict=True):
+            expected = reference(x[begin : begin + length].t().unsqueeze(0))[0].t()
+            torch.testing.assert_close(result[begin : begin + length], expected, **EXACT)
+
+    def test_a_state_sees_all_of_its_sequence_and_no_other(self, network):
+        x, places = torch.randn(27, 6, dtype=torch.float64), Neighbours(torch.tensor(LENGTHS))
+        before = network(x, places)
+        x[10] += 1.0
+        changed = (network(x, places) != before).any(dim=1)
+        assert changed.tolist() == [6 <= place < 15 for place in range(27)]
+
+    def test_an_even_number_of_taps_has_no_middle(self):
+        with pytest.raises(ValueError, match="an odd number of taps, not 4"):
+            Neighbours(torch.tensor([3])).own_tap(4)
 
 
 @pytest.mark.parametrize("form", [None, "serial", "parallel"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_mpo.layers.convolution import CausalConvolution, Patch
+from recbole_mpo.layers.convolution import Patch, SequenceConvolution
 from recbole_mpo.layers.initialisation import normal_weights
 
 STD = 0.02
@@ -31,7 +31,7 @@ def initialise(model, seed=0, **options):
 
 def test_weights_are_drawn_one_after_another_from_the_global_generator():
     model = model_of(
-        linear=nn.Linear(5, 4), table=nn.Embedding(6, 3), convolution=CausalConvolution(4, 3, 2), last=nn.Linear(2, 2)
+        linear=nn.Linear(5, 4), table=nn.Embedding(6, 3), convolution=SequenceConvolution(4, 3, 2), last=nn.Linear(2, 2)
     )
     initialise(model)
     expected = drawn((4, 5), (6, 3), (4, 4, 3), (2, 2))
@@ -47,7 +47,7 @@ def test_children_are_drawn_before_what_stands_behind_their_parent():
 
 
 def test_biases_of_linear_layers_are_zeroed_and_others_stay():
-    model = model_of(linear=nn.Linear(3, 2), convolution=CausalConvolution(2, 3, 1), norm=nn.LayerNorm(2))
+    model = model_of(linear=nn.Linear(3, 2), convolution=SequenceConvolution(2, 3, 1), norm=nn.LayerNorm(2))
     initialise(model)
     assert not model["linear"].bias.any()
     assert (model["convolution"].bias == 7).all() and (model["norm"].weight == 7).all()

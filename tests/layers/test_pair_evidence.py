@@ -183,6 +183,15 @@ class TestPairEvidence:
             assert torch.equal(shown(evidence(recent_of(users=users), Columns(WIDTH))), shown(expected))
         assert list(evidence.state_dict()) == names == ["weight", "log_recent", "log_factor"][: len(names)]
 
+    def test_tables_of_training_come_after_that_of_evaluation(self, dense):
+        whole, evidence = pairs_of(dense), pairs_of(dense[:1])
+        evidence.use_in_training(tables_of(dense[1:]))
+        assert evidence.values.dtype == torch.float64 and evidence.starts.shape == whole.starts.shape
+        for users in (None, USERS):
+            arguments = recent_of(users=users), Columns(WIDTH)
+            assert torch.equal(shown(evidence(*arguments)), shown(whole(*arguments)))
+        assert list(evidence.state_dict()) == list(whole.state_dict())
+
     def test_tables_move_with_the_module_and_are_not_stored(self, dense):
         evidence = pairs_of(dense).to("meta")
         assert {evidence.starts.device.type, evidence.columns.device.type, evidence.values.device.type} == {"meta"}
@@ -236,6 +245,22 @@ class TestItemEvidence:
         assert set(evidence.state_dict()) == stored
         late = ItemEvidence({"words": pairs_of(dense)}, newest=3, trains_jointly=False)
         assert not late.is_fitted and not any(parameter.requires_grad for parameter in late.parameters())
+
+    def test_tables_of_training_are_made_once_and_when_a_row_of_training_comes(self, dense):
+        made = []
+
+        def training():
+            made.append(1)
+            return {"covisit": tables_of(dense[1:])}
+
+        kinds = {"covisit": pairs_of(dense[:1]), "words": pairs_of(dense[3:])}
+        evidence, columns = ItemEvidence(kinds, newest=3, training=training).double(), Columns(WIDTH)
+        whole = ItemEvidence({"covisit": pairs_of(dense), "words": pairs_of(dense[3:])}, newest=3).double()
+        assert torch.equal(shown(evidence(recent_of(), columns)), shown(whole(recent_of(), columns))) and not made
+        for _ in range(2):
+            arguments = recent_of(users=USERS), columns
+            assert torch.equal(shown(evidence(*arguments)), shown(whole(*arguments))) and made == [1]
+        assert torch.equal(shown(evidence(recent_of(), columns)), shown(whole(recent_of(), columns)))
 
     def test_what_was_learned_can_be_forgotten(self, dense):
         evidence = ItemEvidence({"words": pairs_of(dense), "covisit": pairs_of(dense, 5.0)}, newest=3).float()

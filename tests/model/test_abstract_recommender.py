@@ -45,6 +45,8 @@ KINDS = {
     "feature_sketch": torch.Tensor | None,
     "fitted_text": dict | None,
     "counts_hash": str | None,
+    "fitted_words": dict | None,
+    "edited_items": tuple,
     "awaits_fit": bool,
     "task_sum": TaskSum | None,
     "feature_size": int,

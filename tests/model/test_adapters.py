@@ -56,7 +56,7 @@ def test_patches_norms_and_gate_are_trained_and_nothing_else_changes(settings):
 
 
 def test_a_table_of_ids_is_trained_with_them(settings):
-    model = built_run("UniSRec", "tiny", (), {**settings, "item_input": "text+id"}).model
+    model = built_run("UniSRec", "tiny", (), {**settings, "item_input": "text+id", "id_side": "both"}).model
     assert model.item_embedding.weight.requires_grad and not model.position_embedding.weight.requires_grad
 
 

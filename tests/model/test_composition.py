@@ -53,10 +53,14 @@ class MeanOfItems:
         return states_RLD if places_W is None else states_RLD.flatten(0, 1)[places_W]
 
 
+# What is put together here has no scoring of its own for ids.
+BOTH = {"text": {}, "text+id": {"id_side": "both"}, "id": {}}
+
+
 @pytest.fixture(params=["text", "text+id", "id"])
 def run(request, tiny_settings):
     """UniSRec on ``tiny``: its settings, data and model, beside which other models are put together."""
-    return built_run("UniSRec", "tiny", (), {**tiny_settings, "item_input": request.param})
+    return built_run("UniSRec", "tiny", (), {**tiny_settings, "item_input": request.param, **BOTH[request.param]})
 
 
 def composed(run, **parts):
@@ -195,6 +199,7 @@ def test_the_search_finds_overridden_private_methods():
     ("name", "changes"),
     [
         ("UniSRec", {"item_input": "text+id"}),
+        ("UniSRec", {"item_input": "text+id", "id_side": "both"}),
         ("PeterRec", {"item_input": "text", "train_stage": "finetune", "finetune_mode": "PeterZero"}),
     ],
 )

@@ -8,8 +8,7 @@ from support import built_run, folder_of
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.pair_evidence import REPEAT_START, Columns, Recent
-from recbole_mpo.model import evidence as evidence_module
-from recbole_mpo.model.evidence import START, make_evidence, shared_words
+from recbole_mpo.model.evidence import START, make_evidence
 from recbole_mpo.model.objective import make_objective
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
@@ -83,6 +82,8 @@ class TestTables:
     def test_hold_what_a_loop_over_training_histories_counts(self, built):
         one = built(**WHOLE, evidence_folds=3)
         train, kinds = one.splits[0], one.model.evidence.kinds
+        assert all(len(pairs.starts) == 1 for pairs in kinds.values()), "nothing is trained yet"
+        one.model.evidence.make_training_tables()
         histories = histories_of(train)
         for table in range(4):
             seen = [items for user, items in histories.items() if table == 0 or user % 3 != table - 1]
@@ -106,6 +107,8 @@ class TestTables:
 
     def test_the_largest_entries_are_kept(self, built):
         whole, few = built(**WHOLE), built(evidence_entries=3)
+        for one in (whole, few):
+            one.model.evidence.make_training_tables()
         for kind, pairs in few.model.evidence.kinds.items():
             assert (pairs.starts.diff() <= 3).all()
             for table in range(len(pairs.starts)):
@@ -113,18 +116,6 @@ class TestTables:
                 largest = -np.sort(-every)[:, :3]
                 np.testing.assert_allclose(-np.sort(-kept)[:, :3], largest, rtol=1e-6, atol=1e-7)
                 assert (np.isclose(kept, every, rtol=1e-6) | (kept == 0)).all()
-
-    def test_words_of_items_without_interactions_are_projected(self):
-        texts, others = ["", "red lamp", "red cup", "blue cup"], ["red red cup", "green"]
-        table = shared_words(texts, 9, others).toarray()
-        assert table.shape == (6, 6) and np.array_equal(table[:4, :4], shared_words(texts, 9).toarray())
-        assert table[4, 2] == table[2, 4] > table[4, 1] > 0 and not table[5].any() and not table.diagonal().any()
-
-    def test_frequent_words_are_left_out_of_a_large_catalogue(self, monkeypatch):
-        texts = ["number one red", "number two red", "number three", "number four"]
-        assert shared_words(texts, 9).nnz == 12
-        monkeypatch.setattr(evidence_module, "MOST_PRODUCTS", 10)
-        assert shared_words(texts, 9).toarray()[0].nonzero()[0].tolist() == [1]
 
     def test_the_hash_is_of_counts_and_texts(self, built):
         hashes = {built(**changes).model.counts_hash for changes in (
@@ -190,6 +181,7 @@ class TestLeak:
         """Users of one fold are taken out of the files, and everything is counted again."""
         folds = 4
         one = built(evidence_folds=folds, evidence_entries=entries, evidence=["covisit", "two_hop"])
+        one.model.evidence.make_training_tables()
         names = one.dataset.field2id_token["item_id"]
         fold_of = {token: number % folds for number, token in enumerate(one.dataset.field2id_token["user_id"])}
         path = tiny_path / "tiny" / "tiny.inter"
@@ -324,7 +316,8 @@ class TestScores:
         texts = [*one.splits[0].item_texts(), "red lamp number 3."]
         settings = {"token_pattern": r"[^\W_]+", "ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
         vectors = TfidfVectorizer(**settings).fit(texts[:-1]).transform(texts).toarray()
-        cold = (model.queries(recommender_states(recommender, ["i3"])) @ recommender.candidates.t())[0, row].item()
+        states = recommender_states(recommender, ["i3"])
+        cold = (model.queries(states) @ recommender.scores.candidates.t())[0, row].item()
         expected = cold + model.evidence.strength * START["words"][0] * vectors[recommender.row_of["i3"]] @ vectors[row]
         scores = {one.token: one.score for one in recommender.recommend([["i3"]], topk=100)[0]}
         assert scores["cold"] == pytest.approx(expected, abs=1e-4) and expected > cold
@@ -352,7 +345,7 @@ class TestScores:
 @torch.no_grad()
 def recommender_states(recommender, tokens):
     history = torch.tensor([[recommender.row_of[token] for token in tokens]])
-    return recommender.model.encode_sequences(recommender.item_vectors, history, torch.tensor([len(tokens)]))
+    return recommender.model.encode_sequences(recommender.scores.item_vectors, history, torch.tensor([len(tokens)]))
 
 
 def test_none_is_made_where_none_is_asked_for(tiny_settings):
@@ -386,14 +379,3 @@ def test_the_earlier_name_is_pointed_out(tiny_settings):
 def test_what_evidence_cannot_work_with_is_said(built, changes, message):
     with pytest.raises(ConfigError, match=message):
         built(**changes).model  # noqa: B018
-
-
-def test_items_that_only_have_text_change_no_row_of_the_candidates():
-    texts = ["", "red lamp small", "red lamp", "blue cup", "blue cup small"]
-    alone = shared_words(texts, 1).toarray()
-    extended = shared_words(texts, 1, ["red lamp", "red lamp small"]).toarray()
-    assert extended.shape == (7, 7)
-    assert np.array_equal(extended[:5, :5], alone)
-    # Beside them a candidate has its nearest other, and another its nearest of all.
-    assert [np.flatnonzero(row).tolist() for row in extended[1:3, 5:]] == [[1], [0]]
-    assert [np.flatnonzero(row).tolist() for row in extended[5:]] == [[2], [1]]

@@ -8,7 +8,7 @@ from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.mpo.convert import merge_mpo, merged, mpo_layers
 from recbole_mpo.model.mporec import DEFAULT_EXPAND, MPORec, MPORecExpand, MPORecLight
 from recbole_mpo.model.parameters import core_names
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.unisrec import UniSRec
 
 
 def test_light_trains_every_core_but_the_central_one(tiny_settings):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mpo.model.scoring import CosineScoring, InnerProductScoring
+from recbole_mpo.model.scoring import CosineScoring, InnerProductScoring, TextAndIdScoring
 
 
 @pytest.fixture
@@ -54,3 +54,39 @@ def test_lengths_do_not_matter_to_cosines(states_and_vectors):
     states, vectors = states_and_vectors
     scoring = CosineScoring(0.5)
     torch.testing.assert_close(scores(scoring, 3 * states, 0.2 * vectors), scores(scoring, states, vectors))
+
+
+class TestTextAndIds:
+    @pytest.fixture
+    def scoring(self):
+        """A scoring of seven items with ids of size 2, trained a little."""
+        torch.manual_seed(1)
+        scoring = TextAndIdScoring(0.5, 7, 5, 2, 0.0)
+        ids = scoring.modules["item_ids"].double().eval()
+        torch.nn.init.normal_(ids.table)
+        torch.nn.init.normal_(ids.bias)
+        return scoring
+
+    def test_ids_and_biases_add_to_the_cosines(self, states_and_vectors, scoring):
+        states, vectors = states_and_vectors
+        ids = scoring.modules["item_ids"]
+        by_id = (states @ ids.query.weight.t() + ids.query.bias) @ ids.table.t() + ids.bias.t()
+        expected = scores(CosineScoring(0.5), states, vectors) + by_id
+        torch.testing.assert_close(scores(scoring, states, scoring.rows(slice(0, 7), vectors)), expected)
+
+    def test_rows_by_number_are_those_of_a_stretch(self, states_and_vectors, scoring):
+        _, vectors = states_and_vectors
+        ids = torch.tensor([5, 0, 5])
+        assert torch.equal(scoring.rows(ids, vectors[ids]), scoring.rows(slice(0, 7), vectors)[ids])
+
+    def test_a_text_without_an_id_is_scored_by_its_cosine_alone(self, states_and_vectors, scoring):
+        states, vectors = states_and_vectors
+        scored = scores(scoring, states, scoring.rows_of_text(vectors))
+        torch.testing.assert_close(scored, scores(CosineScoring(0.5), states, vectors))
+
+    def test_ids_change_nothing_at_the_start(self, states_and_vectors):
+        states, vectors = states_and_vectors
+        scoring = TextAndIdScoring(0.5, 7, 5, 2, 0.5)
+        scoring.modules["item_ids"].double()
+        scored = scores(scoring, states, scoring.rows(slice(0, 7), vectors))
+        torch.testing.assert_close(scored, scores(CosineScoring(0.5), states, vectors))

@@ -19,12 +19,12 @@ PETERREC = {"train_stage": "finetune", "finetune_mode": "PeterZero"}
 # (case, model, settings, hash of the parameters' names, hash of the state dict without cores).
 GOLDEN = (
     ("text", "UniSRec", {}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
-    ("text+id", "UniSRec", {"item_input": "text+id"}, "b243239ad37f1a5e", "fbe8d016cadebc09"),
+    ("text+id", "UniSRec", {"item_input": "text+id", "id_side": "both"}, "b243239ad37f1a5e", "fbe8d016cadebc09"),
     ("id", "UniSRec", {"item_input": "id"}, "e346ab3b085db1f4", "9d759737847dd8ff"),
     ("sampled", "UniSRec", {"loss": "sampled"}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
     ("text", "UniSRec_F", {}, "c04d1ceee8b75d0e", "6f4206e9064edfb8"),
     ("text", "MPORec", {}, "302162a28fb4a2e4", "e5cdaeda2673ede1"),
-    ("text+id", "MPORec", {"item_input": "text+id"}, "39fd695526d3f05c", "8aa8c4703165b97d"),
+    ("text+id", "MPORec", {"item_input": "text+id", "id_side": "both"}, "39fd695526d3f05c", "8aa8c4703165b97d"),
     ("text", "MPORecLight", {}, "302162a28fb4a2e4", "e5cdaeda2673ede1"),
     ("text", "MPORecExpand", {}, "64ff238711b7f63d", "8bb6796fa879e2fa"),
     ("orthogonal", "MPORecExpand", {"mpo_expand_init": "orthogonal"}, "64ff238711b7f63d", "8bb6796fa879e2fa"),
@@ -169,7 +169,7 @@ def test_evidence_moves_no_draw_and_no_name(fresh, model, settings, names, weigh
 
 
 def test_unisrecs_parameters_by_name(fresh):
-    model = fresh("UniSRec", {"item_input": "text+id"})
+    model = fresh("UniSRec", {"item_input": "text+id", "id_side": "both"})
     assert [name for name, _ in model.named_parameters()] == UNISREC_NAMES
 
 

@@ -18,7 +18,8 @@ ALL_MODELS = ["UniSRec", "MPORec", "MPORecLight", "MPORecExpand"]
 
 
 def test_parameter_names_are_unisrecs(tiny_settings):
-    names = set(built_run("UniSRec", "tiny", (), {**tiny_settings, "item_input": "text+id"}).model.state_dict())
+    settings = {**tiny_settings, "item_input": "text+id", "id_side": "both"}
+    names = set(built_run("UniSRec", "tiny", (), settings).model.state_dict())
     heads = {name.split(".")[0] for name in names}
     assert heads == {"position_embedding", "trm_encoder", "LayerNorm", "moe_adaptor", "item_embedding"}
     assert "trm_encoder.layer.1.multi_head_attention.query.weight" in names
@@ -26,15 +27,18 @@ def test_parameter_names_are_unisrecs(tiny_settings):
 
 
 @pytest.mark.parametrize(
-    ("name", "item_input"),
-    [(name, item_input) for name in ALL_MODELS for item_input in ("text", "text+id")] + [("UniSRec", "id")],
+    ("name", "changes", "width"),
+    [(name, {"item_input": "text"}, 16) for name in ALL_MODELS]
+    + [(name, {"item_input": "text+id", "id_side": "both"}, 16) for name in ALL_MODELS]
+    + [(name, {"item_input": "text+id", "id_size": 3}, 20) for name in ALL_MODELS]
+    + [("UniSRec", {"item_input": "id"}, 16)],
 )
-def test_contract(tiny_settings, name, item_input):
-    experiment = built_run(name, "tiny", (), {**tiny_settings, "item_input": item_input})
+def test_contract(tiny_settings, name, changes, width):
+    experiment = built_run(name, "tiny", (), {**tiny_settings, **changes})
     model = experiment.model.eval()
     rows = next(iter(experiment.loaders[1]))[0]
     vectors = model.encode_items()
-    assert vectors.shape == (experiment.dataset.item_num, 16)
+    assert vectors.shape == (experiment.dataset.item_num, width)
     ids = torch.tensor([3, 0, 5])
     torch.testing.assert_close(model.encode_items(ids), vectors[ids])
     scores = model.full_sort_predict(rows)
@@ -183,11 +187,14 @@ def test_evaluation_without_padding_equals_padded_rows(tiny_settings, train_mode
         torch.testing.assert_close(model.encode_histories(vectors, rows), expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("item_input", ["text", "text+id", "id"])
-def test_what_a_text_model_says_of_its_items(tiny_settings, item_input):
-    run = built_run("UniSRec", "tiny", (), {**tiny_settings, "item_input": item_input})
+@pytest.mark.parametrize(
+    ("item_input", "changes", "scores_text_alone"),
+    [("text", {}, True), ("text+id", {}, True), ("text+id", {"id_side": "both"}, False), ("id", {}, False)],
+)
+def test_what_a_text_model_says_of_its_items(tiny_settings, item_input, changes, scores_text_alone):
+    run = built_run("UniSRec", "tiny", (), {**tiny_settings, "item_input": item_input, **changes})
     model = run.model
-    assert (model.uses_text, model.scores_text_alone) == (item_input != "id", item_input == "text")
+    assert (model.uses_text, model.scores_text_alone) == (item_input != "id", scores_text_alone)
     assert model.feature_hash == (run.dataset.feature_hash if model.uses_text else None)
     assert model.feature_size == (run.dataset.features.table.shape[1] if model.uses_text else 0)
 

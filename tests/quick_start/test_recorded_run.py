@@ -55,9 +55,7 @@ class TestCompletedRun:
         assert data["users"] == len(set(users)) and data["items"] == len(set(items)) == data["item_num"] - 1
         # Leave-one-out: of n interactions the last two are tested and validated, the first is no target.
         assert data["targets"] == {"train": len(lines) - 3 * 40, "valid": 40, "test": 40}
-        assert data["files"] == {
-            name: file_hash(tiny_path / "tiny" / name) for name in ("tiny.inter", "tiny.text")
-        }
+        assert data["files"] == {name: file_hash(tiny_path / "tiny" / name) for name in ("tiny.inter", "tiny.text")}
 
     def test_parameter_groups_sum_to_the_totals(self, finished):
         params = finished[0]["params"]

@@ -14,7 +14,8 @@ from recbole_mpo.data.reading import ReadingMixin
 from recbole_mpo.model.abstract_recommender import ModelContract
 from recbole_mpo.model.baselines.recbole_s3rec import S3RecContract
 from recbole_mpo.model.mporec import MPORec, MPORecExpand, MPORecLight
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.recbole_evidence import LateEvidence
+from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.quick_start.registry import OWN_MODELS, find_model, recbole_model_names
 from recbole_mpo.trainer.item_vector_trainer import ItemVectorTrainer
 from recbole_mpo.trainer.recbole_stages import S3RecTrainer
@@ -53,7 +54,8 @@ def test_recboles_models_resolve_and_get_safe_files(alias, name):
 
 def test_recboles_s3rec_runs_both_stages_on_attributes_from_text():
     spec = find_model("s3rec")
-    assert spec.model_class.__mro__[1:4] == (S3RecContract, ModelContract, sequential_models().S3Rec)
+    expected = (LateEvidence, S3RecContract, ModelContract, sequential_models().S3Rec)
+    assert spec.model_class.__mro__[1:5] == expected
     assert (spec.trainer_class, spec.dataset_class) == (S3RecTrainer, AttributeDataset)
 
 

@@ -37,10 +37,7 @@ def test_a_run_shows_data_text_and_parameters(said):
         "MPORec on tiny, seed 7 (run MPORec-tiny-1)",
         "data: 1,234 users, 30 items; targets: train 28,100, valid 40, test 40",
         "item text: tfidf-svd, 24 features; 29 of 30 items have text",
-        "parameters:\n"
-        "  group    total  trainable\n"
-        "  encoder  1,234          5\n"
-        "  all      1,234          5",
+        "parameters:\n  group    total  trainable\n  encoder  1,234          5\n  all      1,234          5",
     ]
 
 

@@ -232,7 +232,9 @@ class TestPublished:
     def test_tables_of_its_items_are_left_there(self, started):
         tables = {"item_embedding.weight": torch.ones(7, 16), "plm_embedding.weight": torch.ones(7, 20)}
         assert started("UniSRec", tables).model.state_dict().keys() == started("UniSRec").model.state_dict().keys()
-        own = started("UniSRec", tables, item_input="text+id").model.state_dict()["item_embedding.weight"]
+        own = started("UniSRec", tables, item_input="text+id", id_side="both").model.state_dict()[
+            "item_embedding.weight"
+        ]
         assert own.shape == (31, 16) and (own[1:] != 1).any()
 
     def test_centred_and_scaled_features_are_warned_of(self, started, caplog):

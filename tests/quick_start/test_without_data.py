@@ -17,6 +17,7 @@ TUNED = {"item_input": "text", "train_stage": "finetune", "finetune_mode": "Pete
 FROM_ITEMS = [
     ("UniSRec", {}),
     ("UniSRec", {"item_input": "text+id"}),
+    ("UniSRec", {"item_input": "text+id", "id_side": "both"}),
     ("UniSRec", {"evidence": ["covisit", "words", "two_hop"]}),
     ("UniSRec", {"loss": "sampled"}),
     ("UniSRec_F", {}),

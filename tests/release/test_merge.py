@@ -139,7 +139,8 @@ class TestWithoutTheDataset:
     @pytest.mark.parametrize(
         ("model", "changes"),
         [
-            ("MPORecLight", {"item_input": "text+id"}),
+            ("MPORecLight", {"item_input": "text+id", "id_side": "both"}),
+            ("MPORec", {"item_input": "text+id"}),
             ("MPORecExpand", {"mpo_expand_init": "orthogonal"}),
             ("MPORec", {"evidence": ["covisit"]}),
             ("MPORec", {"item_input": "id", "mpo_target_modules": "all-linear"}),

@@ -91,9 +91,7 @@ def test_items_older_than_the_model_sees_are_still_left_out(untrained):
 def test_of_a_long_history_the_newest_50_count(untrained):
     recommender = recommender_of(untrained())
     newest = [f"i{number % 9}" for number in range(50)]
-    (long,), (short,) = (
-        recommender.recommend([history], topk=30) for history in (["i20", "i21", *newest], newest)
-    )
+    (long,), (short,) = (recommender.recommend([history], topk=30) for history in (["i20", "i21", *newest], newest))
     seen = {item.token: item.score for item in short}
     assert {"i20", "i21"} == set(seen) - {item.token for item in long}
     assert [item.score for item in long] == pytest.approx([seen[item.token] for item in long], abs=1e-6)
@@ -149,13 +147,18 @@ class TestTextOnlyItems:
         (found,) = recommender_of(untrained()).recommend([["i3"]], topk=100)
         assert "blank" not in {item.token for item in found}
 
-    @pytest.mark.parametrize("item_input", ["text+id", "id"])
-    def test_are_no_candidates_where_ids_count(self, untrained, with_text_only, item_input):
-        recommender = recommender_of(untrained("UniSRec", item_input=item_input))
+    @pytest.mark.parametrize("changes", [{"item_input": "text+id", "id_side": "both"}, {"item_input": "id"}])
+    def test_are_no_candidates_where_ids_count(self, untrained, with_text_only, changes):
+        recommender = recommender_of(untrained("UniSRec", **changes))
         (found,) = recommender.recommend([["i3"]], topk=100)
         assert len(found) == 29 and "new" not in {item.token for item in found}
         with pytest.raises(DataError, match="unknown item 'new'"):
             recommender.recommend([["new"]])
+
+    def test_are_candidates_where_ids_stand_in_the_scores_alone(self, untrained, with_text_only):
+        recommender = recommender_of(untrained("UniSRec", item_input="text+id"))
+        (found,), (after,) = recommender.recommend([["i3"]], topk=100), recommender.recommend([["new"]], topk=3)
+        assert "new" in {item.token for item in found} and len(after) == 3
 
 
 class TestInput:
@@ -173,10 +176,10 @@ class TestInput:
         with pytest.raises(DataError, match="at least one item"):
             recommender_of(untrained()).recommend([["i3"], []])
 
-    def test_recboles_models_are_refused(self, tiny_settings):
-        settings = {key: tiny_settings[key] for key in ("data_path", "checkpoint_dir", "use_gpu", "hidden_size")}
-        with pytest.raises(DataError, match="this is a GRU4Rec"):
-            recommender_of(built_run("GRU4Rec", "tiny", (), settings))
+    def test_models_that_count_are_refused(self, tiny_settings):
+        settings = {key: tiny_settings[key] for key in ("data_path", "checkpoint_dir", "use_gpu")}
+        with pytest.raises(DataError, match="models that score all items, but this is a CoVisit"):
+            recommender_of(built_run("CoVisit", "tiny", (), settings))
 
 
 class TestCommand:

@@ -94,7 +94,7 @@ def test_the_published_network_computes_the_same(exported):
 
 
 def test_ids_are_exported_too(exported):
-    source, output = exported("MPORec", item_input="text+id")
+    source, output = exported("MPORec", item_input="text+id", id_side="both")
     state = torch.load(output, weights_only=True)
     assert state["config"]["train_stage"] == "transductive_ft"
     assert state["state_dict"].keys() - names_and_shapes(OF_TINY) == {"item_embedding.weight"}

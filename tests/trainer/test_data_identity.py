@@ -32,6 +32,7 @@ class TestIdentity:
         item_tokens = ["[PAD]", "a b", "é7"]
         item_hash, feature_hash, counts_hash = "items", "features", None
         feature_sketch, fitted_text = None, {"tiny": {"mean": torch.ones(5)}}
+        fitted_words, edited_items = None, ()
 
         def __init__(self):
             super().__init__(2, 2)
@@ -53,6 +54,7 @@ class TestIdentity:
         assert {key: said[key] for key in said if key != "item_tokens"} == {
             "feature_sketch": None,
             "fitted_text": model.fitted_text,
+            "fitted_words": None,
             "item_num": 3,
             "feature_size": 5,
             "item_hash": "items",
@@ -162,7 +164,7 @@ class TestFeatures:
         folder, text = trained
         before = evaluate_checkpoint(folder / "best.pth")
         state = checkpoint.load_checkpoint(folder / "best.pth")
-        older = {key: state[key] for key in state if key not in DATA_KEYS[-2:]}
+        older = {key: state[key] for key in state if key not in DATA_KEYS[-3:]}
         checkpoint.save_checkpoint(older, folder / "best.pth")
         assert evaluate_checkpoint(folder / "best.pth") == before
         self.add_item(text, tmp_path)

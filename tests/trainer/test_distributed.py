@@ -13,7 +13,7 @@ import torch
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
 from recbole_mpo.layers.ranks import ALONE, Ranks
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.trainer import distributed
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone")

@@ -13,7 +13,7 @@ from recbole_mpo.data.training_counts import training_pairs
 from recbole_mpo.quick_start import recorded_run
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.trainer import item_vector_trainer, late_evidence
+from recbole_mpo.trainer import late_evidence
 from recbole_mpo.trainer.late_evidence import fit_evidence
 
 LATE = {"evidence": ["covisit", "words", "two_hop"], "evidence_fit": "late"}
@@ -30,6 +30,8 @@ def late(tiny_settings):
 
 def test_training_reads_tables_without_the_last_target_of_each_user(late):
     train, table = late.splits[0], late.model.evidence.kinds["covisit"]
+    assert len(table.starts) == 1
+    late.model.evidence.make_training_tables()
     rows = train.rows()
     newest = {user: rows.ends[rows.users == user].max() for user in np.unique(rows.users)}
     pairs = training_pairs(train, late.config["evidence_window"], without_last=True)
@@ -106,7 +108,7 @@ def test_a_run_killed_after_its_fit_ends_as_one_that_was_not(tiny_settings, monk
 
 def test_a_checkpoint_without_its_fit_is_used_with_a_warning(tiny_settings, monkeypatch, caplog):
     with monkeypatch.context() as patch:
-        patch.setattr(item_vector_trainer, "fit_evidence", killed)
+        patch.setattr(late_evidence, "fit_evidence", killed)
         with pytest.raises(KeyboardInterrupt):
             run("MPORec", "tiny", (), {**tiny_settings, **LATE})
     (path,) = Path(tiny_settings["checkpoint_dir"]).glob("*/best.pth")

@@ -8,6 +8,7 @@ from pathlib import Path
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import replacing
 from recbole_mpo.common.recbole_install import missing_recbole
+from recbole_mpo.data.prepare.ml100k_users import user_lines
 from recbole_mpo.data.prepare.sources import ML100K
 from recbole_mpo.text.item_text import TEXT_HEADER
 
@@ -25,6 +26,7 @@ permission.
 
 `{name}.inter` is RecBole's file, unchanged. `{name}.text` puts each film's title, year and genres into a
 sentence; films without a known title have an empty text ({missing}). The texts do not tell the plots.
+`{name}.user` has the age, gender and occupation of each user, and the groups of age of MovieLens 1M, but no zip codes.
 
 | file | sha256 |
 |---|---|
@@ -33,7 +35,7 @@ sentence; films without a known title have an empty text ({missing}). The texts 
 
 
 def prepare_ml100k(data_path: str | Path) -> Path:
-    """Write ``<data_path>/ml-100k/`` (``.inter``, ``.text`` and a card) and return that folder.
+    """Write ``<data_path>/ml-100k/`` (``.inter``, ``.text``, ``.user`` and a card) and return that folder.
 
     Existing files with the right content are kept.
 
@@ -47,6 +49,10 @@ def prepare_ml100k(data_path: str | Path) -> Path:
     texts = _item_texts(_read(source / f"{ML100K}.item").decode("utf-8"), source / f"{ML100K}.item")
     lines = [TEXT_HEADER, *(f"{token}\t{text}" for token, text in texts.items())]
     files = {f"{ML100K}.inter": interactions, f"{ML100K}.text": ("\n".join(lines) + "\n").encode("utf-8")}
+    users = source / f"{ML100K}.user"
+    # RecBole's own file may be there.
+    if not (folder / users.name).exists():
+        files[users.name] = ("\n".join(user_lines(_read(users).decode("utf-8"), users)) + "\n").encode("utf-8")
 
     for name, content in files.items():
         path = folder / name

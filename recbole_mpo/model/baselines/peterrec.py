@@ -3,7 +3,7 @@
 Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation", SIGIR 2020.
 docs/models.md says how this differs from the published code.
 
-Shapes: N items (row 0 is PAD), D hidden.
+Shapes: N items (row 0 is PAD), D hidden, M targets.
 """
 
 import logging
@@ -12,12 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
-from recbole_mpo.layers.convolution import CausalConvolution
+from recbole_mpo.layers.convolution import SequenceConvolution
 from recbole_mpo.model.abstract_recommender import ITEM_TABLES, PretrainedWeights
-from recbole_mpo.model.baselines.peterrec_network import PATCHED, Adaptation, ConvolutionalSequenceEncoder, HeadScoring
+from recbole_mpo.model.baselines.peterrec_both_sides import BothSidesEncoder, MaskedBatch, MaskedItems
+from recbole_mpo.model.baselines.peterrec_network import (
+    PATCHED,
+    Adaptation,
+    ClassScoring,
+    ConvolutionalSequenceEncoder,
+    HeadScoring,
+)
 from recbole_mpo.model.evidence import make_evidence
 from recbole_mpo.model.item_encoder import ItemEncoder, make_text_projection
-from recbole_mpo.model.objective import make_objective
+from recbole_mpo.model.objective import SoftmaxObjective, make_objective
 from recbole_mpo.model.sequential import TextSequentialRecommender
 from recbole_mpo.text.index_files import raw_names
 from recbole_mpo.text.item_features import text_path
@@ -25,7 +32,9 @@ from recbole_mpo.text.item_features import text_path
 logger = logging.getLogger(__name__)
 
 # Settings that must be the same as in pre-training. Other sizes would give an error per name, and another input none.
-SAME_AS_SOURCE = ("item_input", "hidden_size", "kernel_size", "dilations")
+SAME_AS_SOURCE = ("item_input", "hidden_size", "kernel_size", "dilations", "pretrain_mode")
+# What settings were before they existed.
+EARLIER = {"pretrain_mode": "causal"}
 # Settings that make features comparable: for all features, and for those of an encoder.
 FEATURES = ("feature_center", "feature_scale")
 ENCODER = ("text_encoder", "text_pooling")
@@ -34,19 +43,21 @@ ENCODER = ("text_encoder", "text_pooling")
 class PeterRec(TextSequentialRecommender):
     """NextItNet's blocks on an item table or on projected text; ``train_stage`` says what is trained.
 
-    With ``pretrain`` everything is trained, and each position predicts the next item. With ``finetune`` a new head is
-    trained, and what ``finetune_mode`` selects. The user's state is then that of a token after the history or, with
-    ``cls_token: false``, that of the last item, as in pre-training.
+    With ``pretrain`` everything is trained: with ``pretrain_mode: causal`` each position predicts the next item, with
+    ``masked`` each masked item is predicted from those on both sides of it. With ``finetune`` a new head is trained,
+    and what ``finetune_mode`` selects. The user's state is then that of a token after the history, or the sum of those
+    of a token at both ends; with ``cls_token: false``, that of the last item or of a mask after it, as in pre-training.
 
     An item has two vectors, side by side in a row [2 D] of ``encode_items``: the one that the network reads, and the
-    one of the head, which is used for scores.
+    one of the head, which is used for scores. With ``user_profile`` the head has a vector per class of users instead,
+    and an item has one vector.
 
     Args:
         config: settings of the run.
         dataset: training part of the run's dataset.
 
     Raises:
-        ConfigError: ``patch_reduction`` is larger than ``hidden_size``.
+        ConfigError: ``patch_reduction`` is larger than ``hidden_size``, or settings do not fit ``pretrain_mode``.
     """
 
     needs_packed = True
@@ -57,21 +68,30 @@ class PeterRec(TextSequentialRecommender):
     def __init__(self, config, dataset):
         adaptation = Adaptation.of(config)
         items = ItemEncoder(config, dataset, "text_projection", make_text_projection)
-        sequence = ConvolutionalSequenceEncoder(config, adaptation)
-        head = nn.Embedding(dataset.num(config["ITEM_ID_FIELD"]), config["hidden_size"])
+        encoder = BothSidesEncoder if adaptation.sees_both_sides else ConvolutionalSequenceEncoder
+        sequence = encoder(config, adaptation)
+        profile = config["user_profile"]
+        head = nn.Embedding(dataset.num(profile or config["ITEM_ID_FIELD"]), config["hidden_size"])
+        adds_text = items.uses_text and config["head_text"]
         super().__init__(
             config,
             dataset,
             items=items,
             sequence=sequence,
-            scoring=HeadScoring(head, adds_text=items.uses_text and config["head_text"]),
-            objective=make_objective(config, dataset),
+            scoring=ClassScoring(head) if profile else HeadScoring(head, adds_text),
+            objective=_make_objective(config, dataset, adaptation),
             evidence=make_evidence(config, dataset),
         )
         self.adaptation = adaptation
+        if "mask_vector" not in sequence.modules:
+            self.fresh_weights = (*self.fresh_weights, "mask_vector")
         self.source_settings = self._settings_like_the_source(config)
         self.has_feature_file = bool(config["feature_file"])
         self.dataset_name = config["dataset"]
+        if profile:
+            self.class_names = dataset.field2id_token[profile].tolist()
+            # Kept in checkpoints, since the rows of the head are in this order.
+            self.other_parameter_name = ["class_names"]
         if self.item_input == "id":
             index_file = text_path(config).with_suffix(".item2index")
             self.item_names = raw_names(index_file, self.item_tokens)
@@ -87,10 +107,30 @@ class PeterRec(TextSequentialRecommender):
         features = FEATURES + ENCODER * (not config["feature_file"]) if self.uses_text else ()
         return {key: config[key] for key in SAME_AS_SOURCE + features}
 
+    def load_other_parameter(self, para: dict):
+        """Set what a checkpoint holds beside weights, by name; refuse other classes of users.
+
+        Raises:
+            CheckpointError: the checkpoint has other classes than the file of users.
+        """
+        if "class_names" in para and para["class_names"] != self.class_names:
+            raise CheckpointError(
+                f"the checkpoint tells {', '.join(para['class_names'][1:])}, but the file of users has "
+                f"{', '.join(self.class_names[1:])}: restore it, or start a new run"
+            )
+        super().load_other_parameter(para)
+
     @property
     def scores_text_alone(self) -> bool:
         """Whether an item that has text but no id can be recommended, that is, whether the head reads text."""
         return self.scoring.adds_text
+
+    def predicting_states(self, item_vectors: Tensor, items: Tensor, batch) -> Tensor:
+        """Return the states [M, D] that predict a batch's targets; masked items are seen from both sides."""
+        if isinstance(batch, MaskedBatch):
+            rows, positions = items.flatten(), batch.positions.flatten()
+            return self.sequence.masked_states(item_vectors, rows, positions, batch.predicting)
+        return super().predicting_states(item_vectors, items, batch)
 
     def _log_stage(self):
         mode = self.adaptation.mode
@@ -98,7 +138,7 @@ class PeterRec(TextSequentialRecommender):
         logger.info("PeterRec: %s", what)
         if self.adaptation.is_patched:
             patches = _size(self.patches)
-            convolved = sum(_size(module) for module in self.modules() if isinstance(module, CausalConvolution))
+            convolved = sum(_size(module) for module in self.modules() if isinstance(module, SequenceConvolution))
             share = 100 * patches / convolved
             logger.info("patches: %d parameters, %.1f %% of the convolutions' %d", patches, share, convolved)
 
@@ -111,8 +151,10 @@ class PeterRec(TextSequentialRecommender):
             mode = adaptation.mode
             details = [] if mode == "peterrec" else [mode]
             details += [adaptation.patch_form] if mode in PATCHED else []
-            details += [] if config["cls_token"] else ["last item"]
+            details += [] if config["cls_token"] else ["mask" if adaptation.sees_both_sides else "last item"]
             details += [] if config["pretrained"] or mode == "PeterZero" else ["from scratch"]
+            details += [config["user_profile"]] if config["user_profile"] else []
+        details += ["masked"] if adaptation.sees_both_sides else []
         name = f"{name}{'-text' if config['item_input'] == 'text' else ''} ({', '.join(details)})"
         return super().label(name, config)
 
@@ -177,9 +219,11 @@ class PeterRec(TextSequentialRecommender):
         if str(settings.get("train_stage")).lower() == "finetune":
             raise CheckpointError(f"checkpoint {path} has a fine-tuned network; start from that of a pre-training run")
         for key, value in self.source_settings.items():
-            if key in settings and settings[key] != value:
+            # A file of weights alone tells nothing.
+            before = settings.get(key, EARLIER.get(key, value) if settings else value)
+            if before != value:
                 raise CheckpointError(
-                    f"checkpoint {path} was trained with {key}={settings[key]}, but this run has {value}: "
+                    f"checkpoint {path} was trained with {key}={before}, but this run has {value}: "
                     "both need the same value"
                 )
         if self.uses_text and "feature_file" in settings and bool(settings["feature_file"]) != self.has_feature_file:
@@ -194,6 +238,22 @@ class PeterRec(TextSequentialRecommender):
                 "apply here, unless both datasets have the same item text",
                 settings.get("dataset"),
             )
+
+
+def _make_objective(config, dataset, adaptation: Adaptation) -> nn.Module:
+    """Return the loss of the stage."""
+    if config["user_profile"]:
+        # A class is one of few, and PAD is none.
+        return SoftmaxObjective(mask_pad=True)
+    objective = make_objective(config, dataset)
+    if adaptation.stage != "pretrain" or not adaptation.sees_both_sides:
+        return objective
+    if config["evidence"]:
+        raise ConfigError(
+            "evidence reads the items before a target, and pretrain_mode=masked hides items with others on both sides: "
+            "leave evidence out; fine-tuning takes it"
+        )
+    return MaskedItems(objective, config["mask_ratio"])
 
 
 def _size(module: nn.Module) -> int:

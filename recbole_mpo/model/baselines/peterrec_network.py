@@ -1,11 +1,13 @@
-"""Parts of PeterRec: what its stages train, its convolutional encoder, and its head.
+"""Parts of PeterRec: what its stages train, its causal convolutional encoder, and its heads.
 
 Yuan et al., "Parameter-Efficient Transfer from Sequential Behaviors for User Modeling and Recommendation", SIGIR 2020.
 
-Shapes: N items (row 0 is PAD), D hidden, R rows, L length of a row, W of the R * L places, M of the N items.
+Shapes: N items (row 0 is PAD), D hidden, R rows, L length of a row, W of the R * L places, M of the N items, C classes
+(row 0 is PAD).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +35,7 @@ class Adaptation:
         starts_at_zero: whether patches have no effect before they are trained.
         trains_norms: whether the second norm of each block is trained with the patches.
         reads_token: whether the state that predicts is that of a token after the history.
+        sees_both_sides: whether states also see later items, with ``pretrain_mode: masked``.
     """
 
     stage: str
@@ -42,6 +45,7 @@ class Adaptation:
     starts_at_zero: bool
     trains_norms: bool
     reads_token: bool
+    sees_both_sides: bool
 
     @classmethod
     def of(cls, config) -> "Adaptation":
@@ -55,6 +59,7 @@ class Adaptation:
             config["patch_zero_init"],
             config["patch_layer_norm"],
             stage == "finetune" and config["cls_token"],
+            config["pretrain_mode"] == "masked",
         )
 
     @property
@@ -77,6 +82,25 @@ class Adaptation:
         return ("head.", "evidence.", *trained["peterrec" if self.mode in PATCHED else self.mode])
 
 
+def network_of(config, adaptation: Adaptation) -> dict[str, nn.Module | nn.Parameter]:
+    """Return the blocks, and the patches and the token that an adaptation adds, by name.
+
+    Raises:
+        ConfigError: ``patch_reduction`` is larger than ``hidden_size``.
+    """
+    hidden = config["hidden_size"]
+    if adaptation.patch_width < 1:
+        raise ConfigError(f"patch_reduction {config['patch_reduction']} is larger than hidden_size {hidden}")
+    convolutions = DilatedConvolutions(hidden, config["kernel_size"], config["dilations"])
+    modules: dict[str, nn.Module | nn.Parameter] = {"convolutions": convolutions}
+    if adaptation.is_patched:
+        shape = (hidden, adaptation.patch_width, adaptation.patch_form, adaptation.starts_at_zero)
+        modules["patches"] = nn.ModuleList(nn.ModuleList(Patch(*shape) for _ in range(2)) for _ in convolutions.blocks)
+    if adaptation.reads_token:
+        modules["cls_vector"] = nn.Parameter(torch.empty(hidden).normal_(std=config["initializer_range"]))
+    return modules
+
+
 class ConvolutionalSequenceEncoder:
     """NextItNet's blocks over the first half of the item vectors, with the patches and token of an adaptation.
 
@@ -92,19 +116,8 @@ class ConvolutionalSequenceEncoder:
     """
 
     def __init__(self, config, adaptation: Adaptation):
-        self.hidden_size = hidden = config["hidden_size"]
-        if adaptation.patch_width < 1:
-            raise ConfigError(f"patch_reduction {config['patch_reduction']} is larger than hidden_size {hidden}")
-        convolutions = DilatedConvolutions(hidden, config["kernel_size"], config["dilations"])
-        self.modules: dict[str, nn.Module | nn.Parameter] = {"convolutions": convolutions}
-        if adaptation.is_patched:
-            shape = (hidden, adaptation.patch_width, adaptation.patch_form, adaptation.starts_at_zero)
-            self.modules["patches"] = nn.ModuleList(
-                nn.ModuleList(Patch(*shape) for _ in range(2)) for _ in convolutions.blocks
-            )
-        if adaptation.reads_token:
-            vector = torch.empty(hidden).normal_(std=config["initializer_range"])
-            self.modules["cls_vector"] = nn.Parameter(vector)
+        self.hidden_size = config["hidden_size"]
+        self.modules: dict[str, nn.Module | nn.Parameter] = network_of(config, adaptation)
 
     def states(
         self,
@@ -156,6 +169,23 @@ class HeadScoring(InnerProductScoring):
     def rows_of_text(self, vectors_MD: Tensor) -> Tensor:
         """Return both vectors [M, 2 D] of items that have text but no id; both are the text's vector."""
         return torch.cat([vectors_MD, vectors_MD], dim=1)
+
+
+class ClassScoring(InnerProductScoring):
+    """Scores of classes of users are inner products with the vectors of a head; no item is scored.
+
+    Args:
+        head: vectors of classes [C, D].
+    """
+
+    adds_text: ClassVar[bool] = False
+
+    def __init__(self, head: nn.Embedding):
+        self.modules: dict[str, nn.Module] = {"head": head}
+
+    def candidates(self, item_vectors_ND: Tensor) -> Tensor:
+        """Return the head's vectors [C, D]."""
+        return self.modules["head"].weight
 
 
 def _choice(config, key: str, choices: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.lora import convert_to_lora
-from recbole_mpo.model.sequential import UniSRec
+from recbole_mpo.model.unisrec import UniSRec
 
 
 class LoRA(UniSRec):

@@ -25,7 +25,7 @@ def contents(folder):
 
 def test_the_folder_holds_the_atomic_files_and_a_card(folder):
     assert folder.name == "ml-100k"
-    assert sorted(contents(folder)) == ["README.md", "ml-100k.inter", "ml-100k.text"]
+    assert sorted(contents(folder)) == ["README.md", "ml-100k.inter", "ml-100k.text", "ml-100k.user"]
 
 
 def test_the_interactions_are_recboles_unchanged(folder):
@@ -111,8 +111,17 @@ def test_a_differing_file_of_the_users_is_named_and_kept(tmp_path, name):
     assert own.read_text() == "mine"
 
 
+def test_recboles_own_file_of_users_is_kept(tmp_path):
+    (tmp_path / "ml-100k").mkdir()
+    own = tmp_path / "ml-100k" / "ml-100k.user"
+    own.write_text("user_id:token\tgender:token\n1\tM\n")
+    prepare_ml100k(tmp_path)
+    assert own.read_text() == "user_id:token\tgender:token\n1\tM\n"
+    assert (tmp_path / "ml-100k" / "ml-100k.inter").is_file()
+
+
 def test_folders_that_are_missing_are_made(tmp_path):
-    assert len(contents(prepare_ml100k(tmp_path / "a" / "b"))) == 3
+    assert len(contents(prepare_ml100k(tmp_path / "a" / "b"))) == 4
 
 
 def test_an_interruption_leaves_no_half_file(tmp_path, monkeypatch):

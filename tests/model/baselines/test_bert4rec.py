@@ -95,9 +95,7 @@ def test_the_loss_is_the_cross_entropy_of_the_masked_items(settings, monkeypatch
     items = ragged([3, 8, 5], 8)
     masked = draw_masks(items, 0.4, 0.3)
     groups = {8: slice(0, 2), 5: slice(2, 3)}
-    monkeypatch.setattr(
-        bert4rec, "draw_masks", lambda some, *_: masked[groups[some.shape[1]], : some.shape[1]]
-    )
+    monkeypatch.setattr(bert4rec, "draw_masks", lambda some, *_: masked[groups[some.shape[1]], : some.shape[1]])
     loss = model.calculate_loss(HistoryBatch(tuple(items[rows, :width] for width, rows in groups.items())))
     states = model.transform(model.encode(items.masked_fill(masked, model.mask_token)))
     logits = states @ model.item_embedding.weight[:-1].t() + model.output_bias

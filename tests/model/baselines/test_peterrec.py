@@ -8,7 +8,7 @@ import torch
 from model.baselines.peterrec_runs import of, small_settings, stir, write_start
 
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.layers.convolution import CausalConvolution
+from recbole_mpo.layers.convolution import SequenceConvolution
 from recbole_mpo.model.parameters import count_parameters
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
@@ -119,7 +119,7 @@ def test_patches_are_a_tenth_of_the_convolutions(settings, hidden, caplog):
     changes = {"hidden_size": hidden, "patch_reduction": 8, "dilations": [1, 4], "finetune_mode": "PeterZero"}
     model = of(settings, train_stage="finetune", **changes).model
     patches = sum(p.numel() for p in model.patches.parameters())
-    convolved = sum(p.numel() for m in model.modules() if isinstance(m, CausalConvolution) for p in m.parameters())
+    convolved = sum(p.numel() for m in model.modules() if isinstance(m, SequenceConvolution) for p in m.parameters())
     width = hidden // 8
     assert patches == 2 * (2 * hidden * width + hidden + width) * 2
     assert patches / convolved <= 0.10

@@ -11,6 +11,7 @@ from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.model.baselines.peterrec_network import (
     MODES,
     Adaptation,
+    ClassScoring,
     ConvolutionalSequenceEncoder,
     HeadScoring,
 )
@@ -27,6 +28,7 @@ CONFIG = {
     "patch_zero_init": True,
     "patch_layer_norm": False,
     "cls_token": True,
+    "pretrain_mode": "causal",
 }
 
 
@@ -36,9 +38,10 @@ def adaptation(**changes):
 
 class TestAdaptation:
     def test_is_read_from_the_settings(self):
-        assert adaptation() == Adaptation("finetune", "peterrec", "serial", 2, True, False, True)
-        other = adaptation(patch_form="parallel", patch_zero_init=False, patch_layer_norm=True, cls_token=False)
-        assert other == Adaptation("finetune", "peterrec", "parallel", 2, False, True, False)
+        assert adaptation() == Adaptation("finetune", "peterrec", "serial", 2, True, False, True, False)
+        changes = {"patch_form": "parallel", "patch_zero_init": False, "patch_layer_norm": True, "cls_token": False}
+        other = adaptation(**changes, pretrain_mode="masked")
+        assert other == Adaptation("finetune", "peterrec", "parallel", 2, False, True, False, True)
 
     @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("spell", [str, str.lower, str.upper])
@@ -134,6 +137,13 @@ class TestHead:
     def test_text_alone_is_read_and_scored_as_it_is(self):
         vectors = torch.randn(2, 3)
         assert torch.equal(HeadScoring(nn.Embedding(6, 3), True).rows_of_text(vectors), vectors.repeat(1, 2))
+
+    def test_classes_are_scored_whatever_the_items(self):
+        head, vectors = nn.Embedding(4, 3), torch.randn(6, 3)
+        scoring = ClassScoring(head)
+        assert scoring.modules == {"head": head} and not scoring.adds_text
+        assert torch.equal(scoring.rows(slice(0, 6), vectors), vectors)
+        assert torch.equal(scoring.candidates(vectors), head.weight)
 
 
 @pytest.fixture

@@ -1,0 +1,209 @@
+"""Runs an experiment file: every model on every seed, each run once, and a report of all."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from recbole_mpo.common.errors import ConfigError, RecboleMPOError
+from recbole_mpo.common.progress import duration
+from recbole_mpo.quick_start.run_folder import is_held
+from recbole_mpo.study.found_runs import FoundRuns
+from recbole_mpo.study.matrix import Cell, plan_cells, read_rows
+from recbole_mpo.study.progress_table import Line, ProgressTable
+from recbole_mpo.study.report import Section, write_report
+from recbole_mpo.study.run_groups import RunGroup
+from recbole_mpo.study.run_process import RUNS, RunProcess
+
+# How often the processes are looked at.
+LOOK_SECONDS = 0.5
+# How long to wait for what a killed comparison left running; these processes end by themselves.
+LEFT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare, and how.
+
+    Attributes:
+        title: title of the report.
+        rows: the content of the experiment file: ``runs``, and settings of all runs.
+        datasets: names of the datasets.
+        seeds: seeds of the rows that do not name their own.
+        reference: name of the row that the others are compared with; the first by default.
+        output: folder of the runs and the report.
+        reuse: folders with records of runs that need not be done again.
+        jobs: how many runs there are at a time.
+        max_hours: time after which no run goes on; unfinished ones are continued next time.
+    """
+
+    title: str
+    rows: dict
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    output: Path
+    reference: str | None = None
+    reuse: tuple[Path, ...] = ()
+    jobs: int = 1
+    max_hours: float | None = None
+
+
+def compare(comparison: Comparison, overrides: dict | None = None, dry_run: bool = False) -> list[str]:
+    """Do the runs that are missing, and write a report of each dataset; return the titles of runs that failed.
+
+    Runs that are done, here or in the folders to reuse, are recognised by what decides their figures. A run that was
+    interrupted goes on from its last epoch. A failed run is tried again, and does not end the comparison.
+
+    Args:
+        comparison: what to compare.
+        overrides: settings that win over those of the experiment file.
+        dry_run: whether to say only which runs there are, and how long they may take.
+
+    Raises:
+        ConfigError: the runs are not well described; or another comparison works in the folder.
+        RecboleMPOError: a run cannot be planned; the message names it.
+    """
+    rows = read_rows(comparison.rows, comparison.seeds, overrides or {})
+    names = [row.name for row in rows]
+    reference = comparison.reference or names[0]
+    if reference not in names:
+        raise ConfigError(f"reference {reference!r} is not one of the runs: {', '.join(names)}")
+    cells = [cell for name in comparison.datasets for cell in plan_cells(rows, name, prepares=not dry_run)]
+    found = FoundRuns.under([*comparison.reuse, comparison.output / RUNS])
+    for problem in found.unread:
+        print(f"Not looked at: {problem}")
+    if dry_run:
+        _announce(cells, found)
+        return []
+    with _alone_in(comparison.output):
+        _finish_runs(cells, found, comparison)
+    for name in comparison.datasets:
+        here = comparison.output if len(comparison.datasets) == 1 else comparison.output / name
+        _report([cell for cell in cells if cell.dataset == name], found, names.index(reference), here, comparison)
+    return [cell.title for cell in cells if not found.finished(cell.plan) and found.failed(cell.plan)]
+
+
+def _announce(cells: list[Cell], found: FoundRuns):
+    """Print which runs would be done, and how long they may take."""
+    total, unknown = 0.0, 0
+    for cell in cells:
+        done = found.finished(cell.plan)
+        seconds = found.expected_seconds(cell.plan)
+        if done:
+            print(f"reused   {cell.title}   {done[1]}")
+            continue
+        total, unknown = total + (seconds or 0), unknown + (seconds is None)
+        print(f"to do    {cell.title}   {'time not known' if seconds is None else f'at most {duration(seconds)}'}")
+    rest = f", and {unknown} runs of which no record tells the time" if unknown else ""
+    print(f"{len(cells)} runs; those to do take at most {duration(total)} one after another{rest}")
+
+
+@contextmanager
+def _alone_in(folder: Path):
+    """Hold a comparison's folder while the block lasts, once all processes of an earlier comparison have ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "compare.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as problem:
+        raise ConfigError(f"another comparison works in {folder}; wait for it, or give another output") from problem
+    try:
+        _wait_for_left_over(folder / RUNS)
+        yield
+    finally:
+        lock.release()
+
+
+def _wait_for_left_over(runs: Path):
+    limit, said = time.monotonic() + LEFT_SECONDS, False
+    while held := [path for path in runs.glob("*") if path.is_dir() and is_held(path)]:
+        if time.monotonic() > limit:
+            raise ConfigError(f"a run is still training in {held[0]}; wait for it, or end its process")
+        if not said:
+            print(f"waiting for the run of an earlier comparison in {held[0]} to end")
+            said = True
+        time.sleep(LOOK_SECONDS)
+
+
+def _finish_runs(cells: list[Cell], found: FoundRuns, comparison: Comparison):
+    """Do the runs that are missing, several at a time, until all are done or the time is over."""
+    deadline = None if comparison.max_hours is None else time.monotonic() + 3600 * comparison.max_hours
+    reused = [found.finished(cell.plan) is not None for cell in cells]
+    states = ["reused" if is_reused else "waiting" for is_reused in reused]
+    table = ProgressTable([Line(cell.title, state) for cell, state in zip(cells, states, strict=True)])
+    waiting = deque(place for place, is_reused in enumerate(reused) if not is_reused)
+    running: dict[int, RunProcess] = {}
+    threads = _threads(comparison.jobs)
+    try:
+        while waiting or running:
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            while waiting and len(running) < comparison.jobs:
+                place = waiting.popleft()
+                running[place] = RunProcess.start(cells[place], comparison.output, threads)
+                table.set(place, "running")
+            time.sleep(LOOK_SECONDS)
+            for place, process in [*running.items()]:
+                if process.has_ended:
+                    del running[place]
+                    table.set(place, *_outcome(process, found, comparison.output))
+                else:
+                    table.set(place, "running", process.last_line("epoch"))
+            table.draw()
+    finally:
+        _stop(running, waiting, table)
+
+
+def _threads(jobs: int) -> int | None:
+    """Return the threads of each process, so that all together have the machine's cores; None to leave them alone."""
+    if jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return max(1, (os.cpu_count() or 1) // jobs)
+
+
+def _outcome(process: RunProcess, found: FoundRuns, folder: Path) -> tuple[str, str]:
+    found.read(folder / RUNS)
+    done = found.finished(process.cell.plan)
+    if done and process.process.returncode == 0:
+        metric = process.cell.plan.experiment.config["valid_metric"].lower()
+        return "done", f"test {metric} {done[0]['test'].get(metric, float('nan')):.4f} in {duration(process.seconds)}"
+    return "failed", f"{process.last_line() or 'no message'} (see {process.log})"
+
+
+def _stop(running: dict[int, RunProcess], waiting: Iterable[int], table: ProgressTable):
+    """End the processes that are left; their runs go on from their last epoch next time."""
+    for process in running.values():
+        process.process.terminate()
+    for place, process in running.items():
+        process.end()
+        table.set(place, "stopped", "to go on, give the same command again")
+    for place in waiting:
+        table.set(place, "stopped", "not begun; give the same command again")
+    table.draw()
+
+
+def _report(cells: list[Cell], found: FoundRuns, reference: int, folder: Path, comparison: Comparison):
+    """Write the report of one dataset, as far as its runs are done."""
+    rows = list(dict.fromkeys(cell.row.name for cell in cells))
+    groups, missing = [], []
+    for name in rows:
+        runs = []
+        for cell in (cell for cell in cells if cell.row.name == name):
+            done = found.finished(cell.plan) or found.failed(cell.plan)
+            runs += [done] if done else []
+            missing += [] if done else [cell.title]
+        groups.append(RunGroup(name, tuple(sorted(runs, key=lambda run: run[0]["seed"]))))
+    if not groups[reference].completed:
+        print(f"no report yet: {rows[reference]}, with which the others are compared, is not done")
+        return
+    sections = [Section("Not run", "\n".join(f"- {title}" for title in missing))] if missing else []
+    try:
+        files = write_report(groups, folder, comparison.title, reference, sections=sections)
+    except RecboleMPOError as problem:
+        raise type(problem)(f"the runs are done, but there is no report: {problem}") from problem
+    print("report: " + ", ".join(str(file) for file in files if file.parent == folder))

@@ -1,0 +1,146 @@
+"""The runs of a comparison: models with their settings, each on every seed, read from an experiment file."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from recbole_mpo.common.errors import ConfigError, RecboleMPOError
+from recbole_mpo.common.schema import for_model
+from recbole_mpo.quick_start.planned_run import PlannedRun
+from recbole_mpo.quick_start.registry import find_model
+
+# Key of the experiment file with the runs; every other one is a setting of all runs.
+RUNS = "runs"
+# Settings that the comparison itself gives to each run.
+OWN = ("dataset", "seed", "checkpoint_dir", "run_label")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the comparison: a model with its settings.
+
+    Attributes:
+        name: what the report shows.
+        model: canonical name of the model.
+        settings: its settings, except dataset and seed.
+        seeds: the seeds to run it with.
+    """
+
+    name: str
+    model: str
+    settings: dict
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        row: the row to which it belongs.
+        dataset: name of the dataset.
+        seed: the seed.
+        plan: the run with its settings checked.
+    """
+
+    row: Row
+    dataset: str
+    seed: int
+    plan: PlannedRun
+
+    @property
+    def title(self) -> str:
+        """Return the name of the run for people."""
+        return f"{self.row.name}, {self.dataset}, seed {self.seed}"
+
+    @property
+    def settings(self) -> dict:
+        """Return all settings of the run."""
+        return {**self.row.settings, "seed": self.seed}
+
+
+def read_rows(content: dict, seeds: Sequence[int], overrides: dict) -> list[Row]:
+    """Return the rows that an experiment file names.
+
+    A setting of all runs is given to the models that use it; one of a single run must be one that its model uses.
+
+    Args:
+        content: content of the file, without the options of the command.
+        seeds: the seeds of rows that do not name their own.
+        overrides: settings that win over those of the file.
+
+    Raises:
+        ConfigError: there are no runs, or one has a setting that it cannot have.
+    """
+    runs = content.get(RUNS)
+    if not isinstance(runs, dict) or not runs:
+        raise ConfigError(
+            f"{RUNS} must map names to settings, as in {RUNS}: {{UniSRec: {{}}, MPORec: {{n_layers: 1}}}}"
+        )
+    shared = {**{key: value for key, value in content.items() if key != RUNS}, **overrides}
+    _refuse_own(shared, "all runs")
+    rows = [_row(str(name), given, shared, seeds) for name, given in runs.items()]
+    for key in shared:
+        if not any(key in row.settings for row in rows):
+            raise ConfigError(f"{key} is given for all runs, but none of their models uses it; leave it out")
+    return rows
+
+
+def _row(name: str, given, shared: dict, seeds: Sequence[int]) -> Row:
+    given = {} if given is None else given
+    if not isinstance(given, dict):
+        raise ConfigError(f"{RUNS}: {name} must map settings to values, not {given!r}")
+    _refuse_own(given, name)
+    with _naming(name):
+        model = find_model(str(given.get("model", name))).name
+    own = {key: value for key, value in given.items() if key not in ("model", "seeds")}
+    return Row(name, model, {**for_model(shared, model), **own}, _seeds(name, given.get("seeds", seeds)))
+
+
+def _seeds(name: str, given) -> tuple[int, ...]:
+    seeds = tuple(given) if isinstance(given, list | tuple) else (given,)
+    wrong = [seed for seed in seeds if not isinstance(seed, int) or isinstance(seed, bool)]
+    if wrong or not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{RUNS}: the seeds of {name} must be different whole numbers, not {given!r}")
+    return seeds
+
+
+def _refuse_own(settings: dict, name: str):
+    own = [key for key in OWN if key in settings]
+    if own:
+        raise ConfigError(f"{RUNS}: {name}: {', '.join(own)} cannot be set here, the comparison sets them for each run")
+
+
+def plan_cells(rows: Sequence[Row], dataset: str, prepares: bool = False) -> list[Cell]:
+    """Return the runs of all rows on one dataset, the first seed of every row first.
+
+    Args:
+        rows: the rows.
+        dataset: name of the dataset.
+        prepares: whether to prepare a known dataset that is missing.
+
+    Raises:
+        RecboleMPOError: a run cannot be planned; the message names its row.
+    """
+    cells, planned = [], {}
+    for place in range(max(len(row.seeds) for row in rows)):
+        for row in rows:
+            if place >= len(row.seeds):
+                continue
+            seed = row.seeds[place]
+            with _naming(row.name):
+                plan = PlannedRun.of(row.model, dataset, {**row.settings, "seed": seed}, prepares)
+                first = planned.setdefault((plan.identity, seed), row.name)
+            if first != row.name:
+                raise ConfigError(f"{RUNS}: {first} and {row.name} are the same run; leave one of them out")
+            cells.append(Cell(row, dataset, seed, plan))
+    return cells
+
+
+@contextmanager
+def _naming(name: str):
+    """Name the row in the message of an error that is raised in the block."""
+    try:
+        yield
+    except RecboleMPOError as problem:
+        raise type(problem)(f"{RUNS}: {name}: {problem}") from problem

@@ -1,0 +1,72 @@
+"""Scores of candidates: by item vectors and by RecBole's rows, as the models score them."""
+
+import pytest
+import torch
+from support import built_run, folder_of
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.candidate_scores import RowScores, VectorScores
+from recbole_mpo.release.recommend import Recommender
+
+SIZES = {
+    "SASRec": {"hidden_size": 16, "inner_size": 16},
+    "BERT4Rec": {"hidden_size": 16, "inner_size": 16},
+    "GRU4Rec": {"hidden_size": 16, "embedding_size": 16},
+    "FPMC": {"embedding_size": 8},
+}
+SHARED = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "train_batch_size", "seed")
+LATE = {"evidence": ["covisit", "words"], "evidence_fit": "late"}
+HISTORIES = torch.tensor([[4, 5, 6], [7, 0, 0]]), torch.tensor([3, 1])
+
+
+@pytest.fixture
+def settings(tiny_settings):
+    def make(name, **changes):
+        shared = {key: tiny_settings[key] for key in SHARED} | {"epochs": 1, "MAX_ITEM_LIST_LENGTH": 8}
+        return {**shared, **SIZES[name], **changes}
+
+    return make
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("evidence", [[], ["covisit"]])
+def test_vectors_score_as_the_model_does(tiny_settings, evidence):
+    model = built_run("UniSRec", "tiny", (), {**tiny_settings, "evidence": evidence}).model.eval()
+    scores = VectorScores(model)(*HISTORIES)
+    expected = model.full_sort_predict({model.ITEM_SEQ: HISTORIES[0], model.ITEM_SEQ_LEN: HISTORIES[1]})
+    torch.testing.assert_close(scores, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "GRU4Rec"])
+def test_rows_are_padded_as_in_training(settings, name):
+    one = built_run(name, "tiny", (), settings(name))
+    rows, model = one.splits[2][[0, 1, 2]], one.model.eval()
+    lengths = rows[model.ITEM_SEQ_LEN]
+    scores = RowScores(model)(rows[model.ITEM_SEQ][:, : lengths.max()], lengths)
+    assert torch.equal(scores, model.full_sort_predict(rows).view(3, -1)) and scores.shape == (3, 31)
+
+
+@pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "GRU4Rec"])
+@pytest.mark.parametrize("changes", [{}, LATE], ids=["alone", "evidence"])
+def test_recboles_models_recommend_what_they_rank_first(settings, name, changes):
+    path = folder_of(run(name, "tiny", (), settings(name, **changes))) / "best.pth"
+    recommender = Recommender.from_checkpoint(path)
+    # Longer than the model sees.
+    history = [f"i{number}" for number in (3, 4, 9, 8, 7, 6, 5, 1, 2, 0)]
+    found = recommender.recommend([history, history[:2]], topk=40)
+    assert [len(one) for one in found] == [20, 28]
+    ids = torch.tensor([[recommender.row_of[token] for token in history[-8:]]])
+    with torch.no_grad():
+        scores = recommender.scores(ids, torch.tensor([8]))[0]
+    expected = [scores[recommender.row_of[one.token]].item() for one in found[0]]
+    assert [one.score for one in found[0]] == pytest.approx(expected, abs=1e-5)
+    assert [one.score for one in found[0]] == sorted((one.score for one in found[0]), reverse=True)
+    assert all(one.title for one in found[0])
+
+
+def test_a_model_that_reads_the_user_says_so(settings):
+    path = folder_of(run("FPMC", "tiny", (), settings("FPMC"))) / "best.pth"
+    with pytest.raises(DataError, match="the items of a history, but FPMC also reads 'user_id'"):
+        Recommender.from_checkpoint(path).recommend([["i3"]])
