@@ -11,9 +11,11 @@ from recbole_mpo.common.files import write_lines
 _MARK = '<meta name="generator" content="recbole_mpo">'
 # A browser loads nothing from elsewhere and sends nothing anywhere, whatever a page holds.
 _POLICY = (
-    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; script-src \'unsafe-inline\'; '
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'\">"
 )
+# Settings of plotly's figures: no button that sends a figure to plotly's servers.
+PLOT_SETTINGS = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": ""}
 _FRAME = (
     """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">"""

@@ -114,3 +114,21 @@ class _Screen(logging.StreamHandler):
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """Return whether a log record is more than a library's report of its own steps."""
     return record.name.split(".")[0] not in TALKATIVE or record.levelno >= logging.WARNING
+
+
+class _Silent:
+    """A TensorBoard writer that writes nothing."""
+
+    def __getattr__(self, _name):
+        return lambda *_, **__: None
+
+
+@contextmanager
+def without_tensorboard():
+    """Let trainers that are built in the block write nothing for TensorBoard."""
+    module = importlib.import_module("recbole.trainer.trainer")
+    former, module.get_tensorboard = module.get_tensorboard, lambda _logger: _Silent()
+    try:
+        yield
+    finally:
+        module.get_tensorboard = former

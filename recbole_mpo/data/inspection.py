@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from recbole_mpo.common.page import write_page
+from recbole_mpo.common.page import PLOT_SETTINGS, write_page
 from recbole_mpo.common.terminal import one_line
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, Fields, find_layout
 from recbole_mpo.data.histories import Histories, read_dataset_histories
@@ -100,7 +100,10 @@ class Description:
             _figure("Users by length of their history", "interactions", self.histories.lengths),
             _figure("Items by popularity", "interactions", self.histories.popularity),
         ]
-        figures = [chart.to_html(full_html=False, include_plotlyjs=number == 0) for number, chart in enumerate(charts)]
+        figures = [
+            chart.to_html(full_html=False, include_plotlyjs=number == 0, config=PLOT_SETTINGS)
+            for number, chart in enumerate(charts)
+        ]
         write_page(path, self.name, _BODY, rows=self.rows(), figures=figures, samples=self.samples)
 
 

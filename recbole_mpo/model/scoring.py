@@ -12,6 +12,9 @@ from recbole_mpo.layers.cpu_kernels import Dropout
 from recbole_mpo.layers.losses import unit
 from recbole_mpo.model.item_encoder import take
 
+# Prefix of the parameters of ids that stand in the scores alone.
+ITEM_IDS = "item_ids."
+
 
 class InnerProductScoring:
     """Scores are inner products of states and item vectors."""
@@ -58,16 +61,26 @@ class ItemIds(nn.Module):
         item_num: number of items N, PAD included.
         hidden_size: size of a state D.
         id_size: size of an id S.
-        dropout: probability of dropping an entry of a state before it is compared with ids.
+        state_dropout: probability of dropping an entry of a state before it is compared with ids.
+        dropout: probability of leaving ids and biases out of all scores of a state, in training.
     """
 
-    def __init__(self, item_num: int, hidden_size: int, id_size: int, dropout: float):
+    def __init__(self, item_num: int, hidden_size: int, id_size: int, state_dropout: float, dropout: float):
         super().__init__()
         # Not an embedding: those are drawn from a normal distribution when a model is built.
         self.table = nn.Parameter(torch.zeros(item_num, id_size))
         self.bias = nn.Parameter(torch.zeros(item_num, 1))
         self.query = nn.Linear(hidden_size, id_size)
-        self.dropout = Dropout(dropout)
+        self.state_dropout = Dropout(state_dropout)
+        self.dropout = dropout
+
+    def queries(self, states_BD: Tensor) -> Tensor:
+        """Return what states are compared with ids and biases by [B, S + 1]; zero for states that go without ids."""
+        queries_BS = self.query(self.state_dropout(states_BD))
+        queries_BS = nn.functional.pad(queries_BS, (0, 1), value=1.0)
+        if not (self.training and self.dropout > 0):
+            return queries_BS
+        return queries_BS * (torch.rand_like(queries_BS[:, :1]) >= self.dropout)
 
 
 class TextAndIdScoring(CosineScoring):
@@ -75,20 +88,31 @@ class TextAndIdScoring(CosineScoring):
 
     A text model gives items with equal texts equal scores, and cannot learn that one of two similar items sells better.
     The states read the text alone, so an item without interactions is scored as by a text model. At the start the ids
-    are zero, so that they change nothing.
+    are zero, so that they change nothing. Ids alone soon know the training histories by heart, and the text would
+    learn no more; so some states must do without them.
 
     Args:
         temperature: divides the cosines.
         item_num: number of items N, PAD included.
         hidden_size: size of a state D.
         id_size: size of an id S.
-        dropout: probability of dropping an entry of a state before it is compared with ids.
+        state_dropout: probability of dropping an entry of a state before it is compared with ids.
+        dropout: probability of leaving ids and biases out of all scores of a state, in training.
     """
 
-    def __init__(self, temperature: float, item_num: int, hidden_size: int, id_size: int, dropout: float):
+    def __init__(
+        self,
+        temperature: float,
+        item_num: int,
+        hidden_size: int,
+        id_size: int,
+        state_dropout: float = 0.0,
+        dropout: float = 0.0,
+    ):
         super().__init__(temperature)
         self.hidden_size = hidden_size
-        self.modules: dict[str, nn.Module] = {"item_ids": ItemIds(item_num, hidden_size, id_size, dropout)}
+        ids = ItemIds(item_num, hidden_size, id_size, state_dropout, dropout)
+        self.modules: dict[str, nn.Module] = {"item_ids": ids}
 
     @property
     def _ids(self) -> ItemIds:
@@ -96,8 +120,7 @@ class TextAndIdScoring(CosineScoring):
 
     def queries(self, states_BD: Tensor) -> Tensor:
         """Return states [B, D + S + 1]: for cosines, for ids, and a one for the bias."""
-        by_id_BS = self._ids.query(self._ids.dropout(states_BD))
-        return torch.cat([super().queries(states_BD), by_id_BS, torch.ones_like(by_id_BS[:, :1])], dim=1)
+        return torch.cat([super().queries(states_BD), self._ids.queries(states_BD)], dim=1)
 
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
         """Return item vectors [N, D + S + 1], the part of the text with length one."""

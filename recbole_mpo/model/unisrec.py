@@ -70,4 +70,4 @@ def _scoring(config, dataset) -> CosineScoring:
     if not scores_by_ids(config):
         return CosineScoring(config["temperature"])
     sizes = dataset.num(dataset.iid_field), config["hidden_size"], config["id_size"]
-    return TextAndIdScoring(config["temperature"], *sizes, config["id_dropout_prob"])
+    return TextAndIdScoring(config["temperature"], *sizes, config["hidden_dropout_prob"], config["id_dropout_prob"])

@@ -8,11 +8,13 @@ from recbole_mpo.data.atomic_files import Fields, find_layout
 from recbole_mpo.quick_start.registry import ModelSpec, find_model
 from recbole_mpo.quick_start.task_settings import check_tasks
 
+# Settings of ids that stand in the scores alone.
+OF_IDS = ("id_size", "id_dropout_prob", "id_lr_multiplier")
 # Settings that are read only under a value of another one: settings, the other one, its value, and what it means.
 READ_WITH = (
     (("held_out_users", "feature_statistics"), "domains", None, "domains, that is, outside of pre-training"),
-    (("id_side", "id_size", "id_dropout_prob"), "item_input", "text+id", "item_input=text+id"),
-    (("id_size", "id_dropout_prob"), "id_side", "output", "id_side=output"),
+    (("id_side", *OF_IDS), "item_input", "text+id", "item_input=text+id"),
+    (OF_IDS, "id_side", "output", "id_side=output"),
     (("patch_reduction",), "adapter", "patches", "adapter=patches"),
     (("mask_ratio",), "pretrain_mode", "masked", "pretrain_mode=masked"),
     (("mpo_stage_patience",), "mpo_strategy", "progressive", "mpo_strategy=progressive"),

@@ -26,7 +26,9 @@ def evaluate_split(
     if len(loader._dataset) == 0:
         return {}, None
     if trainer.uses_ranks():
-        first = None if popularity is None else FirstItems(len(popularity), trainer.device)
+        # Classes of users are few, and no recommendations.
+        counts_items = popularity is not None and not trainer.config["user_profile"]
+        first = FirstItems(len(popularity), trainer.device) if counts_items else None
         ranks = trainer.target_ranks(loader, show_progress, first)
         metrics = metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"])
         return metrics | ({} if first is None else first.metrics(popularity, trainer.model.ranks)), ranks

@@ -29,6 +29,7 @@ WITHOUT_EFFECT = (FREE_ON_RESUME - {"epochs"}) | {
     "metric_decimal_place",
     "save_dataloaders",
     "save_dataset",
+    "track",
     "use_gpu",
     "wandb_project",
     "worker",
@@ -139,6 +140,8 @@ def pretrained_hash(path: str | Path) -> str:
     """
     try:
         return file_hash(path)
+    except FileNotFoundError as problem:
+        raise CheckpointError(f"checkpoint {path} does not exist") from problem
     except OSError as problem:
         raise CheckpointError(f"checkpoint {path} cannot be read: {problem.strerror}") from problem
 

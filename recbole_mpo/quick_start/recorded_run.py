@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recbole_mpo.common import machine
 from recbole_mpo.common.errors import ConfigError
-from recbole_mpo.common.recbole_globals import logging_to
+from recbole_mpo.common.recbole_globals import logging_to, without_tensorboard
 from recbole_mpo.common.values import as_list
 from recbole_mpo.data.prepare.prepare import prepare_if_absent
 from recbole_mpo.model.parameters import count_parameters
@@ -17,10 +17,11 @@ from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.evaluate import evaluate_split, keep_ranks
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.planned_run import pretrained_hash
-from recbole_mpo.quick_start.record import package_versions, write_record
+from recbole_mpo.quick_start.record import package_versions, read_record, write_record
 from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.quick_start.run_folder import make_run_dir, this_process, training_in
 from recbole_mpo.quick_start.show import show_results, show_run
+from recbole_mpo.quick_start.trackers import TENSORBOARD, Trackers, tracking
 from recbole_mpo.trainer.checkpoint import load_checkpoint
 from recbole_mpo.trainer.core_schedules import STAGES
 from recbole_mpo.trainer.distributed import (
@@ -139,7 +140,9 @@ def _run_in(
             record["status"] = "dry_run"
         else:
             _write(record, paths)
-            record.update(_train(experiment, built, run_dir, resume_file, pause_after))
+            names = as_list(experiment.config["track"]) if ranks.is_first else []
+            with tracking(names, run_dir, record) as trackers:
+                record.update(_train(experiment, built, run_dir, resume_file, pause_after, trackers))
         record["seconds"]["total"] = time.perf_counter() - begin
     return record
 
@@ -193,14 +196,20 @@ def _announce(experiment: Experiment, run_dir: Path) -> dict:
         "packages": package_versions(),
         "device": machine.device_description(config["device"]),
         "git": machine.revision(),
-        **_started_from(config),
+        **_started_from(config, run_dir),
     }
 
 
-def _started_from(config) -> dict:
-    """Return name and hash of the file of pre-trained weights, which may be another file of that name later."""
+def _started_from(config, run_dir: Path) -> dict:
+    """Return name and hash of the file of pre-trained weights, which may be another file of that name later.
+
+    A run that is resumed no longer needs the file; its record has them.
+    """
     if not config["pretrained"]:
         return {}
+    if (run_dir / "last.pth").is_file() and (run_dir / "record.json").is_file():
+        known = read_record(run_dir).get("pretrained")
+        return {"pretrained": known} if known else {}
     path = Path(config["pretrained"])
     return {"pretrained": {"file": path.name, "sha256": pretrained_hash(path)}}
 
@@ -226,11 +235,19 @@ def _describe(experiment: Experiment, model) -> dict:
     }
 
 
-def _train(experiment: Experiment, model, run_dir: Path, resume_file: Path | None, pause_after: int | None) -> dict:
+def _train(
+    experiment: Experiment,
+    model,
+    run_dir: Path,
+    resume_file: Path | None,
+    pause_after: int | None,
+    trackers: Trackers,
+) -> dict:
     """Train a model, and evaluate it unless it pauses; return what the record holds of that."""
     config = experiment.config
     train_data, valid_data, _ = experiment.data.loaders
-    trainer = experiment.trainer(model, run_dir)
+    with nullcontext() if TENSORBOARD in as_list(config["track"]) else without_tensorboard():
+        trainer = experiment.trainer(model, run_dir)
     machine.reset_peak_memory(config["device"])
     # What was built before must not shift what training draws, so that models are compared at one seed.
     experiment.seed()
@@ -238,7 +255,13 @@ def _train(experiment: Experiment, model, run_dir: Path, resume_file: Path | Non
         trainer.epochs = min(trainer.epochs, pause_after)
     if resume_file:
         trainer.resume(resume_file, train_data)
-    trainer.fit(train_data, valid_data, saved=True, show_progress=bool(config["show_progress"]))
+    trainer.fit(
+        train_data,
+        valid_data,
+        saved=True,
+        show_progress=bool(config["show_progress"]),
+        callback_fn=lambda *_: trackers.follow(trainer.history),
+    )
     trained = {
         # Again, because a model may train more of its parameters at the end than at the beginning.
         "params": count_parameters(model),
@@ -266,7 +289,15 @@ def _evaluate(experiment: Experiment, trainer, run_dir: Path) -> dict:
         keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
     seconds = {**trainer.mean_seconds(), "test": time.perf_counter() - begin}
     stage = {"best_stage": STAGES[best["core_stage"]]} if "core_stage" in best else {}
-    return {"status": "completed", **results, "best_epoch": best["epoch"], **stage, "seconds": seconds}
+    size = Path(trainer.saved_model_file).stat().st_size / 1e6
+    return {
+        "status": "completed",
+        **results,
+        "best_epoch": best["epoch"],
+        **stage,
+        "seconds": seconds,
+        "checkpoint_mb": size,
+    }
 
 
 def _write(record: dict, paths):

@@ -11,7 +11,7 @@ from recbole_mpo.quick_start.run_folder import is_held, is_running
 from recbole_mpo.trainer import checkpoint
 
 # Settings that may be changed when a run is resumed, since they do not affect its figures.
-FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state"}
+FREE_ON_RESUME = {"epochs", "show_progress", "data_path", "cache_dir", "checkpoint_dir", "run_label", "state", "track"}
 
 
 def find_resume(experiment: Experiment, resume: str) -> Path | None:

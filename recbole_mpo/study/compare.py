@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,16 @@ from filelock import FileLock, Timeout
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
 from recbole_mpo.common.progress import duration
 from recbole_mpo.quick_start.run_folder import is_held
+from recbole_mpo.study.agenda import Agenda
 from recbole_mpo.study.found_runs import FoundRuns
-from recbole_mpo.study.matrix import Cell, plan_cells, read_rows
+from recbole_mpo.study.matrix import read_rows
 from recbole_mpo.study.progress_table import Line, ProgressTable
 from recbole_mpo.study.report import Section, write_report
+from recbole_mpo.study.row_search import Outcomes, valid_metric
 from recbole_mpo.study.run_groups import RunGroup
 from recbole_mpo.study.run_process import RUNS, RunProcess
+from recbole_mpo.study.tuning import read_tuning
+from recbole_mpo.study.tuning_report import tuning_sections
 
 # How often the processes are looked at.
 LOOK_SECONDS = 0.5
@@ -32,7 +35,7 @@ class Comparison:
 
     Attributes:
         title: title of the report.
-        rows: the content of the experiment file: ``runs``, and settings of all runs.
+        rows: the content of the experiment file: ``runs``, ``tune``, and settings of all runs.
         datasets: names of the datasets.
         seeds: seeds of the rows that do not name their own.
         reference: name of the row that the others are compared with; the first by default.
@@ -57,7 +60,8 @@ def compare(comparison: Comparison, overrides: dict | None = None, dry_run: bool
     """Do the runs that are missing, and write a report of each dataset; return the titles of runs that failed.
 
     Runs that are done, here or in the folders to reuse, are recognised by what decides their figures. A run that was
-    interrupted goes on from its last epoch. A failed run is tried again, and does not end the comparison.
+    interrupted goes on from its last epoch. A failed run is tried again, and does not end the comparison. Rows that are
+    tuned have trials first, on their first seed; the other seeds use what is best on valid.
 
     Args:
         comparison: what to compare.
@@ -73,34 +77,40 @@ def compare(comparison: Comparison, overrides: dict | None = None, dry_run: bool
     reference = comparison.reference or names[0]
     if reference not in names:
         raise ConfigError(f"reference {reference!r} is not one of the runs: {', '.join(names)}")
-    cells = [cell for name in comparison.datasets for cell in plan_cells(rows, name, prepares=not dry_run)]
+    tuning = read_tuning(comparison.rows, overrides or {}, rows)
+    agenda = Agenda.of(rows, comparison.datasets, tuning, prepares=not dry_run)
     found = FoundRuns.under([*comparison.reuse, comparison.output / RUNS])
     for problem in found.unread:
         print(f"Not looked at: {problem}")
+    outcomes = Outcomes(found)
     if dry_run:
-        _announce(cells, found)
+        _announce(agenda, outcomes)
         return []
     with _alone_in(comparison.output):
-        _finish_runs(cells, found, comparison)
+        _finish_runs(agenda, outcomes, comparison)
     for name in comparison.datasets:
         here = comparison.output if len(comparison.datasets) == 1 else comparison.output / name
-        _report([cell for cell in cells if cell.dataset == name], found, names.index(reference), here, comparison)
+        _report(agenda, name, outcomes, reference, here, comparison.title)
+    cells = [cell for cell in agenda.cells(outcomes) if cell]
     return [cell.title for cell in cells if not found.finished(cell.plan) and found.failed(cell.plan)]
 
 
-def _announce(cells: list[Cell], found: FoundRuns):
+def _announce(agenda: Agenda, outcomes: Outcomes):
     """Print which runs would be done, and how long they may take."""
-    total, unknown = 0.0, 0
-    for cell in cells:
-        done = found.finished(cell.plan)
-        seconds = found.expected_seconds(cell.plan)
+    total, unknown, trials = 0.0, 0, 0
+    for slot, cell in zip(agenda.slots, agenda.cells(outcomes), strict=True):
+        done = outcomes.found.finished(cell.plan) if cell else None
+        # Without its settings yet, a run takes about as long as with those of its row.
+        seconds = outcomes.found.expected_seconds((cell or slot).plan)
         if done:
-            print(f"reused   {cell.title}   {done[1]}")
+            print(f"reused   {slot.title}   {done[1]}")
             continue
-        total, unknown = total + (seconds or 0), unknown + (seconds is None)
-        print(f"to do    {cell.title}   {'time not known' if seconds is None else f'at most {duration(seconds)}'}")
+        total, unknown, trials = total + (seconds or 0), unknown + (seconds is None), trials + (slot.trial is not None)
+        print(f"to do    {slot.title}   {'time not known' if seconds is None else f'at most {duration(seconds)}'}")
+    all_trials = sum(slot.trial is not None for slot in agenda.slots)
+    tuning = f", {all_trials} of them trials of tuning, of which {trials} are to be done" if all_trials else ""
     rest = f", and {unknown} runs of which no record tells the time" if unknown else ""
-    print(f"{len(cells)} runs; those to do take at most {duration(total)} one after another{rest}")
+    print(f"{len(agenda.slots)} runs{tuning}; those to do take at most {duration(total)} one after another{rest}")
 
 
 @contextmanager
@@ -130,33 +140,67 @@ def _wait_for_left_over(runs: Path):
         time.sleep(LOOK_SECONDS)
 
 
-def _finish_runs(cells: list[Cell], found: FoundRuns, comparison: Comparison):
+def _finish_runs(agenda: Agenda, outcomes: Outcomes, comparison: Comparison):
     """Do the runs that are missing, several at a time, until all are done or the time is over."""
     deadline = None if comparison.max_hours is None else time.monotonic() + 3600 * comparison.max_hours
-    reused = [found.finished(cell.plan) is not None for cell in cells]
+    cells = agenda.cells(outcomes)
+    reused = [cell is not None and outcomes.found.finished(cell.plan) is not None for cell in cells]
     states = ["reused" if is_reused else "waiting" for is_reused in reused]
-    table = ProgressTable([Line(cell.title, state) for cell, state in zip(cells, states, strict=True)])
-    waiting = deque(place for place, is_reused in enumerate(reused) if not is_reused)
+    table = ProgressTable([Line(slot.title, state) for slot, state in zip(agenda.slots, states, strict=True)])
+    waiting = [place for place, is_reused in enumerate(reused) if not is_reused]
     running: dict[int, RunProcess] = {}
     threads = _threads(comparison.jobs)
     try:
         while waiting or running:
             if deadline is not None and time.monotonic() > deadline:
                 break
-            while waiting and len(running) < comparison.jobs:
-                place = waiting.popleft()
+            for place in _next_places(waiting, cells, running, comparison.jobs, outcomes, table):
                 running[place] = RunProcess.start(cells[place], comparison.output, threads)
                 table.set(place, "running")
+            # What is left depends on trials that all failed.
+            if not running:
+                break
             time.sleep(LOOK_SECONDS)
-            for place, process in [*running.items()]:
-                if process.has_ended:
-                    del running[place]
-                    table.set(place, *_outcome(process, found, comparison.output))
-                else:
-                    table.set(place, "running", process.last_line("epoch"))
+            if _look_at(running, outcomes, comparison.output, table):
+                cells = agenda.cells(outcomes)
             table.draw()
     finally:
         _stop(running, waiting, table)
+
+
+def _next_places(waiting: list[int], cells, running: dict, jobs: int, outcomes: Outcomes, table) -> list[int]:
+    """Take the places of the runs to start now from those that wait; and those of runs that were done meanwhile."""
+    begun = {process.cell.key for process in running.values()}
+    taken = []
+    for place in [*waiting]:
+        cell = cells[place]
+        if len(begun) == jobs:
+            break
+        # Two rows may try the same settings, of which one run is enough.
+        if cell is None or cell.key in begun:
+            continue
+        waiting.remove(place)
+        if outcomes.found.finished(cell.plan):
+            table.set(place, "reused")
+            continue
+        begun.add(cell.key)
+        taken.append(place)
+    return taken
+
+
+def _look_at(running: dict[int, RunProcess], outcomes: Outcomes, folder: Path, table: ProgressTable) -> bool:
+    """Show how the processes do, and take out those that ended; return whether one did."""
+    ended = {place for place, process in running.items() if process.has_ended}
+    for place, process in [*running.items()]:
+        if place in ended:
+            del running[place]
+            state, says = _outcome(process, outcomes.found, folder)
+            table.set(place, state, says)
+            if state == "failed":
+                outcomes.failed.add(process.cell.key)
+        else:
+            table.set(place, "running", process.last_line("epoch"))
+    return bool(ended)
 
 
 def _threads(jobs: int) -> int | None:
@@ -170,8 +214,9 @@ def _outcome(process: RunProcess, found: FoundRuns, folder: Path) -> tuple[str, 
     found.read(folder / RUNS)
     done = found.finished(process.cell.plan)
     if done and process.process.returncode == 0:
-        metric = process.cell.plan.experiment.config["valid_metric"].lower()
-        return "done", f"test {metric} {done[0]['test'].get(metric, float('nan')):.4f} in {duration(process.seconds)}"
+        # Nobody looks at the test figures of what is still to be chosen.
+        part, metric = "test" if process.cell.trial is None else "valid", valid_metric(process.cell)
+        return "done", f"{part} {metric} {done[0][part].get(metric, float('nan')):.4f} in {duration(process.seconds)}"
     return "failed", f"{process.last_line() or 'no message'} (see {process.log})"
 
 
@@ -187,23 +232,24 @@ def _stop(running: dict[int, RunProcess], waiting: Iterable[int], table: Progres
     table.draw()
 
 
-def _report(cells: list[Cell], found: FoundRuns, reference: int, folder: Path, comparison: Comparison):
+def _report(agenda: Agenda, dataset: str, outcomes: Outcomes, reference: str, folder: Path, title: str):
     """Write the report of one dataset, as far as its runs are done."""
-    rows = list(dict.fromkeys(cell.row.name for cell in cells))
-    groups, missing = [], []
-    for name in rows:
+    found, groups, missing = outcomes.found, [], []
+    for name in agenda.rows:
         runs = []
-        for cell in (cell for cell in cells if cell.row.name == name):
-            done = found.finished(cell.plan) or found.failed(cell.plan)
+        for run_title, cell in agenda.runs(name, dataset, outcomes):
+            done = (found.finished(cell.plan) or found.failed(cell.plan)) if cell else None
             runs += [done] if done else []
-            missing += [] if done else [cell.title]
+            missing += [] if done else [run_title]
         groups.append(RunGroup(name, tuple(sorted(runs, key=lambda run: run[0]["seed"]))))
-    if not groups[reference].completed:
-        print(f"no report yet: {rows[reference]}, with which the others are compared, is not done")
+    place = agenda.rows.index(reference)
+    if not groups[place].completed:
+        print(f"no report yet: {reference}, with which the others are compared, is not done")
         return
-    sections = [Section("Not run", "\n".join(f"- {title}" for title in missing))] if missing else []
+    sections = tuning_sections([search for search in agenda.searches if search.base.dataset == dataset], outcomes)
+    sections += [Section("Not run", "\n".join(f"- {run}" for run in missing))] if missing else []
     try:
-        files = write_report(groups, folder, comparison.title, reference, sections=sections)
+        files = write_report(groups, folder, title, place, sections=sections)
     except RecboleMPOError as problem:
         raise type(problem)(f"the runs are done, but there is no report: {problem}") from problem
     print("report: " + ", ".join(str(file) for file in files if file.parent == folder))

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
 from recbole_mpo.common.schema import for_model
-from recbole_mpo.quick_start.planned_run import PlannedRun
+from recbole_mpo.common.setting import Setting
+from recbole_mpo.quick_start.planned_run import Identity, PlannedRun
 from recbole_mpo.quick_start.registry import find_model
 
-# Key of the experiment file with the runs; every other one is a setting of all runs.
-RUNS = "runs"
+# Keys of the experiment file with the runs and with what to tune; every other one is a setting of all runs.
+RUNS, TUNE = "runs", "tune"
 # Settings that the comparison itself gives to each run.
 OWN = ("dataset", "seed", "checkpoint_dir", "run_label")
 
@@ -24,12 +25,16 @@ class Row:
         model: canonical name of the model.
         settings: its settings, except dataset and seed.
         seeds: the seeds to run it with.
+        own: names of the settings that it gives itself.
+        tunes: whether it takes part in tuning.
     """
 
     name: str
     model: str
     settings: dict
     seeds: tuple[int, ...]
+    own: frozenset[str] = frozenset()
+    tunes: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,45 @@ class Cell:
         dataset: name of the dataset.
         seed: the seed.
         plan: the run with its settings checked.
+        trial: its number, from 1, if it is a trial of tuning.
     """
 
     row: Row
     dataset: str
     seed: int
     plan: PlannedRun
+    trial: int | None = None
+
+    @classmethod
+    def of(cls, row: Row, dataset: str, seed: int, prepares: bool = False) -> "Cell":
+        """Return a run with checked settings.
+
+        Args:
+            row: the row.
+            dataset: name of the dataset.
+            seed: the seed.
+            prepares: whether to prepare a known dataset that is missing.
+
+        Raises:
+            RecboleMPOError: it cannot be planned.
+        """
+        plan = PlannedRun.of(row.model, dataset, {**row.settings, "seed": seed}, prepares)
+        return cls(row, dataset, seed, plan)
 
     @property
     def title(self) -> str:
         """Return the name of the run for people."""
-        return f"{self.row.name}, {self.dataset}, seed {self.seed}"
+        trial = "" if self.trial is None else f"trial {self.trial}, "
+        return f"{self.row.name}, {self.dataset}, {trial}seed {self.seed}"
+
+    @property
+    def key(self) -> tuple[Identity, int]:
+        """Return what decides the figures of the run.
+
+        Raises:
+            CheckpointError: its file of pre-trained weights is missing.
+        """
+        return self.plan.identity, self.seed
 
     @property
     def settings(self) -> dict:
@@ -77,7 +110,7 @@ def read_rows(content: dict, seeds: Sequence[int], overrides: dict) -> list[Row]
         raise ConfigError(
             f"{RUNS} must map names to settings, as in {RUNS}: {{UniSRec: {{}}, MPORec: {{n_layers: 1}}}}"
         )
-    shared = {**{key: value for key, value in content.items() if key != RUNS}, **overrides}
+    shared = {key: value for key, value in {**content, **overrides}.items() if key not in (RUNS, TUNE)}
     _refuse_own(shared, "all runs")
     rows = [_row(str(name), given, shared, seeds) for name, given in runs.items()]
     for key in shared:
@@ -91,10 +124,13 @@ def _row(name: str, given, shared: dict, seeds: Sequence[int]) -> Row:
     if not isinstance(given, dict):
         raise ConfigError(f"{RUNS}: {name} must map settings to values, not {given!r}")
     _refuse_own(given, name)
-    with _naming(name):
+    with naming(name):
         model = find_model(str(given.get("model", name))).name
-    own = {key: value for key, value in given.items() if key not in ("model", "seeds")}
-    return Row(name, model, {**for_model(shared, model), **own}, _seeds(name, given.get("seeds", seeds)))
+        tunes = given.get(TUNE, True)
+        Setting(TUNE, "bool").check(tunes)
+    own = {key: value for key, value in given.items() if key not in ("model", "seeds", TUNE)}
+    settings = {**for_model(shared, model), **own}
+    return Row(name, model, settings, _seeds(name, given.get("seeds", seeds)), frozenset(own), tunes)
 
 
 def _seeds(name: str, given) -> tuple[int, ...]:
@@ -123,22 +159,31 @@ def plan_cells(rows: Sequence[Row], dataset: str, prepares: bool = False) -> lis
         RecboleMPOError: a run cannot be planned; the message names its row.
     """
     cells, planned = [], {}
-    for place in range(max(len(row.seeds) for row in rows)):
+    for place in range(max((len(row.seeds) for row in rows), default=0)):
         for row in rows:
             if place >= len(row.seeds):
                 continue
-            seed = row.seeds[place]
-            with _naming(row.name):
-                plan = PlannedRun.of(row.model, dataset, {**row.settings, "seed": seed}, prepares)
-                first = planned.setdefault((plan.identity, seed), row.name)
-            if first != row.name:
-                raise ConfigError(f"{RUNS}: {first} and {row.name} are the same run; leave one of them out")
-            cells.append(Cell(row, dataset, seed, plan))
+            with naming(row.name):
+                cell = Cell.of(row, dataset, row.seeds[place], prepares=prepares)
+                key = cell.key
+            refuse_twins(planned, key, row.name)
+            cells.append(cell)
     return cells
 
 
+def refuse_twins(planned: dict, key, name: str):
+    """Note a row's name by what decides its figures.
+
+    Raises:
+        ConfigError: another row has the same figures.
+    """
+    first = planned.setdefault(key, name)
+    if first != name:
+        raise ConfigError(f"{RUNS}: {first} and {name} are the same run; leave one of them out")
+
+
 @contextmanager
-def _naming(name: str):
+def naming(name: str):
     """Name the row in the message of an error that is raised in the block."""
     try:
         yield

@@ -7,8 +7,9 @@ from recbole_mpo.study.report_rows import GroupRow, Results
 # Below this adjusted p-value a difference is drawn filled.
 LEVEL = 0.05
 METHODS = (
-    "Difference: mean over users of seed-averaged gains. Interval over users: percentile bootstrap. Interval over "
-    "users and seeds: for other seeds of the same models too.",
+    "Difference: mean over users of seed-averaged gains. Interval over users: percentile bootstrap. Interval with "
+    "seeds too: for other seeds of the same models; where it holds zero, other seeds may reverse the difference, "
+    "whatever the p-values say, which count users alone.",
     "p (t): two-sided paired t-test over users; p (Holm): the same, adjusted for all models and metrics of this "
     "report; p (random signs): a check of the t-test. Effect size: Cohen's d of the paired differences. Wins, ties and "
     "losses are users.",

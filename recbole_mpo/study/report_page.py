@@ -17,7 +17,7 @@ h1, h2 { line-height: 1.2 } h2 { margin-top: 2em; font-size: 1.25em }
 nav ul { columns: 3 20em; padding-left: 1.2em }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .9em; font-variant-numeric: tabular-nums }
-td, th { padding: .25em .8em; vertical-align: top } tbody tr:nth-child(even) { background: #f5f7f9 }
+td, th { padding: .25em .6em; vertical-align: top } tbody tr:nth-child(even) { background: #f5f7f9 }
 thead th { border-bottom: 2px solid #888; vertical-align: bottom }
 .words { min-width: 6em } .number { text-align: right; white-space: nowrap }
 .marked { font-weight: bold }

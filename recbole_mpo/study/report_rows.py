@@ -10,6 +10,9 @@ from recbole_mpo.study.published_figures import published_of
 from recbole_mpo.study.run_groups import RunGroup, mean_and_sd
 from recbole_mpo.study.statistics import GroupDifference, compare_groups
 
+# No cost is larger; a damaged record may hold what a plot cannot show.
+_LARGEST = 1e18
+
 
 @dataclass(frozen=True)
 class Score:
@@ -57,8 +60,9 @@ class GroupRow:
         scores: by metric.
         beside: other test metrics than those of ranks, such as coverage, by name.
         total, trainable: number of parameters.
-        seconds_per_epoch, seconds: of training, and of a whole run.
+        seconds_per_epoch, seconds_to_best, seconds: of training, until the best epoch, and of a whole run.
         peak_mb: largest memory of a run, in MB.
+        checkpoint_mb: size of the file of the best weights, which has the optimizer's state too, in MB.
         best_epochs: of each completed run, from 0; None for a model without epochs.
         epoch_limits: number of epochs of each completed run that the limit of epochs ended, else None.
     """
@@ -72,8 +76,10 @@ class GroupRow:
     total: float | None
     trainable: float | None
     seconds_per_epoch: float | None
+    seconds_to_best: float | None
     seconds: float | None
     peak_mb: float | None
+    checkpoint_mb: float | None
     best_epochs: tuple[int | None, ...]
     epoch_limits: tuple[int | None, ...]
 
@@ -142,8 +148,10 @@ def group_row(group: RunGroup, metrics: Sequence[str], differences: dict[str, Gr
         total=_mean(records, lambda record: record["params"].get("total")),
         trainable=_mean(records, lambda record: record["params"].get("trainable")),
         seconds_per_epoch=_mean(records, lambda record: record["seconds"].get("per_epoch")),
+        seconds_to_best=_mean(records, _seconds_to_best),
         seconds=_mean(records, lambda record: record["seconds"].get("total")),
         peak_mb=_mean(records, lambda record: record.get("peak_memory_mb")),
+        checkpoint_mb=_mean(records, lambda record: record.get("checkpoint_mb")),
         best_epochs=tuple(record.get("best_epoch") if record.get("epochs_run") else None for record in records),
         epoch_limits=tuple(_limit(record) for record in records),
     )
@@ -179,11 +187,21 @@ def _beside(group: RunGroup) -> dict[str, float]:
 
 def _mean(records: list[dict], value_of: Callable[[dict], float | None]) -> float | None:
     values = [value_of(record) for record in records]
-    numbers = [value for value in values if isinstance(value, int | float)]
+    numbers = [value for value in values if isinstance(value, int | float) and abs(value) < _LARGEST]
     if not numbers or len(numbers) < len(values):
         return None
     mean = statistics.fmean(numbers)
     return int(mean) if mean.is_integer() else mean
+
+
+def _seconds_to_best(record: dict) -> float | None:
+    """Return the seconds of training and validation until the end of the best epoch; None without epochs."""
+    epochs, best = record.get("history") or [], record.get("best_epoch")
+    # Records of older versions do not say how long an epoch took.
+    if not epochs or best is None or not all("train_seconds" in epoch for epoch in epochs):
+        return None
+    until = [epoch for epoch in epochs if epoch["epoch"] <= best]
+    return sum(epoch["train_seconds"] + epoch.get("valid_seconds", 0.0) for epoch in until)
 
 
 def _limit(record: dict) -> int | None:

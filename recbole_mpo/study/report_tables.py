@@ -7,6 +7,8 @@ from recbole_mpo.study.report_rows import GroupRow, Results, Score
 from recbole_mpo.study.statistics import GroupDifference
 
 SMALLEST_P = 1e-4
+# Bytes of a number in single precision.
+FLOAT_BYTES = 4
 
 
 def result_table(results: Results) -> Table:
@@ -41,9 +43,9 @@ def difference_table(results: Results, metric: str) -> Table:
     wilcoxon = any(one is not None and one.p_wilcoxon is not None for one in found)
     reference = results.rows[results.reference].scores[metric].mean
     columns = ["model", "difference", "in %", "95 % interval, users"]
-    columns += ["95 % interval, users and seeds"] if seeds else []
+    columns += ["95 % interval, seeds too"] if seeds else []
     columns += ["p (Holm)", "p (t)", "p (random signs)", *(["p (Wilcoxon)"] if wilcoxon else [])]
-    columns += ["effect size", "wins", "ties", "losses"]
+    columns += ["effect size", "wins / ties / losses"]
     rows = []
     for row, one in zip(results.rows, found, strict=True):
         cells = _difference_cells(one, reference, seeds, wilcoxon) if one else [Shown("")] * (len(columns) - 1)
@@ -59,19 +61,27 @@ def _difference_cells(one: GroupDifference, reference: float | None, seeds: bool
     cells += [_interval(one.seeds_low, one.seeds_high)] if seeds else []
     cells += [_p_value(one.p_holm), _p_value(one.p_value), _p_value(one.p_randomisation)]
     cells += [_p_value(one.p_wilcoxon)] if wilcoxon else []
-    return [*cells, number(one.effect_size, "+.3f"), *(count(users) for users in (one.wins, one.ties, one.losses))]
+    users = Shown(f"{one.wins:,} / {one.ties:,} / {one.losses:,}", one.wins - one.losses)
+    return [*cells, number(one.effect_size, "+.3f"), users]
 
 
 def cost_table(results: Results) -> Table:
     """Return parameters, seconds and memory of each group."""
-    columns = ("model", "total parameters", "trainable", "trainable %", "s/epoch", "total s", "peak MB", "best epoch")
+    columns = ("model", "total parameters", "trainable", "trainable %", "trained MB", "checkpoint MB")
+    columns += ("s/epoch", "s to best", "total s", "peak MB", "best epoch")
     rows = []
     for row in results.rows:
         share = 100 * row.trainable / row.total if row.total and row.trainable is not None else None
         cells = [Shown(row.label), count(row.total), count(row.trainable), number(share, ".1f")]
-        cells += [number(row.seconds_per_epoch, ".1f"), number(row.seconds, ",.0f"), number(row.peak_mb, ",.0f")]
+        trained = None if row.trainable is None else row.trainable * FLOAT_BYTES / 1e6
+        cells += [number(trained, ",.1f"), number(row.checkpoint_mb, ",.1f"), number(row.seconds_per_epoch, ".1f")]
+        cells += [number(seconds, ",.0f") for seconds in (row.seconds_to_best, row.seconds)]
+        cells += [number(row.peak_mb, ",.0f")]
         rows.append((*cells, _best_epochs(row)))
-    notes = ["Means over the completed runs. Epochs are counted from 0."]
+    notes = [
+        "Means over the completed runs. Epochs are counted from 0. Trained MB: the trained parameters in single "
+        "precision, what an adapter would hold. A checkpoint has the state of the optimizer too."
+    ]
     return _table("Parameters, time and memory", columns, rows, results, notes, ("model", "best epoch"))
 
 

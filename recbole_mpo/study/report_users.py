@@ -28,12 +28,9 @@ def user_pictures(results: Results) -> list[Picture]:
         RecordError: ranks are damaged, of other users, or put a user into another group.
     """
     groups = [group for group in results.groups if group.completed]
-    return [_user_picture(results, groups, by) for by in TITLES if groups and _have_column(groups, by)]
-
-
-def _have_column(groups: list[RunGroup], by: str) -> bool:
     ranks = [UserRanks.beside(*run) for group in groups for run in group.completed]
-    return all(GROUPINGS[by].column in one.columns for one in ranks)
+    columns = set.intersection(*(set(one.columns) for one in ranks)) if ranks else set()
+    return [_user_picture(results, groups, by) for by in TITLES if GROUPINGS[by].column in columns]
 
 
 def _user_picture(results: Results, groups: list[RunGroup], by: str) -> Picture:

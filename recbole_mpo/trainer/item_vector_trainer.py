@@ -4,14 +4,12 @@ import torch
 
 from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.trainer.core_schedules import make_stages
-from recbole_mpo.trainer.optimizer import optimizer_groups
+from recbole_mpo.trainer.optimizer import MULTIPLIERS, optimizer_groups
 from recbole_mpo.trainer.task_gradients import step_loss
 from recbole_mpo.trainer.trainer import RunTrainer
 
 # What torch updates in one pass over a parameter instead of one pass per operation.
 FUSED_LEARNERS = ("adam", "adamw")
-# Settings that scale the learning rate of a group: of cores, of evidence, of the weights of tasks.
-MULTIPLIERS = ("mpo_lr_multiplier", "evidence_lr_multiplier", "weighting_lr_multiplier")
 
 
 class ItemVectorTrainer(RunTrainer):
@@ -24,11 +22,8 @@ class ItemVectorTrainer(RunTrainer):
         self.stages = stages
 
     def _build_optimizer(self, **kwargs):
-        groups = optimizer_groups(
-            self.model,
-            self.learning_rate,
-            *(1.0 if self.config[key] is None else self.config[key] for key in MULTIPLIERS),
-        )
+        multipliers = {key: self.config[key] for key in MULTIPLIERS if self.config[key] is not None}
+        groups = optimizer_groups(self.model, self.learning_rate, multipliers)
         if self.learner.lower() in FUSED_LEARNERS:
             groups = [{**group, "fused": True} for group in groups]
         return super()._build_optimizer(params=groups, **kwargs)

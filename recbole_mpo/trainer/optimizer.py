@@ -1,56 +1,65 @@
 """Which parameters the optimizer updates, and with which learning rate."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.model.parameters import core_names, group_of
+from recbole_mpo.model.scoring import ITEM_IDS
 from recbole_mpo.model.task_weighting import WEIGHTING
+
+# Settings that scale the learning rate of a kind of parameters.
+MULTIPLIERS = ("mpo_lr_multiplier", "evidence_lr_multiplier", "weighting_lr_multiplier", "id_lr_multiplier")
+# What the optimizer does otherwise with some kinds.
+_OPTIONS = {"evidence_lr_multiplier": {"weight_decay": 0.0}, "weighting_lr_multiplier": {"weight_decay": 0.0}}
 
 
 def optimizer_groups(
-    model: nn.Module,
-    learning_rate: float,
-    mpo_lr_multiplier: float = 1.0,
-    evidence_lr_multiplier: float = 1.0,
-    weighting_lr_multiplier: float = 1.0,
+    model: nn.Module, learning_rate: float, multipliers: Mapping[str, float] | None = None
 ) -> list[dict]:
-    """Return the optimizer's groups of trainable parameters: MPO cores, evidence, tasks' weights, the rest.
+    """Return the optimizer's groups of trainable parameters: a group per kind that has a learning rate of its own.
 
     The weights of tasks and of evidence do not decay.
 
     Args:
         model: the model.
-        learning_rate: learning rate of the rest.
-        mpo_lr_multiplier: multiplies the learning rate of the cores.
-        evidence_lr_multiplier: multiplies the learning rate of what weighs the evidence.
-        weighting_lr_multiplier: multiplies the learning rate of what weighs the losses of several tasks.
+        learning_rate: the learning rate.
+        multipliers: by what it is multiplied, by the settings of ``MULTIPLIERS``; 1 for those left out. Each is for one
+            kind: MPO cores, evidence, ids in the scores alone, and what weighs the losses of several tasks.
 
     Raises:
         ConfigError: all parameters are frozen.
     """
+    multipliers = multipliers or {}
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    weighting = {name for name in trainable if name.startswith(WEIGHTING)}
-    if trainable.keys() == weighting:
+    kinds = _kinds(model, trainable)
+    rest = trainable.keys() - set().union(*kinds.values())
+    if trainable.keys() == kinds["weighting_lr_multiplier"]:
         raise ConfigError("nothing is left to train: freeze names every group of the model")
-    cores = core_names(model)
-    evidence = {name for name in trainable if group_of(name) == "evidence"}
-    rest = trainable.keys() - cores - evidence - weighting
-    named = [
-        (cores, mpo_lr_multiplier, {}),
-        (evidence, evidence_lr_multiplier, {"weight_decay": 0.0}),
-        (weighting, weighting_lr_multiplier, {"weight_decay": 0.0}),
-        (rest, 1.0, {}),
-    ]
+    named = [(names, multipliers.get(key, 1.0), _OPTIONS.get(key, {})) for key, names in kinds.items()]
     groups = [
         {
             "params": [parameter for name, parameter in trainable.items() if name in names],
             "lr": learning_rate * multiplier,
             **options,
         }
-        for names, multiplier, options in named
+        for names, multiplier, options in [*named, (rest, 1.0, {})]
     ]
     return [group for group in groups if group["params"]]
+
+
+def _kinds(model: nn.Module, trainable: Mapping[str, nn.Parameter]) -> dict[str, set[str]]:
+    """Return the names of the parameters of each kind, by the setting of its learning rate."""
+    cores = core_names(model) & trainable.keys()
+    return {
+        "mpo_lr_multiplier": cores,
+        "evidence_lr_multiplier": {name for name in trainable if group_of(name) == "evidence"},
+        "weighting_lr_multiplier": {name for name in trainable if name.startswith(WEIGHTING)},
+        # A matrix of these may be cores too.
+        "id_lr_multiplier": {name for name in trainable if name.startswith(ITEM_IDS)} - cores,
+    }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict, path):

@@ -61,7 +61,7 @@ class TestTextAndIds:
     def scoring(self):
         """A scoring of seven items with ids of size 2, trained a little."""
         torch.manual_seed(1)
-        scoring = TextAndIdScoring(0.5, 7, 5, 2, 0.0)
+        scoring = TextAndIdScoring(0.5, 7, 5, 2, 0.9, 0.9)
         ids = scoring.modules["item_ids"].double().eval()
         torch.nn.init.normal_(ids.table)
         torch.nn.init.normal_(ids.bias)
@@ -90,3 +90,11 @@ class TestTextAndIds:
         scoring.modules["item_ids"].double()
         scored = scores(scoring, states, scoring.rows(slice(0, 7), vectors))
         torch.testing.assert_close(scored, scores(CosineScoring(0.5), states, vectors))
+
+    def test_some_states_are_trained_without_ids(self, scoring):
+        torch.manual_seed(2)
+        ids = scoring.modules["item_ids"].train()
+        states = torch.ones(1000, 5, dtype=torch.float64)
+        goes_without = (scoring.queries(states)[:, 5:] == 0).all(dim=1)
+        assert 850 < goes_without.sum() < 950
+        assert (ids.eval().queries(states)[:, -1] == 1).all()

@@ -79,7 +79,7 @@ def test_weights_to_start_from_are_known_by_their_content(dense, tmp_path):
     assert identity_of_record(started) == identity(settings, pretrained=str(moved)) != identity(settings)
     del started["pretrained"]
     assert identity_of_record(started) is None
-    with pytest.raises(CheckpointError, match=r"gone\.pth cannot be read"):
+    with pytest.raises(CheckpointError, match=r"gone\.pth does not exist"):
         identity(settings, pretrained="gone.pth")
 
 

@@ -39,6 +39,15 @@ def test_costs_that_differ_are_averaged_and_missing_ones_are_none(tmp_path):
     assert row.seconds == 17.5 and row.peak_mb is None
 
 
+@pytest.mark.parametrize("odd", [10**400, 1e308, -1e308, "many"])
+def test_costs_that_cannot_be_are_none(tmp_path, odd):
+    record, path = make_run(tmp_path, random_ranks(1))
+    row = group_row(
+        RunGroup("a", (({**record, "params": {"total": odd}, "seconds": {"total": odd}}, path),)), METRICS, {}
+    )
+    assert row.total is None and row.seconds is None
+
+
 @pytest.mark.parametrize(
     ("place", "label"),
     [(0, "UniSRec"), (1, "MPORec [1 of 3 failed]"), (2, "Pop"), (3, "LoRA [failed]")],
@@ -107,3 +116,11 @@ class TestResults:
     def test_a_metric_that_ranks_do_not_give_is_refused(self, groups):
         with pytest.raises(RecordError, match="the metric gauc does not follow from ranks"):
             Results.of(groups, 0, ["gauc"], False)
+
+
+def test_seconds_to_the_best_epoch_are_of_training_and_validation(tmp_path):
+    record, path = make_run(tmp_path / "one", random_ranks(3))
+    epochs = [{"epoch": epoch, "train_seconds": 2.0 + epoch, "valid_seconds": 0.5} for epoch in range(3)]
+    record |= {"history": epochs, "best_epoch": 1, "checkpoint_mb": 7.5}
+    row = group_row(RunGroup("a", ((record, path),)), ["hit@10"], {})
+    assert (row.seconds_to_best, row.checkpoint_mb) == (6.0, 7.5)

@@ -58,11 +58,9 @@ def test_differences_show_what_the_statistics_say(results):
     assert set(rows[0].values()) == {"", "UniSRec"} and set(rows[3].values()) == {"", "LoRA [failed]"}
     assert rows[1]["difference"] == f"{found.mean:+.4f}" and rows[1]["in %"] == f"{percent:+.1f}"
     assert rows[1]["95 % interval, users"] == f"{found.low:+.4f} to {found.high:+.4f}"
-    assert rows[1]["95 % interval, users and seeds"] == f"{found.seeds_low:+.4f} to {found.seeds_high:+.4f}"
-    assert rows[2]["95 % interval, users and seeds"] == "", "one seed"
-    assert (rows[1]["wins"], rows[1]["ties"], rows[1]["losses"]) == tuple(
-        map(str, (found.wins, found.ties, found.losses))
-    )
+    assert rows[1]["95 % interval, seeds too"] == f"{found.seeds_low:+.4f} to {found.seeds_high:+.4f}"
+    assert rows[2]["95 % interval, seeds too"] == "", "one seed"
+    assert rows[1]["wins / ties / losses"] == f"{found.wins} / {found.ties} / {found.losses}"
     assert "p (Wilcoxon)" not in rows[1]
 
 
@@ -85,6 +83,7 @@ def test_costs(results):
     assert rows[0]["total parameters"] == "6,525,864" and rows[0]["trainable"] == "1,900,000"
     assert rows[0]["trainable %"] == "29.1" and rows[2]["trainable %"] == "" and rows[2]["total parameters"] == "0"
     assert (rows[0]["s/epoch"], rows[0]["total s"], rows[0]["peak MB"]) == ("2.5", "30", "512")
+    assert rows[0]["trained MB"] == "7.6" and (rows[0]["s to best"], rows[0]["checkpoint MB"]) == ("", "")
     assert set(rows[3].values()) == {"", "LoRA [failed]"}
 
 

@@ -5,8 +5,8 @@ import torch
 from support import built_run
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
-from recbole_mpo.model.parameters import freeze
-from recbole_mpo.trainer.optimizer import load_optimizer, optimizer_groups
+from recbole_mpo.model.parameters import core_names, freeze
+from recbole_mpo.trainer.optimizer import MULTIPLIERS, load_optimizer, optimizer_groups
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def names_of(model, parameters):
 
 def test_optimizer_holds_the_trainable_parameters_and_only_those(light):
     freeze(light, ["encoder", "positions"])
-    cores, rest = optimizer_groups(light, 0.01, mpo_lr_multiplier=3.0)
+    cores, rest = optimizer_groups(light, 0.01, {"mpo_lr_multiplier": 3.0})
     assert (cores["lr"], rest["lr"]) == (pytest.approx(0.03), 0.01)
     trainable = {name for name, parameter in light.named_parameters() if parameter.requires_grad}
     assert names_of(light, cores["params"]) == {name for name in trainable if ".cores." in name}
@@ -44,7 +44,7 @@ def test_frozen_tensors_do_not_move(light):
 def test_what_weighs_tasks_has_a_rate_of_its_own_and_does_not_decay(tiny_settings):
     tasks = {"tasks": ["nip", "mip"], "task_weighting": "uncertainty"}
     model = built_run("UniSRec", "tiny", (), {**tiny_settings, **tasks}).model
-    weighting, rest = optimizer_groups(model, 0.01, weighting_lr_multiplier=5.0)
+    weighting, rest = optimizer_groups(model, 0.01, {"weighting_lr_multiplier": 5.0})
     assert names_of(model, weighting["params"]) == {"objective.weighting.log_variances"}
     assert (weighting["lr"], weighting["weight_decay"], rest["lr"]) == (pytest.approx(0.05), 0.0, 0.01)
     assert "weight_decay" not in rest and "objective.tasks.mip.mask" in names_of(model, rest["params"])
@@ -75,7 +75,7 @@ def test_nothing_left_to_train_is_an_error(tiny_settings):
 )
 def test_cores_and_evidence_have_rates_of_their_own(tiny_settings, name, changes, rates):
     model = built_run(name, "tiny", (), {**tiny_settings, **changes}).model
-    groups = optimizer_groups(model, 0.01, mpo_lr_multiplier=3.0, evidence_lr_multiplier=5.0)
+    groups = optimizer_groups(model, 0.01, {"mpo_lr_multiplier": 3.0, "evidence_lr_multiplier": 5.0})
     assert [group["lr"] for group in groups] == pytest.approx(rates)
     # Each parameter stands in one group, in the model's order: a checkpoint's optimizer state goes by it.
     names = [list(names_in_order(model, group["params"])) for group in groups]
@@ -93,13 +93,13 @@ def names_in_order(model, parameters):
 
 
 def test_a_rate_of_zero_is_a_rate(light):
-    cores, rest = optimizer_groups(light, 0.01, mpo_lr_multiplier=0.0)
+    cores, rest = optimizer_groups(light, 0.01, {"mpo_lr_multiplier": 0.0})
     assert cores["lr"] == 0 and cores["params"] and rest["lr"] == 0.01
 
 
 def test_a_group_without_parameters_is_left_out(light):
     freeze(light, "adaptor")
-    (group,) = optimizer_groups(light, 0.01, mpo_lr_multiplier=3.0)
+    (group,) = optimizer_groups(light, 0.01, {"mpo_lr_multiplier": 3.0})
     assert group["lr"] == 0.01 and not any(".cores." in name for name in names_of(light, group["params"]))
 
 
@@ -168,3 +168,15 @@ class TestLoadOptimizer:
         state = self.trained("adam", 1, ((2,), (3, 4), (1,)))[1].state_dict()
         with pytest.raises(CheckpointError, match="last.pth has an optimizer of other parameters, so it cannot be res"):
             load_optimizer(optimizer, state, "last.pth")
+
+
+def test_ids_in_the_scores_have_a_rate_of_their_own_and_cores_keep_theirs(tiny_settings):
+    settings = {**tiny_settings, "item_input": "text+id", "mpo_target_modules": "all-linear"}
+    model = built_run("MPORec", "tiny", (), settings).model
+    rates = {key: rate for rate, key in enumerate(MULTIPLIERS, start=2)}
+    groups = optimizer_groups(model, 1.0, rates)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    found = {group["lr"]: {names[parameter] for parameter in group["params"]} for group in groups}
+    assert {"item_ids.table", "item_ids.bias"} <= found[rates["id_lr_multiplier"]]
+    assert found[rates["mpo_lr_multiplier"]] == core_names(model) and len(found) == 3
+    assert sum(map(len, found.values())) == len(names)
