@@ -256,10 +256,10 @@ class MPOConfig(Config):
     def _set_default_parameters(self):
         super()._set_default_parameters()
         self.final_config_dict["data_path"] = str(Path(self.data_root) / self.dataset)
-        self._check_valid_metric()
+        self.check_valid_metric()
 
-    def _check_valid_metric(self):
-        """Refuse a ``valid_metric`` that is not computed; RecBole fails with a bare KeyError after the first epoch."""
+    def check_valid_metric(self):
+        """Raise ConfigError if ``valid_metric`` is not computed; RecBole fails with a KeyError after an epoch."""
         settings = self.final_config_dict
         if settings["eval_type"] != EvaluatorType.RANKING:
             return

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Names of glibc's malloc.h, whose defaults the next line holds.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
@@ -73,9 +73,15 @@ def end_with_parent():
         threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
 
 
-def _watch(parent: int):
-    while os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
+def _watch(number: int):
+    # Here, since the doctor must run without it.
+    import psutil
+
+    # Not by this process's own parent, which may be a launcher of the interpreter.
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(number)
+        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

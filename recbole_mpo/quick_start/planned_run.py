@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import file_hash
+from recbole_mpo.common.former_defaults import with_former_defaults
 from recbole_mpo.common.properties import find_property
 from recbole_mpo.common.schema import defaults_of, for_model
 from recbole_mpo.common.values import as_list, read_yaml
@@ -127,7 +128,8 @@ def identity_of_record(record: dict) -> Identity | None:
         record: content of the record.
     """
     started_from = (record.get("pretrained") or {}).get("sha256")
-    if record["config"].get("pretrained") and started_from is None:
+    # Of several processes each draws noise of its own.
+    if (record["config"].get("pretrained") and started_from is None) or record.get("processes", 1) != 1:
         return None
     return _identity(record["model"], record["config"], record["data"].get("files"), started_from)
 
@@ -148,18 +150,18 @@ def pretrained_hash(path: str | Path) -> str:
 
 @cache
 def _defaults(model: str) -> dict:
-    """Return the defaults of the settings that a model uses, without those that stand for nothing."""
+    """Return the defaults of the settings that a model uses."""
     file = find_property("model", model)
-    settings = {**defaults_of(model), **(read_yaml(file) if file else {})}
-    return {key: value for key, value in settings.items() if value is not None}
+    return {**defaults_of(model), **(read_yaml(file) if file else {})}
 
 
 def _identity(model: str, settings: dict, files: dict[str, str] | None, started_from: str | None) -> Identity:
-    given = {key: value for key, value in for_model(settings, model).items() if value is not None}
+    completed = {**_defaults(model), **for_model(with_former_defaults(settings, model), model)}
     ignored = WITHOUT_EFFECT | RETIRED | APART
     decisive = {
         "model": model,
-        "settings": {key: value for key, value in (_defaults(model) | given).items() if key not in ignored},
+        # A setting that stands for nothing need not be written.
+        "settings": {key: value for key, value in completed.items() if key not in ignored and value is not None},
         "pretrained": started_from,
     }
     return Identity(_hash(decisive), None if files is None else _hash(files))

@@ -255,6 +255,7 @@ def _train(
         trainer.epochs = min(trainer.epochs, pause_after)
     if resume_file:
         trainer.resume(resume_file, train_data)
+        trackers.go_on_after(trainer.history)
     trainer.fit(
         train_data,
         valid_data,

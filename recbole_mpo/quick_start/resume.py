@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError, RecordError
+from recbole_mpo.common.former_defaults import with_former_defaults
 from recbole_mpo.common.schema import defaults_of, for_model
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import read_record
@@ -34,6 +35,9 @@ def find_resume(experiment: Experiment, resume: str) -> Path | None:
     state = checkpoint.load_checkpoint(path)
     if state.get("optimizer") is None or "config" not in state:
         raise CheckpointError(f"checkpoint {path} holds only weights; start a new run from them with --pretrained")
+    epochs, done = experiment.config["epochs"], state["epoch"] + 1
+    if done > epochs:
+        raise ConfigError(f"{path} has trained {done} epochs already, more than epochs={epochs}; start a new run")
     changed = _changed_settings(state["config"], experiment)
     if changed:
         raise ConfigError(f"{path} was trained with other settings, so it cannot be resumed: {', '.join(changed)}")
@@ -84,7 +88,7 @@ def _changed_settings(stored: dict, experiment: Experiment) -> list[str]:
     """Return the differences between a run's settings and the experiment's, of the settings that the model uses."""
     model = experiment.spec.name
     # What a run has no value of was not a setting yet: its version did what today's default does.
-    before = {**defaults_of(model), **for_model(stored, model)}
+    before = {**defaults_of(model), **for_model(with_former_defaults(stored, model), model)}
     now = {**defaults_of(model), **experiment.config.plain()}
     # A rate that falls until the last epoch depends on which that is.
     fixed = {"epochs"} if now.get("lr_schedule", "constant") != "constant" else set()

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.common.former_defaults import with_former_defaults
 from recbole_mpo.common.terminal import one_line
 from recbole_mpo.model.abstract_recommender import PretrainedWeights
 from recbole_mpo.trainer import checkpoint
@@ -43,7 +44,7 @@ def settings_of(state: dict, path: str | Path, overrides: dict | None) -> dict:
         "model": state["model"],
         "dataset": state["config"]["dataset"],
         # The checkpoint has every weight, so the file that its run started from is no longer needed.
-        "stored": {**stored, "pretrained": None},
+        "stored": {**with_former_defaults(stored, state["model"]), "pretrained": None},
         "overrides": overrides,
     }
 

@@ -3,9 +3,12 @@
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.common.schema import settings_of
 from recbole_mpo.common.values import as_list
+from recbole_mpo.model.item_encoder import scores_by_ids
 from recbole_mpo.model.task_weighting import LEARNED, WITHOUT_FIXED
 from recbole_mpo.model.tasks import WITH_STATES, is_next_item_alone
 
+# Tasks that take item vectors as they are.
+WITH_VECTORS = ("ss", "rel", "mip")
 # Settings that only several tasks have a use for.
 OF_SEVERAL = ("task_weights", "task_weighting", "loss_norm", "cross_task")
 
@@ -31,6 +34,9 @@ def check_tasks(model: str, config):
     changed = [key for key in OF_SEVERAL if config[key] not in (rows[key].default, {})]
     if len(names) == 1 and changed:
         raise ConfigError(f"{changed[0]} is for several tasks, but tasks names {names[0]} alone")
+    crossing = [name for name in names if name in WITH_VECTORS]
+    if crossing and scores_by_ids(config):
+        raise ConfigError(f"task {crossing[0]} compares item vectors, which have no ids here: set id_side=both")
     _check_weights(names, config)
     if config["weighting_lr_multiplier"] != rows["weighting_lr_multiplier"].default:
         if config["task_weighting"] not in LEARNED:

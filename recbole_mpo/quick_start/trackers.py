@@ -94,12 +94,16 @@ class Trackers:
     """Tells each tracker of each epoch once. One that fails is left out, with a warning: the record has it all.
 
     Args:
-        trackers: the trackers by name.
+        trackers: the trackers by name; those that fail are taken out.
     """
 
     def __init__(self, trackers: dict[str, Tracker]):
-        self._trackers = dict(trackers)
+        self._trackers = trackers
         self._told = 0
+
+    def go_on_after(self, history: list[dict]):
+        """Leave out epochs that were reported before the run was resumed."""
+        self._told = len(history)
 
     def follow(self, history: list[dict]):
         """Report the epochs that were not reported yet."""
@@ -139,9 +143,12 @@ def tracking(names: list[str], run_dir: Path, record: dict):
         DependencyError: the package of a tracker is missing.
         ConfigError: a tracker cannot begin.
     """
-    trackers = Trackers({name: _begun(name, run_dir, record) for name in names if name != TENSORBOARD})
-    status = "failed"
+    status, begun = "failed", {}
+    trackers = Trackers(begun)
     try:
+        for name in names:
+            if name != TENSORBOARD:
+                begun[name] = _begun(name, run_dir, record)
         yield trackers
         status = "completed"
     finally:

@@ -38,6 +38,7 @@ class UserProfiles(OneDataset):
             raise ConfigError(f"{idle[0]} is for items as targets, and has no effect with user_profile={column}")
         for key, value in DEFAULTS.items():
             config.set_default(key, value)
+        config.check_valid_metric()
 
     def build(self, spec, config) -> RunData:
         """Return users with their newest items and classes; this completes RecBole's datasets and some settings.

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
 from recbole_mpo.common.progress import duration
+from recbole_mpo.common.rank_gains import split_metric
 from recbole_mpo.quick_start.run_folder import is_held
 from recbole_mpo.study.agenda import Agenda
 from recbole_mpo.study.found_runs import FoundRuns
@@ -20,6 +21,7 @@ from recbole_mpo.study.report import Section, write_report
 from recbole_mpo.study.row_search import Outcomes, valid_metric
 from recbole_mpo.study.run_groups import RunGroup
 from recbole_mpo.study.run_process import RUNS, RunProcess
+from recbole_mpo.study.table import METRICS
 from recbole_mpo.study.tuning import read_tuning
 from recbole_mpo.study.tuning_report import tuning_sections
 
@@ -77,6 +79,9 @@ def compare(comparison: Comparison, overrides: dict | None = None, dry_run: bool
     reference = comparison.reference or names[0]
     if reference not in names:
         raise ConfigError(f"reference {reference!r} is not one of the runs: {', '.join(names)}")
+    repeated = [name for name in comparison.datasets if comparison.datasets.count(name) > 1]
+    if repeated:
+        raise ConfigError(f"dataset names {repeated[0]} twice")
     tuning = read_tuning(comparison.rows, overrides or {}, rows)
     agenda = Agenda.of(rows, comparison.datasets, tuning, prepares=not dry_run)
     found = FoundRuns.under([*comparison.reuse, comparison.output / RUNS])
@@ -87,12 +92,14 @@ def compare(comparison: Comparison, overrides: dict | None = None, dry_run: bool
         _announce(agenda, outcomes)
         return []
     with _alone_in(comparison.output):
+        # Again, because runs of an earlier comparison may have ended since.
+        found.read(comparison.output / RUNS)
         _finish_runs(agenda, outcomes, comparison)
     for name in comparison.datasets:
         here = comparison.output if len(comparison.datasets) == 1 else comparison.output / name
         _report(agenda, name, outcomes, reference, here, comparison.title)
-    cells = [cell for cell in agenda.cells(outcomes) if cell]
-    return [cell.title for cell in cells if not found.finished(cell.plan) and found.failed(cell.plan)]
+    missing = [cell for cell in agenda.cells(outcomes) if cell and not found.finished(cell.plan)]
+    return [cell.title for cell in missing if cell.key in outcomes.failed or found.failed(cell.plan)]
 
 
 def _announce(agenda: Agenda, outcomes: Outcomes):
@@ -155,7 +162,8 @@ def _finish_runs(agenda: Agenda, outcomes: Outcomes, comparison: Comparison):
             if deadline is not None and time.monotonic() > deadline:
                 break
             for place in _next_places(waiting, cells, running, comparison.jobs, outcomes, table):
-                running[place] = RunProcess.start(cells[place], comparison.output, threads)
+                resume = outcomes.found.unfinished(cells[place].plan)
+                running[place] = RunProcess.start(cells[place], comparison.output, threads, resume)
                 table.set(place, "running")
             # What is left depends on trials that all failed.
             if not running:
@@ -197,7 +205,7 @@ def _look_at(running: dict[int, RunProcess], outcomes: Outcomes, folder: Path, t
             state, says = _outcome(process, outcomes.found, folder)
             table.set(place, state, says)
             if state == "failed":
-                outcomes.failed.add(process.cell.key)
+                outcomes.failed[process.cell.key] = says
         else:
             table.set(place, "running", process.last_line("epoch"))
     return bool(ended)
@@ -223,9 +231,9 @@ def _outcome(process: RunProcess, found: FoundRuns, folder: Path) -> tuple[str, 
 def _stop(running: dict[int, RunProcess], waiting: Iterable[int], table: ProgressTable):
     """End the processes that are left; their runs go on from their last epoch next time."""
     for process in running.values():
-        process.process.terminate()
-    for place, process in running.items():
         process.end()
+    for place, process in running.items():
+        process.wait()
         table.set(place, "stopped", "to go on, give the same command again")
     for place in waiting:
         table.set(place, "stopped", "not begun; give the same command again")
@@ -240,7 +248,8 @@ def _report(agenda: Agenda, dataset: str, outcomes: Outcomes, reference: str, fo
         for run_title, cell in agenda.runs(name, dataset, outcomes):
             done = (found.finished(cell.plan) or found.failed(cell.plan)) if cell else None
             runs += [done] if done else []
-            missing += [] if done else [run_title]
+            why = outcomes.failed.get(cell.key) if cell else None
+            missing += [] if done else [f"{run_title}: failed: {why}" if why else run_title]
         groups.append(RunGroup(name, tuple(sorted(runs, key=lambda run: run[0]["seed"]))))
     place = agenda.rows.index(reference)
     if not groups[place].completed:
@@ -248,8 +257,15 @@ def _report(agenda: Agenda, dataset: str, outcomes: Outcomes, reference: str, fo
         return
     sections = tuning_sections([search for search in agenda.searches if search.base.dataset == dataset], outcomes)
     sections += [Section("Not run", "\n".join(f"- {run}" for run in missing))] if missing else []
+    metrics = _metrics_of(groups[place].completed[0][0])
     try:
-        files = write_report(groups, folder, title, place, sections=sections)
+        files = write_report(groups, folder, title, place, metrics, sections)
     except RecboleMPOError as problem:
         raise type(problem)(f"the runs are done, but there is no report: {problem}") from problem
     print("report: " + ", ".join(str(file) for file in files if file.parent == folder))
+
+
+def _metrics_of(record: dict) -> list[str]:
+    """Return the metrics to report: the usual ones or, where a run has others, all that it has."""
+    of_ranks = [name for name in record["test"] if split_metric(name)]
+    return list(METRICS) if {*METRICS} <= {*of_ranks} else of_ranks

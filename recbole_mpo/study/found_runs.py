@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_mpo.common.errors import RecordError
+from recbole_mpo.common.process import Terminated
 from recbole_mpo.quick_start.planned_run import Identity, PlannedRun, identity_of_record
 from recbole_mpo.quick_start.record import read_record
+from recbole_mpo.quick_start.run_folder import is_held
 
 COMPLETED = "completed"
+# Beginnings of the error of a run that was stopped from outside.
+INTERRUPTED = (KeyboardInterrupt.__name__, Terminated.__name__)
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,24 @@ class FoundRuns:
         return self._newest(run, lambda record, path: record["status"] == COMPLETED and _has_ranks(path))
 
     def failed(self, run: PlannedRun) -> tuple[dict, Path] | None:
-        """Return the newest record of a run that failed, and its file; None without one."""
-        return self._newest(run, lambda record, _: record["status"] == "failed")
+        """Return the newest record of a run that failed, and its file; None without one.
+
+        A run that was interrupted did not fail: it goes on.
+        """
+        return self._newest(run, lambda record, _: record["status"] == "failed" and not _was_interrupted(record))
+
+    def unfinished(self, run: PlannedRun) -> Path | None:
+        """Return the folder of a run of the same settings, data and weights that can go on; None without one."""
+        # A run that failed before its data were read has nothing to go on with.
+        known = self._newest(run, lambda record, path: record["data"] and _can_go_on(record, path))
+        return known[1].parent if known else None
 
     def _newest(self, run: PlannedRun, is_wanted) -> tuple[dict, Path] | None:
         wanted = [
             (one.record, path) for path, one in self._runs.items() if one.is_of(run) and is_wanted(one.record, path)
         ]
-        return max(wanted, key=lambda found: found[0].get("started") or "", default=None)
+        # The seconds of a run that was chosen by trials are those of the trials too.
+        return max(wanted, key=lambda found: ("choice" not in found[0], found[0].get("started") or ""), default=None)
 
     def expected_seconds(self, run: PlannedRun) -> float | None:
         """Return how long a run may take at most, by completed runs of its model and dataset; None without any."""
@@ -87,6 +101,14 @@ class FoundRuns:
             and record["seconds"].get("per_epoch")
         ]
         return statistics.median(times) * run.epochs if times else None
+
+
+def _can_go_on(record: dict, path: Path) -> bool:
+    return record["status"] != COMPLETED and (path.parent / "last.pth").is_file() and not is_held(path.parent)
+
+
+def _was_interrupted(record: dict) -> bool:
+    return str(record.get("error")).startswith(INTERRUPTED)
 
 
 def _has_ranks(path: Path) -> bool:

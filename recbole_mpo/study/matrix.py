@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
-from recbole_mpo.common.schema import for_model
+from recbole_mpo.common.rank_gains import GAINS
+from recbole_mpo.common.schema import for_model, read_schema, recbole_model_settings
 from recbole_mpo.common.setting import Setting
 from recbole_mpo.quick_start.planned_run import Identity, PlannedRun
 from recbole_mpo.quick_start.registry import find_model
@@ -69,6 +70,7 @@ class Cell:
             RecboleMPOError: it cannot be planned.
         """
         plan = PlannedRun.of(row.model, dataset, {**row.settings, "seed": seed}, prepares)
+        _check_comparable(plan.experiment.config)
         return cls(row, dataset, seed, plan)
 
     @property
@@ -92,6 +94,18 @@ class Cell:
         return {**self.row.settings, "seed": self.seed}
 
 
+def _check_comparable(config):
+    """Refuse a run that would leave no ranks, by which runs are compared, or that is several runs."""
+    others = [metric for metric in config["metrics"] if metric.lower() not in GAINS]
+    if others or config["eval_mode"] != "ranks" or {*config["eval_args"]["mode"].values()} != {"full"}:
+        raise ConfigError(
+            f"runs are compared by the ranks of their targets: leave eval_mode=ranks, mode=full in eval_args, and "
+            f"metrics among {', '.join(GAINS)}"
+        )
+    if config["mpo_strategy"] == "auto":
+        raise ConfigError("mpo_strategy=auto makes several runs: compare the strategies as rows, or run it by itself")
+
+
 def read_rows(content: dict, seeds: Sequence[int], overrides: dict) -> list[Row]:
     """Return the rows that an experiment file names.
 
@@ -113,10 +127,24 @@ def read_rows(content: dict, seeds: Sequence[int], overrides: dict) -> list[Row]
     shared = {key: value for key, value in {**content, **overrides}.items() if key not in (RUNS, TUNE)}
     _refuse_own(shared, "all runs")
     rows = [_row(str(name), given, shared, seeds) for name, given in runs.items()]
+    rows = [_without_others(row, {other.model for other in rows}) for row in rows]
     for key in shared:
         if not any(key in row.settings for row in rows):
             raise ConfigError(f"{key} is given for all runs, but none of their models uses it; leave it out")
     return rows
+
+
+def _without_others(row: Row, models: set[str]) -> Row:
+    """Return a row without the settings of all runs that only others of these models have in RecBole's files."""
+    known = read_schema()
+    foreign = {
+        key
+        for key in row.settings.keys() - row.own
+        if key not in known.settings
+        and key not in recbole_model_settings(row.model)
+        and any(key in recbole_model_settings(model) for model in models)
+    }
+    return replace(row, settings={key: value for key, value in row.settings.items() if key not in foreign})
 
 
 def _row(name: str, given, shared: dict, seeds: Sequence[int]) -> Row:

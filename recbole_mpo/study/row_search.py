@@ -26,11 +26,11 @@ class Outcomes:
 
     Attributes:
         found: the records.
-        failed: the keys of the runs that failed in this session.
+        failed: why the runs of this session failed, by their key.
     """
 
     found: FoundRuns
-    failed: set = field(default_factory=set)
+    failed: dict = field(default_factory=dict)
 
     def __call__(self, cell: Cell) -> float | None:
         """Return a run's figure on valid; NaN if it failed or has none, None if it is not done."""
@@ -112,10 +112,10 @@ class RowSearch:
         """Return the trials whose settings are known, in order; arguments and errors as for :meth:`cells`."""
         last = self._replayed.get("trials", [])
         # Asking the sampler again takes a second, and tells nothing new before a trial has ended.
-        if not last or self._replayed["outcomes"] != repr([self._goodness(trial, outcome) for trial in last]):
+        if not last or self._replayed["outcomes"] != repr([outcome(trial) for trial in last]):
             last = self._replay(outcome)
             self._replayed["trials"] = last
-            self._replayed["outcomes"] = repr([self._goodness(trial, outcome) for trial in last])
+            self._replayed["outcomes"] = repr([outcome(trial) for trial in last])
         return last
 
     def _replay(self, outcome: Outcome) -> list[Cell]:
@@ -125,23 +125,18 @@ class RowSearch:
             self.count,
             self.seed,
             lambda drawn: effective_settings(self.row.model, drawn, config),
-            lambda settings: self._goodness(self._cell(settings, seed), outcome),
+            lambda settings: outcome(self._cell(settings, seed)),
         )
         return [replace(self._cell(one, seed), trial=number) for number, one in enumerate(settings_of_trials, 1)]
 
     def chosen(self, trials: list[Cell], outcome: Outcome) -> Cell | None:
         """Return the trial that is best on valid, the first of equal ones; None unless all are done."""
-        place = best_trial([self._goodness(trial, outcome) for trial in trials], self.count)
+        place = best_trial([outcome(trial) for trial in trials], self.count)
         return None if place is None else trials[place]
 
     def tried(self, trial: Cell) -> dict:
         """Return the tuned settings of a trial."""
         return {key: trial.row.settings[key] for key in self.space if key in trial.row.settings}
-
-    def _goodness(self, cell: Cell, outcome: Outcome) -> float | None:
-        """Return a run's figure on valid, turned round if a smaller one is better."""
-        value = outcome(cell)
-        return -value if value is not None and not cell.plan.experiment.config["valid_metric_bigger"] else value
 
     def _cell(self, settings: dict, seed: int) -> Cell:
         key = (repr(settings), seed)

@@ -30,22 +30,25 @@ class RunProcess:
         cell: the run.
         log: file with its output.
         process: its process.
+        log_start: where its output begins in the file, after that of earlier processes.
         begin: when it was started, in seconds of ``time.monotonic``.
     """
 
     cell: Cell
     log: Path
     process: subprocess.Popen
+    log_start: int = 0
     begin: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def start(cls, cell: Cell, folder: Path, threads: int | None = None) -> "RunProcess":
-        """Start a run, or continue it if a folder of it is unfinished.
+    def start(cls, cell: Cell, folder: Path, threads: int | None = None, resume: Path | None = None) -> "RunProcess":
+        """Start a run, or go on with it.
 
         Args:
             cell: the run.
             folder: folder of the comparison.
             threads: number of threads for the process; those of this process by default.
+            resume: the run's folder from an earlier session.
         """
         name = _file_name(cell)
         settings, log = folder / SETTINGS / f"{name}.yaml", folder / LOGS / f"{name}.log"
@@ -57,8 +60,9 @@ class RunProcess:
         if threads is not None:
             environment["OMP_NUM_THREADS"] = str(threads)
         with open(log, "ab") as output:
+            log_start = output.tell()
             process = subprocess.Popen(
-                [*command, f"--config_files={settings}", "--resume=auto"],
+                [*command, f"--config_files={settings}", *([f"--resume={resume}"] if resume else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -66,7 +70,7 @@ class RunProcess:
                 # Ctrl-C reaches the comparison alone, which then ends its processes in order.
                 start_new_session=True,
             )
-        return cls(cell, log, process)
+        return cls(cell, log, process, log_start)
 
     @property
     def has_ended(self) -> bool:
@@ -79,17 +83,19 @@ class RunProcess:
         return time.monotonic() - self.begin
 
     def last_line(self, pattern: str = "") -> str:
-        """Return the last line of the output that contains a text; an empty text if none does."""
+        """Return the last line of this process's output that contains a text; an empty text if none does."""
         with open(self.log, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            file.seek(max(self.log_start, file.seek(0, os.SEEK_END) - TAIL))
             lines = file.read().decode(errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip() and pattern in line), "")
 
     def end(self):
-        """Ask the process to end, and wait until it has; one that does not listen is killed."""
-        if self.has_ended:
-            return
-        self.process.terminate()
+        """Ask the process to end."""
+        if not self.has_ended:
+            self.process.terminate()
+
+    def wait(self):
+        """Wait until a process that was asked to end has ended; one that does not listen is killed."""
         try:
             self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:

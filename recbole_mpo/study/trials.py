@@ -5,15 +5,16 @@ same space, seed and figures give the same trials after a restart.
 """
 
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice, product
+from itertools import chain, islice, product
 
 from recbole_mpo.common.errors import DependencyError
 
 # So many trials are drawn at random, before any of them is finished; each later one when all before it are.
 OPENING = 10
-# How often the sampler is asked for a trial that was not tried yet, before the first such one is taken.
+# How often the sampler is asked for a trial that was not tried yet, before one near its last is taken.
 ATTEMPTS = 10
 
 Space = Mapping[str, tuple]
@@ -43,7 +44,8 @@ def replay_trials(
     """
     with _quiet_optuna() as optuna:
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=OPENING)
-        asking = _Asking(optuna, optuna.create_study(sampler=sampler, direction="maximize"), space, effective)
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        asking = _Asking(optuna, study, space, effective, random.Random(seed))
         asked = [asking.ask() for _ in range(min(count, OPENING))]
         outcomes = [outcome(settings) for _, settings in asked]
         if None in outcomes:
@@ -75,8 +77,8 @@ def best_trial(outcomes: list[float | None], count: int) -> int | None:
 class _Asking:
     """Asks a study for trials that were not tried yet."""
 
-    def __init__(self, optuna, study, space: Space, effective: Effective):
-        self._optuna, self._study, self._space, self._effective = optuna, study, space, effective
+    def __init__(self, optuna, study, space: Space, effective: Effective, draw: random.Random):
+        self._optuna, self._study, self._space, self._effective, self._draw = optuna, study, space, effective, draw
         # Places of the values, since a value may be a list.
         self._choices = {
             key: optuna.distributions.CategoricalDistribution(range(len(values))) for key, values in space.items()
@@ -91,7 +93,7 @@ class _Asking:
                 break
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         else:
-            self._study.enqueue_trial(self._first_untried())
+            self._study.enqueue_trial(self._untried_near(trial.params))
             trial, settings = self._next()
         self._seen.add(repr(settings))
         return trial, settings
@@ -103,11 +105,17 @@ class _Asking:
 
     def _next(self):
         trial = self._study.ask(self._choices)
-        return trial, self._effective({key: values[trial.params[key]] for key, values in self._space.items()})
+        return trial, self._settings(trial.params)
 
-    def _first_untried(self) -> dict[str, int]:
-        pairs = _different(self._space, self._effective)
-        return next(places for places, settings in pairs if repr(settings) not in self._seen)
+    def _settings(self, places: Mapping[str, int]) -> dict:
+        return self._effective({key: values[places[key]] for key, values in self._space.items()})
+
+    def _untried_near(self, places: Mapping[str, int]) -> dict[str, int]:
+        """Return the places of a trial that was not tried yet, with one setting changed if there is such a one."""
+        changed = [{**places, key: place} for key, values in self._space.items() for place in range(len(values))]
+        self._draw.shuffle(changed)
+        anywhere = (chosen for chosen, _ in _different(self._space, self._effective))
+        return next(one for one in chain(changed, anywhere) if repr(self._settings(one)) not in self._seen)
 
 
 def _different(space: Space, effective: Effective) -> Iterator[tuple[dict[str, int], dict]]:

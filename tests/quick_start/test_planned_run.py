@@ -114,3 +114,23 @@ def test_features_and_a_second_dataset_are_among_the_files(tiny_settings, tmp_pa
         path.rename(path.with_name(path.name.replace("tiny", "other")))
     plan = PlannedRun.of("CCDR", "tiny", {"data_path": tiny_settings["data_path"], "ccdr_source": "other"})
     assert {"tiny.inter", "other/other.inter", "other/other.text"} <= plan.experiment.file_hashes().keys()
+
+
+def test_ids_of_older_records_were_in_the_vectors(tiny_settings):
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "item_input": "text+id", "id_side": "both"}, dry_run=True)
+    for key in [key for key in record["config"] if key.startswith("id_")]:
+        del record["config"][key]
+    known = identity_of_record(record)
+    assert known == identity(tiny_settings, item_input="text+id", id_side="both")
+    assert known != identity(tiny_settings, item_input="text+id")
+
+
+def test_nothing_where_the_default_is_something_is_another_run(tiny_settings):
+    plans = [PlannedRun.of("BERT4RecFair", "tiny", {**given, "data_path": tiny_settings["data_path"]}) for given in
+             ({}, {"clip_grad_norm": None})]  # fmt: skip
+    assert plans[0].identity != plans[1].identity
+
+
+def test_runs_of_several_processes_are_not_recognised(dense):
+    record, _ = dense
+    assert identity_of_record(record | {"processes": 2}) is None

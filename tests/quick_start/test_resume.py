@@ -329,3 +329,9 @@ def test_a_run_of_a_version_without_a_setting_goes_on_with_its_default(tiny_sett
     assert find_resume(Experiment.of("MPORec", "tiny", (), longer), str(folder)) == folder / "last.pth"
     with pytest.raises(ConfigError, match="tasks was .*'nip'.*, is .*'si'"):
         find_resume(Experiment.of("MPORec", "tiny", (), {**longer, "tasks": ["nip", "si"]}), str(folder))
+
+
+def test_a_run_that_trained_longer_than_asked_is_not_resumed(tiny_settings):
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 3})
+    with pytest.raises(ConfigError, match=r"has trained 3 epochs already, more than epochs=2; start a new run"):
+        run("UniSRec", "tiny", (), {**tiny_settings, "epochs": 2}, resume=str(folder_of(record)))

@@ -13,6 +13,7 @@ TWO = ["nip", "si"]
     ("settings", "message"),
     [
         ({"tasks": ["nip", "si", "nip"]}, "tasks names one of nip, si, nip twice"),
+        ({"tasks": ["nip", "ss"], "item_input": "text+id"}, "task ss compares item vectors, which have no ids here"),
         ({"task_weighting": "pcgrad"}, "task_weighting is for several tasks, but tasks names nip alone"),
         ({"tasks": "si", "task_weighting": "average"}, "task_weighting is for several tasks, but tasks names si alone"),
         ({"loss_norm": "logN"}, "loss_norm is for several tasks"),

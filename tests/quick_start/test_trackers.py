@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support import folder_of
+from support import folder_of, interrupted_in
 
 from recbole_mpo.common.errors import ConfigError, DependencyError
 from recbole_mpo.quick_start import trackers
@@ -132,3 +132,22 @@ def test_wandb_keeps_its_files_in_the_runs_folder_without_a_key(tiny_settings, m
     (folder,) = folder_of(record).glob("wandb/offline-run-*")
     assert any(folder.glob("*.wandb")) and os.environ.get("WANDB_MODE") is None
     assert json.loads((folder_of(record) / "record.json").read_text())["status"] == "completed"
+
+
+def test_a_resumed_run_does_not_tell_its_former_epochs_again(noted, tiny_settings):
+    with interrupted_in(1):
+        run("UniSRec", "tiny", (), {**tiny_settings, "track": "mlflow"})
+    record = run("UniSRec", "tiny", (), {**tiny_settings, "track": "mlflow"}, resume="auto")
+    first, second = noted
+    assert [told[0] for told in first.told[:-1]] == [0] and first.told[-1] == "failed"
+    assert [told[0] for told in second.told[:-1]] == [1, None] and record["epochs_run"] == 2
+
+
+def test_a_tracker_that_began_is_told_when_another_cannot(noted, monkeypatch, tmp_path):
+    monkeypatch.setitem(trackers.TRACKERS, "wandb", lambda *_: 1 // 0)
+    with (
+        pytest.raises(ConfigError, match="track=wandb cannot begin"),
+        tracking(["mlflow", "wandb"], tmp_path, {"test": {}}),
+    ):
+        pass
+    assert noted[0].told == ["failed"]

@@ -8,6 +8,7 @@ from support import folder_of
 
 from recbole_mpo.quick_start.planned_run import PlannedRun
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.run_folder import training_in
 from recbole_mpo.study.found_runs import FoundRuns
 
 
@@ -51,7 +52,11 @@ def test_of_several_the_newest_completed_counts(counted, tmp_path):
     settings, folder = counted
     changed(folder, tmp_path / "old", started="2001-01-01T00:00:00+00:00")
     new = changed(folder, tmp_path / "new", started="2101-01-01T00:00:00+00:00")
+    changed(
+        folder, tmp_path / "stopped", started="2301-01-01T00:00:00+00:00", status="failed", error="Terminated: SIGTERM"
+    )
     changed(folder, tmp_path / "failed", started="2201-01-01T00:00:00+00:00", status="failed", error="x")
+    changed(folder, tmp_path / "chosen", started="2301-01-01T00:00:00+00:00", choice={"trials": []})
     found = FoundRuns.under([tmp_path, folder.parent])
     assert found.finished(planned(settings))[1].parent == new
     assert found.failed(planned(settings))[1].parent == tmp_path / "failed"
@@ -78,3 +83,17 @@ def test_expected_time_follows_from_runs_of_the_same_model_and_dataset(counted, 
     epochs = planned(settings).epochs
     assert found.expected_seconds(planned(settings)) == 4.0 * epochs
     assert found.expected_seconds(PlannedRun.of("Pop", "tiny", settings)) is None
+
+
+def test_a_run_goes_on_only_with_the_same_settings_data_and_weights(counted, tmp_path):
+    settings, folder = counted
+    run_folder = changed(folder, tmp_path / "run", status="failed", error="Terminated: SIGTERM")
+    found = FoundRuns.under([tmp_path])
+    assert found.unfinished(planned(settings)) is None
+    (run_folder / "last.pth").write_bytes(b"")
+    assert found.unfinished(planned(settings)) == run_folder
+    assert found.unfinished(planned(settings, MAX_ITEM_LIST_LENGTH=3)) is None
+    with training_in(run_folder):
+        assert found.unfinished(planned(settings)) is None
+    changed(folder, tmp_path / "early", status="failed", error="DataError: x", data={})
+    assert FoundRuns.under([tmp_path]).unfinished(planned(settings)) == run_folder

@@ -52,6 +52,29 @@ def test_the_first_seed_of_every_row_comes_first(tiny_settings):
     assert cells[1].settings["seed"] == 1 and cells[1].title == "CoVisit, tiny, seed 1"
 
 
+def test_settings_of_all_runs_may_be_of_some_of_recboles_models_alone(tiny_settings):
+    content = {"step": 2, "runs": {"SRGNN": {}, "UniSRec": {}}}
+    graph, text = read_rows(content, [1], {})
+    assert graph.settings == {"step": 2} and text.settings == {}
+    with pytest.raises(ConfigError, match="runs: UniSRec: unknown setting 'step'"):
+        plan_cells(read_rows({"runs": {"UniSRec": {"step": 2}}}, [1], {}), "tiny")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eval_mode": "recbole"}, "runs are compared by the ranks of their targets: leave eval_mode=ranks"),
+        ({"metrics": ["NDCG", "GAUC"]}, "runs are compared by the ranks of their targets"),
+        ({"model": "MPORec", "mpo_strategy": "auto"}, "mpo_strategy=auto makes several runs"),
+    ],
+)
+def test_runs_that_would_leave_no_ranks_of_their_own_are_refused(tiny_settings, settings, message):
+    shared = {key: tiny_settings[key] for key in ("data_path", "cache_dir")}
+    rows = read_rows({"runs": {"odd": {"model": "UniSRec", **settings}}}, [1], shared)
+    with pytest.raises(ConfigError, match=f"runs: odd: {message}"):
+        plan_cells(rows, "tiny")
+
+
 def test_two_names_of_one_run_are_refused(tiny_settings):
     content = {"runs": {"Pop": {}, "most popular": {"model": "Pop"}}}
     rows = read_rows(content, [1], {"data_path": tiny_settings["data_path"]})

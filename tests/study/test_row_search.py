@@ -61,12 +61,6 @@ def test_of_equal_trials_the_first_is_chosen_and_failed_ones_are_not(search):
     assert tuned.cells(lambda cell: math.nan)[-1] is None
 
 
-def test_a_metric_may_be_better_the_smaller_it_is(search):
-    tuned = search(metrics=["NDCG", "AveragePopularity"], valid_metric="AveragePopularity@10")
-    trials = tuned.trials(rate_of)
-    assert rate_of(tuned.chosen(trials, rate_of)) == min(map(rate_of, trials))
-
-
 def test_a_row_has_no_more_trials_than_its_values_give(search):
     tuned = search(Tuning(9, settings={"learning_rate": (0.1, 0.2)}))
     assert (tuned.wanted, tuned.count, len(tuned.slots)) == (9, 2, 3)
@@ -88,7 +82,7 @@ def test_what_is_known_of_a_run_are_its_record_and_whether_it_failed_now(search)
     records = []
     outcomes = Outcomes(SimpleNamespace(finished=lambda plan: records[0] if records else None))
     assert outcomes(trial) is None
-    outcomes.failed.add(trial.key)
+    outcomes.failed[trial.key] = "no message"
     assert math.isnan(outcomes(trial))
     records.append(({"valid": {"ndcg@10": 0.25}}, "record.json"))
     assert outcomes(trial) == 0.25

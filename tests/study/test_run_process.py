@@ -40,11 +40,13 @@ def test_a_run_leaves_its_record_under_its_name(cell, tmp_path):
     assert process.log.parent == tmp_path / LOGS and process.log.name.startswith("most_popular-tiny-3-")
     assert "record:" in process.last_line() and process.last_line("no such text") == ""
     process.end()
+    process.wait()
 
 
 def test_a_process_that_is_ended_leaves_no_child(cell, tmp_path):
     process = RunProcess.start(cell, tmp_path)
     process.end()
+    process.wait()
     assert process.has_ended and not psutil.pid_exists(process.process.pid)
 
 

@@ -67,7 +67,7 @@ def test_failed_and_open_trials_are_told(search):
     assert lines["text+id128"].endswith("|  |  |  | not done |")
     assert text.endswith("Nothing is chosen: 1 of 3 trials are done.")
     outcomes = outcomes_of({})
-    outcomes.failed |= {trial.key for trial in search.trials(outcomes)}
+    outcomes.failed |= {trial.key: "no message" for trial in search.trials(outcomes)}
     text, lines = lines_of(search, outcomes)
     assert lines["text+id128"].endswith("|  |  |  | failed |") and text.endswith(
         "Nothing is chosen: all trials failed."
