@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from recbole_mpo.data.atomic_files import SPLITS
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import write_ranks
@@ -12,7 +10,7 @@ from recbole_mpo.trainer.ranking import metrics_from_ranks
 
 
 def evaluate_split(
-    trainer, loader, show_progress: bool = False, popularity: np.ndarray | None = None
+    trainer, loader, show_progress: bool = False, first: FirstItems | None = None
 ) -> tuple[dict[str, float], dict | None]:
     """Return the metrics of one split, and the ranks if the metrics follow from them; ``{}`` if the split is empty.
 
@@ -20,18 +18,13 @@ def evaluate_split(
         trainer: the trainer of the model.
         loader: loader of the split.
         show_progress: whether to show a progress bar.
-        popularity: how often each possible target occurs in the training histories [N]; with it and with ranks, the
-            metrics say too what is recommended, right or wrong.
+        first: counts what is recommended, right or wrong; where there are no ranks it stays empty.
     """
     if len(loader._dataset) == 0:
         return {}, None
     if trainer.uses_ranks():
-        # Classes of users are few, and no recommendations.
-        counts_items = popularity is not None and not trainer.config["user_profile"]
-        first = FirstItems(len(popularity), trainer.device) if counts_items else None
         ranks = trainer.target_ranks(loader, show_progress, first)
-        metrics = metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"])
-        return metrics | ({} if first is None else first.metrics(popularity, trainer.model.ranks)), ranks
+        return metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"]), ranks
     values = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
     return {name: float(value) for name, value in values.items()}, None
 
@@ -70,5 +63,4 @@ def evaluate_checkpoint(path: str | Path, overrides: dict | None = None) -> dict
     experiment, model, _ = Experiment.from_checkpoint(path, overrides)
     trainer = experiment.trainer(model, Path(path).parent)
     loaders = dict(zip(SPLITS[1:], experiment.data.loaders[1:], strict=True))
-    popularity = experiment.data.splits[0].target_popularity()
-    return {name: evaluate_split(trainer, loader, popularity=popularity)[0] for name, loader in loaders.items()}
+    return {name: evaluate_split(trainer, loader)[0] for name, loader in loaders.items()}

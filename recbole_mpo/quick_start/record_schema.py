@@ -66,6 +66,8 @@ class _Record(_Part):
     epochs_run: int | None = None
     hit_epoch_limit: bool | None = None
     pretrained: _StartedFrom | None = None
+    recommended: dict[str, float] | None = None
+    checkpoint_mb: float | None = None
 
 
 REQUIRED = tuple(name for name, field in _Record.model_fields.items() if field.is_required())

@@ -34,6 +34,7 @@ from recbole_mpo.trainer.distributed import (
     own_device,
     told_by_first,
 )
+from recbole_mpo.trainer.first_items import FirstItems
 
 
 def run(model, dataset, config_files=(), overrides=None, *, dry_run=False, resume=None, record_path=None) -> dict:
@@ -282,12 +283,16 @@ def _evaluate(experiment: Experiment, trainer, run_dir: Path) -> dict:
     """Evaluate the best weights of a finished training, and keep the ranks."""
     best = trainer.load(trainer.saved_model_file)
     begin = time.perf_counter()
-    results, ranks = {}, {}
-    popularity, is_shown = experiment.data.splits[0].target_popularity(), bool(experiment.config["show_progress"])
+    results, ranks, train = {}, {}, experiment.data.splits[0]
+    # Of the last split alone, test.
     for name, loader in zip(("valid", "test"), experiment.data.loaders[1:], strict=True):
-        results[name], ranks[name] = evaluate_split(trainer, loader, is_shown, popularity)
+        first = FirstItems(trainer.model.n_items, trainer.device)
+        results[name], ranks[name] = evaluate_split(trainer, loader, bool(experiment.config["show_progress"]), first)
+    # Classes of users are few, and no recommendations.
+    if ranks["test"] is not None and not experiment.config["user_profile"]:
+        results["recommended"] = first.metrics(train.target_popularity(), trainer.model.ranks)
     if trainer.model.ranks.is_first:
-        keep_ranks(ranks, experiment.data.splits[0], run_dir / "ranks.npz")
+        keep_ranks(ranks, train, run_dir / "ranks.npz")
     seconds = {**trainer.mean_seconds(), "test": time.perf_counter() - begin}
     stage = {"best_stage": STAGES[best["core_stage"]]} if "core_stage" in best else {}
     size = Path(trainer.saved_model_file).stat().st_size / 1e6

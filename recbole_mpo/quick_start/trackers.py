@@ -6,6 +6,7 @@ TensorBoard's files are RecBole's own; the setting ``track`` only says whether t
 import logging
 import os
 import re
+from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -110,21 +111,22 @@ class Trackers:
         for epoch in history[self._told :]:
             numbers = {key: epoch[key] for key in ("train_loss", "train_seconds", "valid_seconds") if key in epoch}
             numbers |= {f"valid/{name}": value for name, value in epoch.get("valid", {}).items()}
-            self._tell("log", numbers, epoch["epoch"])
+            self._tell(lambda tracker, told=numbers, step=epoch["epoch"]: tracker.log(told, step))
         self._told = len(history)
 
     def finish(self, record: dict, status: str):
         """Report the epochs that are left, the test metrics, and that the run ended."""
         self.follow(record.get("history", []))
         if record["test"]:
-            self._tell("log", {f"test/{name}": value for name, value in record["test"].items()}, None)
-        self._tell("finish", status)
+            figures = record["test"] | (record.get("recommended") or {})
+            self._tell(lambda tracker: tracker.log({f"test/{name}": value for name, value in figures.items()}, None))
+        self._tell(lambda tracker: tracker.finish(status))
 
-    def _tell(self, what: str, *values):
+    def _tell(self, report: Callable[[Tracker], None]):
         for name, tracker in [*self._trackers.items()]:
             # Whatever their server or disk does must not end a training of hours.
             try:
-                getattr(tracker, what)(*values)
+                report(tracker)
             except Exception as problem:
                 logger.warning("%s is not told any more: %s: %s", name, type(problem).__name__, problem)
                 del self._trackers[name]

@@ -138,7 +138,7 @@ def _cost_picture(results: Results, cost: str, name: str, title: str) -> Picture
         return None
     shown = [results.rows[place] for place in places]
     scores = [row.scores[metric] for row in shown]
-    costs = [getattr(row, cost) for row in shown]
+    costs = [vars(row)[cost] for row in shown]
     rows = [
         {"model": row.name, title: value, f"test {metric}": score.mean, "sd": score.sd}
         for row, value, score in zip(shown, costs, scores, strict=True)
@@ -159,7 +159,7 @@ def _cost_picture(results: Results, cost: str, name: str, title: str) -> Picture
 
 
 def _has_both(row: GroupRow, cost: str, metric: str) -> bool:
-    return getattr(row, cost) is not None and row.scores[metric].mean is not None
+    return vars(row)[cost] is not None and row.scores[metric].mean is not None
 
 
 def _cost_mark(place: int, row: dict, title: str, metric: str) -> dict:

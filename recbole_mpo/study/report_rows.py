@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from recbole_mpo.common.rank_gains import split_metric
 from recbole_mpo.common.values import as_list
 from recbole_mpo.study.published_figures import published_of
 from recbole_mpo.study.run_groups import RunGroup, mean_and_sd
@@ -58,7 +57,7 @@ class GroupRow:
         seeds: seeds of the completed runs.
         unfinished: the other runs.
         scores: by metric.
-        beside: other test metrics than those of ranks, such as coverage, by name.
+        beside: what is recommended on test, right or wrong, such as coverage, by name.
         total, trainable: number of parameters.
         seconds_per_epoch, seconds_to_best, seconds: of training, until the best epoch, and of a whole run.
         peak_mb: largest memory of a run, in MB.
@@ -179,9 +178,10 @@ def _score(group: RunGroup, metric: str, difference: GroupDifference | None) -> 
 
 
 def _beside(group: RunGroup) -> dict[str, float]:
-    """Return the means of the test metrics that do not follow from ranks and that every run has."""
-    names = dict.fromkeys(name for record, _ in group.completed for name in record["test"] if not split_metric(name))
-    means = {name: mean_and_sd(group, name)[0] for name in names}
+    """Return the means of what every run's record says of its recommendations on test, right or wrong."""
+    measured = [record.get("recommended") or {} for record, _ in group.completed]
+    names = dict.fromkeys(name for one in measured for name in one)
+    means = {name: _mean(measured, lambda one, name=name: one.get(name)) for name in names}
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
@@ -196,9 +196,10 @@ def _mean(records: list[dict], value_of: Callable[[dict], float | None]) -> floa
 
 def _seconds_to_best(record: dict) -> float | None:
     """Return the seconds of training and validation until the end of the best epoch; None without epochs."""
-    epochs, best = record.get("history") or [], record.get("best_epoch")
+    epochs, best = record.get("history"), record.get("best_epoch")
+    is_sound = isinstance(epochs, list) and all(isinstance(epoch, dict) for epoch in epochs)
     # Records of older versions do not say how long an epoch took.
-    if not epochs or best is None or not all("train_seconds" in epoch for epoch in epochs):
+    if not is_sound or not epochs or best is None or not all({"epoch", "train_seconds"} <= {*one} for one in epochs):
         return None
     until = [epoch for epoch in epochs if epoch["epoch"] <= best]
     return sum(epoch["train_seconds"] + epoch.get("valid_seconds", 0.0) for epoch in until)

@@ -91,7 +91,8 @@ def beside_table(results: Results) -> Table | None:
     if not names:
         return None
     rows = [(Shown(row.label), *(number(row.beside.get(name)) for name in names)) for row in results.rows]
-    return _table("Beside accuracy", ("model", *names), rows, results, ["Means over the completed runs, on test."])
+    notes = ["Means over the completed runs, on test: what is recommended, right or wrong."]
+    return _table("Beside accuracy", ("model", *names), rows, results, notes)
 
 
 def published_tables(results: Results) -> list[Table]:

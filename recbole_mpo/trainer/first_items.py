@@ -34,13 +34,14 @@ class FirstItems:
         """Return the share of the items that are recommended to anyone, and the mean popularity of a recommendation.
 
         Args:
-            popularity_N: how often each item occurs in the training histories.
+            popularity_N: how often each item occurs in the training histories; a model may score more, such as a mask,
+                which are not counted.
             ranks: the processes, each of which has counted its part of the rows.
 
         Returns:
             ``{"coverage@10", "popularity@10"}``.
         """
-        counts_N = ranks.sum(self.counts_N).cpu().numpy()
+        counts_N = ranks.sum(self.counts_N).cpu().numpy()[: len(popularity_N)]
         return {
             f"coverage@{TOP}": float((counts_N[1:] > 0).mean()),
             f"popularity@{TOP}": float(counts_N @ popularity_N.astype(np.float64) / max(counts_N.sum(), 1)),

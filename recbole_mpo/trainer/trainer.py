@@ -249,9 +249,7 @@ class RunTrainerMixin(FitsEvidence):
         return self.config["eval_mode"] == "ranks" and can_rank
 
     @torch.no_grad()
-    def target_ranks(
-        self, eval_data, show_progress=False, first: FirstItems | None = None
-    ) -> dict[str, np.ndarray]:
+    def target_ranks(self, eval_data, show_progress=False, first: FirstItems | None = None) -> dict[str, np.ndarray]:
         """Return ``{"user", "rank", "history_length", "target"}``, each int32 [R]; ``first`` counts what is shown."""
         self.model.eval()
         known = eval_data._dataset.known_items

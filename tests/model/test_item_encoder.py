@@ -16,6 +16,7 @@ QUIET = {
     "noisy_gating": False,
 }
 CONFIG = {
+    "id_side": "both",
     "ITEM_ID_FIELD": "item_id",
     "hidden_size": 6,
     "n_exps": 2,

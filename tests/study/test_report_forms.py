@@ -74,7 +74,7 @@ class TestCsv:
 
     def test_other_metrics_have_columns_for_all(self, results, tmp_path):
         record, path = make_run(tmp_path, random_ranks(5))
-        record["test"]["coverage@10"] = 0.25
+        record["recommended"] = {"coverage@10": 0.25}
         both = Results.of([*results.groups, RunGroup("a", ((record, path),))], 0, METRICS, False)
         rows = self.rows(both)
         assert rows[-1]["test coverage@10"] == "0.25" and rows[0]["test coverage@10"] == ""

@@ -89,7 +89,7 @@ def test_other_test_metrics_are_kept_where_every_run_has_them(tmp_path):
     runs = []
     for seed, extra in enumerate(more):
         record, path = make_run(tmp_path / str(seed), random_ranks(seed), seed=seed)
-        record["test"] |= extra
+        record["recommended"] = extra
         runs.append((record, path))
     assert group_row(RunGroup("a", tuple(runs)), METRICS, {}).beside == pytest.approx({"coverage@10": 0.6})
 

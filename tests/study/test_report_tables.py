@@ -90,7 +90,7 @@ def test_costs(results):
 def test_metrics_beside_accuracy_are_shown_where_records_hold_them(results, tmp_path):
     assert beside_table(results) is None
     record, path = make_run(tmp_path / "more", random_ranks(5))
-    record["test"]["coverage@10"] = 0.25
+    record["recommended"] = {"coverage@10": 0.25}
     groups = [RunGroup("a", ((record, path),)), *results.groups]
     rows = texts(beside_table(Results.of(groups, 0, ["hit@10"], False)))
     assert rows[0] == {"model": "a", "coverage@10": "0.2500"} and rows[1]["coverage@10"] == ""
