@@ -284,12 +284,12 @@ def _evaluate(experiment: Experiment, trainer, run_dir: Path) -> dict:
     best = trainer.load(trainer.saved_model_file)
     begin = time.perf_counter()
     results, ranks, train = {}, {}, experiment.data.splits[0]
-    # Of the last split alone, test.
-    for name, loader in zip(("valid", "test"), experiment.data.loaders[1:], strict=True):
-        first = FirstItems(trainer.model.n_items, trainer.device)
-        results[name], ranks[name] = evaluate_split(trainer, loader, bool(experiment.config["show_progress"]), first)
     # Classes of users are few, and no recommendations.
-    if ranks["test"] is not None and not experiment.config["user_profile"]:
+    first = None if experiment.config["user_profile"] else FirstItems(trainer.model.n_items, trainer.device)
+    splits = zip(("valid", "test"), experiment.data.loaders[1:], (None, first), strict=True)
+    for name, loader, counted in splits:
+        results[name], ranks[name] = evaluate_split(trainer, loader, bool(experiment.config["show_progress"]), counted)
+    if first is not None and ranks["test"] is not None:
         results["recommended"] = first.metrics(train.target_popularity(), trainer.model.ranks)
     if trainer.model.ranks.is_first:
         keep_ranks(ranks, train, run_dir / "ranks.npz")

@@ -24,6 +24,13 @@ def as_csv(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
+def unrounded(row: dict) -> dict[str, str]:
+    """Return a row of numbers, texts and None as texts, for CSV."""
+    return {
+        name: "" if value is None else value if isinstance(value, str) else repr(value) for name, value in row.items()
+    }
+
+
 def as_markdown(rows: list[dict[str, str]], words: Sequence[str] = WORDS) -> str:
     """Return rows as a Markdown table, the columns of words to the left."""
     names = list(rows[0])

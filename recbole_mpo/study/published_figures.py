@@ -42,9 +42,11 @@ def published_of(record: dict) -> Published | None:
 def _is_papers(record: dict) -> bool:
     """Return whether a run is one of the paper's: the whole model, of text, trained on all users, without additions."""
     config = record["config"]
-    if record["item_input"] == "text+id":
-        return False
-    is_whole = not any(config.get(key) for key in ("evidence", "freeze")) and config.get("adapter") in (None, "none")
+    is_whole = (
+        record["item_input"] != "text+id"
+        and not any(config.get(key) for key in ("evidence", "freeze"))
+        and config.get("adapter") in (None, "none")
+    )
     is_trained = record.get("epochs_run") != 0 and config.get("train_users") in (None, 1)
     return is_whole and is_trained and config.get("mpo_strategy") != "progressive" and eval_history(record) == "kept"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import DependencyError, RecordError
 from recbole_mpo.common.files import replacing
-from recbole_mpo.study.forms import as_csv
+from recbole_mpo.study.forms import as_csv, unrounded
 from recbole_mpo.study.protocol import check_same_evaluation
 from recbole_mpo.study.report_figures import cost_pictures, difference_picture, training_picture
 from recbole_mpo.study.report_forms import as_long_csv, as_report_markdown, as_tex
@@ -77,7 +77,10 @@ def write_report(
 
 def _figure_files(pictures: list[Picture]) -> dict[str, bytes]:
     """Return the content of the figures' files; without SVG, and a line that says why, where they cannot be drawn."""
-    files = {f"figures/{picture.name}.csv": _encoded(as_csv(_texts(picture))) for picture in pictures}
+    files = {
+        f"figures/{picture.name}.csv": _encoded(as_csv([unrounded(row) for row in picture.rows]))
+        for picture in pictures
+    }
     try:
         images = draw_svgs([picture.plot for picture in pictures]) if pictures else []
     except DependencyError as problem:
@@ -119,14 +122,6 @@ def report_parts(results: Results) -> list[Part]:
         *published_tables(results),
     ]
     return [part for part in parts if part is not None]
-
-
-def _texts(picture: Picture) -> list[dict[str, str]]:
-    """Return the rows of a figure as texts, unrounded."""
-    return [
-        {name: "" if value is None else value if isinstance(value, str) else repr(value) for name, value in row.items()}
-        for row in picture.rows
-    ]
 
 
 def _remove_former(folder: Path, files: dict[str, bytes]) -> set[str]:

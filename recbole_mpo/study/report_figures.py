@@ -2,10 +2,8 @@
 
 from recbole_mpo.study.report_parts import Picture
 from recbole_mpo.study.report_plots import axis, colour, dash, layout, marker, name_of, scale_of
-from recbole_mpo.study.report_rows import GroupRow, Results
+from recbole_mpo.study.report_rows import LEVEL, GroupRow, Results
 
-# Below this adjusted p-value a difference is drawn filled.
-LEVEL = 0.05
 METHODS = (
     "Difference: mean over users of seed-averaged gains. Interval over users: percentile bootstrap. Interval with "
     "seeds too: for other seeds of the same models; where it holds zero, other seeds may reverse the difference, "

@@ -4,12 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from recbole_mpo.common.terminal import one_line
-from recbole_mpo.study.forms import as_csv, as_markdown
+from recbole_mpo.study.forms import as_csv, as_markdown, unrounded
 from recbole_mpo.study.report_parts import Part, Picture, Section, Table
-from recbole_mpo.study.report_rows import GroupRow, Results, Score
+from recbole_mpo.study.report_rows import LEVEL, GroupRow, Results, Score
 
-# Below this adjusted p-value a mean has a star.
-LEVEL = 0.05
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
@@ -58,31 +56,29 @@ def _csv_row(row: GroupRow, metric: str, score: Score, beside: tuple[str, ...]) 
     names = ("mean", "low", "high", "seeds_low", "seeds_high", "p_value", "p_randomisation", "p_holm", "p_wilcoxon")
     names += ("effect_size", "wins", "ties", "losses", "users")
     found = asdict(score.difference) if score.difference else {}
-    values = {
-        "model": row.name,
-        "inputs": row.inputs,
-        "metric": metric,
-        "seeds": _joined(row.seeds),
-        "unfinished": _joined(f"{run.seed}: {run.status}" for run in row.unfinished),
-        **{f"test {name}": vars(score)[name] for name in ("mean", "sd")},
-        **{f"valid {name}": vars(score)[f"valid_{name}"] for name in ("mean", "sd")},
-        **{f"difference {name}": found.get(name) for name in names},
-        "published": score.published,
-        "total parameters": row.total,
-        "trainable parameters": row.trainable,
-        "seconds per epoch": row.seconds_per_epoch,
-        "seconds to best": row.seconds_to_best,
-        "seconds": row.seconds,
-        "peak MB": row.peak_mb,
-        "checkpoint MB": row.checkpoint_mb,
-        "best epochs": _joined(row.best_epochs),
-        "epoch limits hit": _joined(row.epoch_limits),
-        **{f"test {name}": row.beside.get(name) for name in beside},
-    }
-    return {
-        name: "" if value is None else value if isinstance(value, str) else repr(value)
-        for name, value in values.items()
-    }
+    return unrounded(
+        {
+            "model": row.name,
+            "inputs": row.inputs,
+            "metric": metric,
+            "seeds": _joined(row.seeds),
+            "unfinished": _joined(f"{run.seed}: {run.status}" for run in row.unfinished),
+            **{f"test {name}": vars(score)[name] for name in ("mean", "sd")},
+            **{f"valid {name}": vars(score)[f"valid_{name}"] for name in ("mean", "sd")},
+            **{f"difference {name}": found.get(name) for name in names},
+            "published": score.published,
+            "total parameters": row.total,
+            "trainable parameters": row.trainable,
+            "seconds per epoch": row.seconds_per_epoch,
+            "seconds to best": row.seconds_to_best,
+            "seconds": row.seconds,
+            "peak MB": row.peak_mb,
+            "checkpoint MB": row.checkpoint_mb,
+            "best epochs": _joined(row.best_epochs),
+            "epoch limits hit": _joined(row.epoch_limits),
+            **{f"test {name}": row.beside.get(name) for name in beside},
+        }
+    )
 
 
 def _joined(values) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import markdown
 from plotly.offline import get_plotlyjs
 
-from recbole_mpo.common.page import write_page
+from recbole_mpo.common.page import PLOT_SETTINGS, write_page
 from recbole_mpo.common.terminal import one_line, printable
 from recbole_mpo.study.report_parts import Part, Picture, Section, Shown, Table
 
@@ -48,10 +48,9 @@ const sortBy = (head) => {
 for (const button of document.querySelectorAll("th button"))
   button.addEventListener("click", () => sortBy(button.closest("th")));
 const plots = JSON.parse(document.getElementById("plots").textContent);
-const settings = {responsive: true, displaylogo: false, showSendToCloud: false,
-  modeBarButtonsToRemove: ["lasso2d", "select2d"]};
 for (const [id, plot] of Object.entries(plots)) Plotly.newPlot(id, plot.data, plot.layout, settings);
 """
+_SETTINGS = json.dumps({**PLOT_SETTINGS, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]})
 _BODY = """<style>{{ style | safe }}</style>
 <nav><ul>{% for part in parts %}<li><a href="#part{{ loop.index }}">{{ part.title }}</a></li>{% endfor %}</ul></nav>
 {% for part in parts %}<section><h2 id="part{{ loop.index }}">{{ part.title }}</h2>
@@ -89,7 +88,7 @@ def write_report_page(path: Path, title: str, parts: Sequence[Part]):
         one_line(title),
         _BODY,
         style=_STYLE,
-        script=_SCRIPT,
+        script=f"const settings = {_SETTINGS};{_SCRIPT}",
         parts=shown,
         plotly=get_plotlyjs(),
         # No text of a plot can end the script.

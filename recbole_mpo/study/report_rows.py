@@ -9,6 +9,8 @@ from recbole_mpo.study.published_figures import published_of
 from recbole_mpo.study.run_groups import RunGroup, mean_and_sd
 from recbole_mpo.study.statistics import GroupDifference, compare_groups
 
+# Below this adjusted p-value a difference is marked: filled in a figure, with a star in the LaTeX table.
+LEVEL = 0.05
 # No cost is larger; a damaged record may hold what a plot cannot show.
 _LARGEST = 1e18
 
