@@ -13,7 +13,7 @@ PYTHONS := python3 python3.13 python3.12 python3.11
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench docs recording wheel clean
+.PHONY: help venv test lint demo bench report docs recording wheel clean
 
 help:
 	@echo "make venv    create $(VENV) and install the package with the versions in constraints.txt"
@@ -21,6 +21,7 @@ help:
 	@echo "make test    lint, and every test not marked slow or gpu"
 	@echo "make lint    ruff, and which room may import which (pyproject.toml)"
 	@echo "make bench   every benchmark but time_to_quality, half an hour; writes benchmarks/results.json and RESULTS.md"
+	@echo "make report  write the reports of results/ anew from their records, with the pages that are not in the repository"
 	@echo "make docs    write docs/settings.md from properties/schema.yaml, and the documentation site into site/"
 	@echo "make recording  train the demo anew in a folder of its own and draw it as docs/images/demo.svg"
 	@echo "make wheel   build dist/*.whl"
@@ -65,6 +66,9 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py
+
+report: $(STAMP)
+	@$(BIN)/recbole-mpo report $(dir $(wildcard results/*/*/runs.json))
 
 $(DOCS_STAMP): setup.cfg constraints.txt | $(STAMP)
 	@echo "installing what the site is built with"

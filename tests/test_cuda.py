@@ -2,8 +2,11 @@
 
 import pytest
 import torch
-from support import built_run
+from support import LetterEncoder, built_run, folder_of, interrupted_in, numbers
 
+from recbole_mpo.model.task_weighting import WEIGHTINGS
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
+from recbole_mpo.quick_start.pretrain import pretrain
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
 
@@ -11,6 +14,32 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+
+EVIDENCE = ["covisit", "words", "two_hop"]
+TEXT = ("text_encoder", "n_exps")
+WIDTHS = ("inner_size", "hidden_size")
+# Model and what is set for it; TEXT and WIDTHS are left out for models that have no such settings.
+RUNS = {
+    "MPORec, evidence": ("MPORec", {"evidence": EVIDENCE}, ()),
+    "MPORec, late evidence": ("MPORec", {"evidence": EVIDENCE, "evidence_fit": "late"}, ()),
+    "MPORec, ids in the scores": ("MPORec", {"item_input": "text+id"}, ()),
+    "MPORec, ids in the vectors": ("MPORec", {"item_input": "text+id", "id_side": "both"}, ()),
+    "MPORec, sampled": ("MPORec", {"loss": "sampled", "sampled_items": 10}, ()),
+    "MPORec, averaged": ("MPORec", {"ema_decay": 0.9}, ()),
+    "MPORecLight": ("MPORecLight", {}, ()),
+    "MPORecExpand, progressive": ("MPORecExpand", {"mpo_expand": 2, "mpo_strategy": "progressive"}, ()),
+    "LoRA": ("LoRA", {}, ()),
+    "SASRecCE": ("SASRecCE", {}, TEXT),
+    "SASRecCE, text": ("SASRecCE", {"item_input": "text"}, ("n_exps",)),
+    "BERT4RecFair": ("BERT4RecFair", {}, (*TEXT, "inner_size")),
+    "CCDR": ("CCDR", {"ccdr_clusters": 4}, ("n_exps", "inner_size")),
+    "PeterRec": ("PeterRec", {}, ("n_exps", *WIDTHS)),
+    "S3RecFixed": ("S3RecFixed", {"pretrain_epochs": 1}, TEXT),
+    "CountText": ("CountText", {}, (*TEXT, *WIDTHS, "epochs", "train_batch_size")),
+    "SASRec of RecBole, evidence": ("SASRec", {"evidence": EVIDENCE, "evidence_fit": "late"}, TEXT),
+    "GRU4Rec of RecBole": ("GRU4Rec", {}, (*TEXT, "inner_size")),
+    "BERT4Rec of RecBole": ("BERT4Rec", {}, TEXT),
+}
 
 
 @pytest.fixture
@@ -67,3 +96,34 @@ def test_trains_evaluates_resumes_and_recommends(cuda_settings, tmp_path):
     assert resumed["epochs_run"] == 2
     (found,) = Recommender.from_checkpoint(folder / "best.pth").recommend([["i1", "i2"]], topk=3)
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_was_trained_there_is_ranked_the_same_on_the_cpu(cuda_settings, name):
+    model, changes, without = RUNS[name]
+    settings = {key: value for key, value in cuda_settings.items() if key not in without}
+    record = run(model, "tiny", (), {**settings, **changes})
+    assert record["device"]["type"] == "cuda"
+    found = evaluate_checkpoint(folder_of(record) / "best.pth", {"use_gpu": False})
+    for split in ("valid", "test"):
+        assert found[split] == pytest.approx(record[split], abs=1e-6)
+
+
+def test_an_interrupted_run_goes_on_as_the_whole_one(cuda_settings):
+    settings = {**cuda_settings, "epochs": 3}
+    whole = run("MPORec", "tiny", (), settings)
+    with interrupted_in(1):
+        run("MPORec", "tiny", (), settings)
+    assert numbers(run("MPORec", "tiny", (), settings, resume="auto")) == numbers(whole)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_pretrains_with_several_tasks(cuda_settings, tiny_path, make_dataset, monkeypatch, tmp_path, weighting):
+    LetterEncoder.replace_all(monkeypatch)
+    make_dataset(tiny_path, "other", users=50, items=40, seed=1)
+    settings = {**cuda_settings, "tasks": ["nip", "si", "ss", "rel"], "task_weighting": weighting}
+    record = pretrain("UniSRec", ["tiny", "other"], tmp_path / "weights.pth", (), settings)
+    before, after = record["history"]
+    assert record["device"]["type"] == "cuda" and after["train_loss"] != before["train_loss"]
+    start = {**cuda_settings, "pretrained": str(tmp_path / "weights.pth")}
+    assert run("MPORec", "tiny", (), start)["pretrained"]

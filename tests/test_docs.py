@@ -39,7 +39,7 @@ ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
     "format metrics mix published by page users reference item layout "
     # of compare
-    "seeds title reuse jobs max_hours tune "
+    "seeds title reuse jobs max_hours tune wilcoxon "
     # of torchrun
     "nproc nnodes rdzv "
     # of prepare

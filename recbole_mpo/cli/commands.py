@@ -5,7 +5,7 @@ from recbole_mpo.cli.data import inspect_command, prepare_command
 from recbole_mpo.cli.kinds import Number, Text, Whole
 from recbole_mpo.cli.releases import merge_command, recommend_command
 from recbole_mpo.cli.runs import evaluate_command, pretrain_command, run_command
-from recbole_mpo.cli.studies import compare_command, table_command
+from recbole_mpo.cli.studies import compare_command, report_command, table_command
 
 
 @command("demo", settings="Any other --key=value is a setting of the run; docs/settings.md lists them.")
@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "merge": merge_command,
     "table": table_command,
     "compare": compare_command,
+    "report": report_command,
     "prepare": prepare_command,
     "inspect": inspect_command,
     "demo": demo_command,

@@ -1,4 +1,4 @@
-"""``table`` and ``compare``: many runs side by side."""
+"""``table``, ``compare`` and ``report``: many runs side by side."""
 
 from pathlib import Path
 
@@ -62,3 +62,19 @@ def compare_command(experiment, dataset, seeds, title, output, reuse, dry_run, s
     for run in failed:
         print(f"failed: {run}")
     return 1 if failed else 0
+
+
+@command("report")
+@click.argument("folders", nargs=-1, metavar="FOLDER ...", required=True)
+@option("--wilcoxon", Truth(), "Add Wilcoxon's test, which compares other things than means.", default=False)
+def report_command(folders, wilcoxon):
+    """Write reports anew from the records that they name; no dataset is needed.
+
+    FOLDER is that of a comparison, with its runs.json. The page report.html is not kept in this repository: this makes
+    it.
+    """
+    from recbole_mpo.study.report_source import ReportSource
+
+    for folder in folders:
+        files = ReportSource.read(folder).write_report(folder, wilcoxon)
+        print(f"report: {next(file for file in files if file.suffix == '.html')}")

@@ -55,9 +55,7 @@ class MoEAdaptor(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.noisy = noisy
-        self.experts = nn.ModuleList(
-            WhiteningExpert(feature_size, hidden_size, dropout) for _ in range(num_experts)
-        )
+        self.experts = nn.ModuleList(WhiteningExpert(feature_size, hidden_size, dropout) for _ in range(num_experts))
         self.w_gate = nn.Parameter(torch.zeros(feature_size, num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_size, num_experts))
 

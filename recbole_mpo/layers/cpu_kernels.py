@@ -25,7 +25,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     if not training:
         return x
     dtype = torch.int8 if abs(round(256 * p) / 256 - p) <= _TOLERANCE * min(p, 1 - p) else torch.int16
-    levels = 256 ** dtype.itemsize
+    levels = 256**dtype.itemsize
     threshold = round(p * levels)
     if threshold == 0:
         return x

@@ -279,9 +279,7 @@ def _of_similar_degree(order: Tensor, degrees: Tensor) -> list[Tensor]:
     return chunks
 
 
-def contrast(
-    anchors_PD: Tensor, positives_PD: Tensor, ids_P: Tensor, kinds_P: Tensor, temperature: float
-) -> Tensor:
+def contrast(anchors_PD: Tensor, positives_PD: Tensor, ids_P: Tensor, kinds_P: Tensor, temperature: float) -> Tensor:
     """Return the InfoNCE loss of pairs by cosine: each anchor must find its positive among those of its kind.
 
     Args:

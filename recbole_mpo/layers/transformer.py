@@ -183,9 +183,7 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, hidden_size, num_heads, inner_size, hidden_dropout, attention_dropout, activation, eps):
         super().__init__()
-        self.multi_head_attention = CausalSelfAttention(
-            hidden_size, num_heads, hidden_dropout, attention_dropout, eps
-        )
+        self.multi_head_attention = CausalSelfAttention(hidden_size, num_heads, hidden_dropout, attention_dropout, eps)
         self.feed_forward = FeedForward(hidden_size, inner_size, hidden_dropout, activation, eps)
 
     def forward(self, states_RLD: Tensor, bias: Tensor | None, positions_W: Tensor | None) -> Tensor:
@@ -237,9 +235,7 @@ class CausalTransformerEncoder(nn.Module):
             for _ in range(n_layers)
         )
 
-    def forward(
-        self, states_RLD: Tensor, starts_RL: Tensor | None = None, positions_W: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, states_RLD: Tensor, starts_RL: Tensor | None = None, positions_W: Tensor | None = None) -> Tensor:
         """Return states [R, L, D] after the last layer, or [W, D] if positions are given.
 
         Args:

@@ -161,10 +161,23 @@ def _identity(model: str, settings: dict, files: dict[str, str] | None, started_
     decisive = {
         "model": model,
         # A setting that stands for nothing need not be written.
-        "settings": {key: value for key, value in completed.items() if key not in ignored and value is not None},
+        "settings": {
+            key: _as_written_once(value) for key, value in completed.items() if key not in ignored and value is not None
+        },
         "pretrained": started_from,
     }
     return Identity(_hash(decisive), None if files is None else _hash(files))
+
+
+def _as_written_once(value):
+    """Return a setting's value with whole numbers as int: 1 and 1.0 are one setting, in lists and mappings too."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_as_written_once(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _as_written_once(entry) for key, entry in value.items()}
+    return value
 
 
 def _hash(content: dict) -> str:

@@ -11,17 +11,16 @@ from filelock import FileLock, Timeout
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
 from recbole_mpo.common.progress import duration
-from recbole_mpo.common.rank_gains import split_metric
 from recbole_mpo.quick_start.run_folder import is_held
 from recbole_mpo.study.agenda import Agenda
 from recbole_mpo.study.found_runs import FoundRuns
 from recbole_mpo.study.matrix import read_rows
 from recbole_mpo.study.progress_table import Line, ProgressTable
-from recbole_mpo.study.report import Section, write_report
+from recbole_mpo.study.report import Section
+from recbole_mpo.study.report_source import ReportSource
 from recbole_mpo.study.row_search import Outcomes, valid_metric
 from recbole_mpo.study.run_groups import RunGroup
 from recbole_mpo.study.run_process import RUNS, RunProcess
-from recbole_mpo.study.table import METRICS
 from recbole_mpo.study.tuning import read_tuning
 from recbole_mpo.study.tuning_report import tuning_sections
 
@@ -251,21 +250,15 @@ def _report(agenda: Agenda, dataset: str, outcomes: Outcomes, reference: str, fo
             why = outcomes.failed.get(cell.key) if cell else None
             missing += [] if done else [f"{run_title}: failed: {why}" if why else run_title]
         groups.append(RunGroup(name, tuple(sorted(runs, key=lambda run: run[0]["seed"]))))
-    place = agenda.rows.index(reference)
-    if not groups[place].completed:
+    if not groups[agenda.rows.index(reference)].completed:
         print(f"no report yet: {reference}, with which the others are compared, is not done")
         return
     sections = tuning_sections([search for search in agenda.searches if search.base.dataset == dataset], outcomes)
     sections += [Section("Not run", "\n".join(f"- {run}" for run in missing))] if missing else []
-    metrics = _metrics_of(groups[place].completed[0][0])
+    source = ReportSource.of(groups, folder, title, reference, sections)
     try:
-        files = write_report(groups, folder, title, place, metrics, sections)
+        files = source.write_report(folder)
     except RecboleMPOError as problem:
         raise type(problem)(f"the runs are done, but there is no report: {problem}") from problem
+    source.write(folder)
     print("report: " + ", ".join(str(file) for file in files if file.parent == folder))
-
-
-def _metrics_of(record: dict) -> list[str]:
-    """Return the metrics to report: the usual ones or, where a run has others, all that it has."""
-    of_ranks = [name for name in record["test"] if split_metric(name)]
-    return list(METRICS) if {*METRICS} <= {*of_ranks} else of_ranks

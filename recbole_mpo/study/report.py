@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import DependencyError, RecordError
 from recbole_mpo.common.files import replacing
+from recbole_mpo.common.rank_gains import split_metric
 from recbole_mpo.study.forms import as_csv, unrounded
 from recbole_mpo.study.protocol import check_same_evaluation
 from recbole_mpo.study.report_figures import cost_pictures, difference_picture, training_picture
@@ -34,7 +35,7 @@ def write_report(
     output: str | Path,
     title: str,
     reference: int,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
     sections: Sequence[Section] = (),
     wilcoxon: bool = False,
 ) -> list[Path]:
@@ -49,7 +50,8 @@ def write_report(
         output: the folder.
         title: heading of the report.
         reference: position of the group from which to show differences.
-        metrics: names of test metrics that follow from ranks, such as ``ndcg@10``.
+        metrics: names of test metrics that follow from ranks, such as ``ndcg@10``; by default the usual ones or, where
+            the reference has others, all that it has.
         sections: more text, which follows the tables and figures.
         wilcoxon: whether to add Wilcoxon's test.
 
@@ -60,7 +62,7 @@ def write_report(
         DataError: ``report.html`` is there and is not a page of this package.
     """
     _check_groups(groups)
-    results = Results.of(groups, reference, metrics, wilcoxon)
+    results = Results.of(groups, reference, metrics or _metrics_of(groups[reference]), wilcoxon)
     parts = [*report_parts(results), *sections]
     output = Path(output)
     # First, since it may refuse to replace a file that somebody else wrote.
@@ -102,6 +104,11 @@ def _check_groups(groups: Sequence[RunGroup]):
         if names.count(name) > 1:
             raise RecordError(f"two groups of runs are named {name}; their rows could not be told apart")
     check_same_evaluation([run for group in groups for run in group.runs])
+
+
+def _metrics_of(group: RunGroup) -> list[str]:
+    of_ranks = [name for record, _ in group.completed[:1] for name in record["test"] if split_metric(name)]
+    return of_ranks if of_ranks and not {*METRICS} <= {*of_ranks} else list(METRICS)
 
 
 def report_parts(results: Results) -> list[Part]:

@@ -180,9 +180,7 @@ def _encode_new(
     return vectors_UF
 
 
-def _encode_in_chunks(
-    texts: list[str], encoder: TextEncoder, folder: Path, bar: Callable[..., Any]
-) -> np.ndarray:
+def _encode_in_chunks(texts: list[str], encoder: TextEncoder, folder: Path, bar: Callable[..., Any]) -> np.ndarray:
     """Return the vectors of texts, float32 [U, F], and keep finished chunks on disk."""
     texts_sha256 = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
     identity = {"encoder": _fingerprint(encoder), "texts_sha256": texts_sha256}

@@ -69,6 +69,7 @@ OPTIONS = {
         "--max_hours=NUMBER": None,
         "--dry_run": "false",
     },
+    "report": {"--wilcoxon": "false"},
     "prepare": {
         "--data_path=FOLDER": "dataset",
         "--overwrite": "false",

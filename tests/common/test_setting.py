@@ -120,9 +120,7 @@ def test_whole_numbers_that_no_library_takes(value):
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "\x1b[31mred", "tab\tulator", "\u202eback", "a\x00"])
 def test_text_is_one_line_that_a_terminal_cannot_obey(text):
-    assert refusal(Setting("key", "text"), text) == (
-        f"key must be one line without control characters, not {text!r}"
-    )
+    assert refusal(Setting("key", "text"), text) == (f"key must be one line without control characters, not {text!r}")
     Setting("key", "text", control=True).check(text)
 
 

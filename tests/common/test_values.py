@@ -101,6 +101,7 @@ class TestValues:
         assert shown("ab") == "'ab'" and shown([1]) == "[1]"
         assert len(shown("x" * 10_000)) < 200 and shown("x" * 10_000).startswith("'xxx")
 
+
 class TestArguments:
     def test_hyphens_and_underscores_are_the_same(self):
         assert parse_assignments(["--learning-rate=1e-3", "--train_batch-size=8"]) == {

@@ -85,9 +85,7 @@ def leave_one_out(rows, max_length=50) -> list[Counter]:
         histories.setdefault(user, []).append(item)
     splits = [Counter(), Counter(), Counter()]
     for user, items in histories.items():
-        prefixes = [
-            (user, tuple(items[max(0, end - max_length) : end]), items[end]) for end in range(1, len(items))
-        ]
+        prefixes = [(user, tuple(items[max(0, end - max_length) : end]), items[end]) for end in range(1, len(items))]
         held_out = min(2, max(len(prefixes) - 1, 0))
         first = len(prefixes) - held_out
         splits[0].update(prefixes[:first])

@@ -125,9 +125,10 @@ def test_long_histories_keep_their_newest_items(tmp_path, train_mode, data):
     splits = data.open_dataset(tmp_path, train_mode=train_mode, MAX_ITEM_LIST_LENGTH=5).splits
     assert data.token_rows(splits[2]) == [("u", ("i14", "i15", "i16", "i17", "i18"), "i19")]
     assert data.token_rows(splits[1]) == [("u", ("i13", "i14", "i15", "i16", "i17"), "i18")]
-    assert Counter(data.token_rows(splits[0])) == data.leave_one_out(
-        [("u", f"i{step}", step) for step in range(20)], max_length=5
-    )[0]
+    assert (
+        Counter(data.token_rows(splits[0]))
+        == data.leave_one_out([("u", f"i{step}", step) for step in range(20)], max_length=5)[0]
+    )
 
 
 @pytest.mark.parametrize(("model", "settings"), [

@@ -36,6 +36,7 @@ def test_a_record_has_the_identity_of_its_run(dense):
         {"checkpoint_dir": "other", "run_label": "other", "show_progress": True},
         {"eval_batch_size": 3, "item_chunk": 5},
         {"n_layers": 2},  # the default
+        {"warmup_epochs": 0},  # 0.0 by default
     ],
 )
 def test_seed_paths_and_display_do_not_count(dense, others):

@@ -14,7 +14,9 @@ import yaml
 from recbole_mpo.common.errors import CheckpointError, ConfigError
 from recbole_mpo.quick_start.record import read_record, write_record
 from recbole_mpo.study import compare as compare_module
+from recbole_mpo.study import report_source
 from recbole_mpo.study.compare import Comparison, compare
+from recbole_mpo.study.report_source import ReportSource
 from recbole_mpo.study.run_process import RUNS
 
 
@@ -141,6 +143,8 @@ def test_a_killed_comparison_goes_on_where_it_was(comparison, tmp_path):
     (first_done,) = [path for path, record in before.items() if record["model"] == "Pop"]
     assert after[first_done] == before[first_done]
     assert (tmp_path / "out" / "report.html").is_file()
+    rows = ReportSource.read(tmp_path / "out").rows
+    assert all((tmp_path / "out" / path).is_file() for paths in rows.values() for path in paths)
 
 
 @pytest.fixture
@@ -176,12 +180,12 @@ def made_runs(monkeypatch, base_record):
         def wait(self):
             pass
 
-    def write_report(groups, folder, title, reference, metrics, sections):
+    def write_report(groups, folder, title, reference, sections, wilcoxon):
         made.reports.append((groups, {section.title: section.text for section in sections}))
         return []
 
     monkeypatch.setattr(compare_module, "RunProcess", MadeRun)
-    monkeypatch.setattr(compare_module, "write_report", write_report)
+    monkeypatch.setattr(report_source, "write_report", write_report)
     monkeypatch.setattr(compare_module, "LOOK_SECONDS", 0)
     return made
 

@@ -62,9 +62,7 @@ def test_scientific_rows_follow_interactions_not_lines(shared_data):
     item_text = read_item_text(folder / "Scientific.text")
     matrix = read_feature_file(folder / "Scientific.feat1CLS.pq.npy", len(item_text), 768, item_text.tokens)
     lines = (folder / "Scientific.train.inter").read_text().splitlines()[1:]
-    seen = dict.fromkeys(
-        token for line in lines for token in (*line.split("\t")[1].split(), line.split("\t")[2])
-    )
+    seen = dict.fromkeys(token for line in lines for token in (*line.split("\t")[1].split(), line.split("\t")[2]))
     table, report = align_features(matrix, item_text.tokens, np.array(["[PAD]", *seen]), item_text.texts)
     assert (report.items, report.with_text, report.text_only) == (4373, 4373, 12)
     row = 1 + list(seen).index("1234")

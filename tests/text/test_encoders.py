@@ -138,9 +138,7 @@ def test_minilm_with_other_weights_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(encoders, "minilm_folder", lambda: tmp_path / "model")
     encoder = build_encoder("minilm")
     for use in (encoder.fingerprint, lambda: encoder.encode(["x"])):
-        with pytest.raises(
-            DependencyError, match="weights of minilm .* are not the expected ones.*reinstall"
-        ):
+        with pytest.raises(DependencyError, match="weights of minilm .* are not the expected ones.*reinstall"):
             use()
 
 
@@ -161,9 +159,7 @@ added = {key for key in os.environ if os.environ[key] != before.get(key)}
 print(sorted(key for key in added if key.startswith(("HF_", "TRANSFORMERS_", "TOKENIZERS_"))))
 """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["(1, 384)", "True", "[]"]
 
@@ -184,9 +180,7 @@ def test_mean_and_cls_pooling_of_a_plain_checkpoint(tiny_bert, token_states):
     texts = ["steel bolt", "long blue steel axe nut", "red"]
     mean, cls = (build_encoder(str(tiny_bert), pooling=pooling) for pooling in ("mean", "cls"))
     assert (mean.name, cls.name) == ("tiny-bert-mean", "tiny-bert-cls")
-    np.testing.assert_allclose(
-        mean.encode(texts), [token_states(text).mean(axis=0) for text in texts], atol=1e-5
-    )
+    np.testing.assert_allclose(mean.encode(texts), [token_states(text).mean(axis=0) for text in texts], atol=1e-5)
     np.testing.assert_allclose(cls.encode(texts), [token_states(text)[0] for text in texts], atol=1e-5)
 
 

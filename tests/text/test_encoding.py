@@ -44,9 +44,7 @@ class HashEncoder:
 
 
 def make_items(n: int) -> ItemText:
-    return ItemText(
-        [f"i{row}" for row in range(n)], [f"text number {row}" for row in range(n)], Path("Toy.text")
-    )
+    return ItemText([f"i{row}" for row in range(n)], [f"text number {row}" for row in range(n)], Path("Toy.text"))
 
 
 @pytest.fixture
@@ -316,9 +314,7 @@ def test_partial_rows_of_something_else_are_not_used(tmp_path, small_chunks, cha
     assert len(encoder.encoded) == 35 and not partial.exists()
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"garbage", b"\xff" * 600, b'{"key": "another", "dimension": 6}'.ljust(900)]
-)
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff" * 600, b'{"key": "another", "dimension": 6}'.ljust(900)])
 def test_damaged_partial_store_starts_again(tmp_path, small_chunks, content):
     items = make_items(35)
     partial = interrupt(items, tmp_path, 20)
@@ -337,9 +333,7 @@ def test_progress_bar_counts_items_and_resumes(tmp_path, small_chunks, capsys, m
     interrupt(items, tmp_path, 20)
     encode_items(items, HashEncoder(), tmp_path / "cache", "Toy")
     shown = capsys.readouterr().err
-    assert (
-        "Encoding items (hash)" in shown and "20/35" in shown and "35/35" in shown and " 10/35" not in shown
-    )
+    assert "Encoding items (hash)" in shown and "20/35" in shown and "35/35" in shown and " 10/35" not in shown
 
 
 @pytest.mark.parametrize("place", ["partial store", "matrix", "manifest"])

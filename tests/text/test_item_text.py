@@ -88,9 +88,7 @@ def test_what_is_written_is_read(tmp_path_factory, items):
     assert dict(zip(item_text.tokens, item_text.texts, strict=True)) == items
 
 
-@pytest.mark.parametrize(
-    ("name", "items", "missing"), [("Scientific", 4385, 0), ("Beauty", 12101, 7), ("OR", 3469, 1)]
-)
+@pytest.mark.parametrize(("name", "items", "missing"), [("Scientific", 4385, 0), ("Beauty", 12101, 7), ("OR", 3469, 1)])
 def test_real_files(shared_data, name, items, missing):
     item_text = read_item_text(shared_data / name / f"{name}.text")
     assert len(item_text) == items

@@ -171,9 +171,7 @@ def test_another_architecture_is_named(trained, tiny_settings):
         checkpoint.load_weights(wider, state["state_dict"], folder / "best.pth")
     del state["state_dict"]["LayerNorm.bias"]
     with pytest.raises(CheckpointError, match=r"it lacks LayerNorm\.bias"):
-        checkpoint.load_weights(
-            built_run("MPORec", "tiny", (), tiny_settings).model, state["state_dict"], "x.pth"
-        )
+        checkpoint.load_weights(built_run("MPORec", "tiny", (), tiny_settings).model, state["state_dict"], "x.pth")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """RecBole's S3Rec in one run: the numbers of its two runs of one seed, and what is kept of the first."""
 
-
 import pytest
 import torch
 from support import built_run, folder_of, numbers, two_stage_settings

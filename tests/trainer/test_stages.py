@@ -1,6 +1,5 @@
 """Pre-training and the run proper in one command: what is kept, and what an interruption costs."""
 
-
 import pytest
 import torch
 from support import built_run, folder_of, numbers, two_stage_settings
@@ -129,9 +128,7 @@ class TestAnyModelAndPlan:
         trainer, _ = self.planned(parts, tmp_path, 1)
         first, seen = trainer.optimizer, []
         fit = RunTrainerMixin.fit
-        monkeypatch.setattr(
-            RunTrainerMixin, "fit", lambda self, *rest: seen.append(self.optimizer) or fit(self, *rest)
-        )
+        monkeypatch.setattr(RunTrainerMixin, "fit", lambda self, *rest: seen.append(self.optimizer) or fit(self, *rest))
         trainer.fit(*parts.loaders[:2])
         assert first.state and seen[0] is not first
 

@@ -20,9 +20,7 @@ GAUGES = ("central", "symmetric", "identity")
 SYMMETRIC_FLOOR = 1e-6
 
 
-def check_gauge(
-    gauge: str, in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]
-) -> None:
+def check_gauge(gauge: str, in_factors: Sequence[int], out_factors: Sequence[int], bond_dims: Sequence[int]) -> None:
     """Check that a gauge exists and is possible with these bonds.
 
     Raises:

@@ -60,9 +60,7 @@ class MPOShape:
             raise TypeError(f"{', '.join(keywords)} belong in the MPOShape when shape= is given")
         return shape
 
-    def resolve(
-        self, in_features: int, out_features: int
-    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    def resolve(self, in_features: int, out_features: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Return the input factors [n], output factors [n] and bond dimensions [n - 1] of a layer with these sizes.
 
         Raises:

@@ -289,6 +289,5 @@ def test_counts_and_their_print(model, capsys):
     assert total - trainable == sum(layer.cores[1].numel() for layer in mpo_layers(model).values())
     print_trainable_parameters(model)
     assert capsys.readouterr().out == (
-        f"trainable params: {trainable:,d} || all params: {total:,d} || "
-        f"trainable%: {100 * trainable / total:.4f}\n"
+        f"trainable params: {trainable:,d} || all params: {total:,d} || trainable%: {100 * trainable / total:.4f}\n"
     )
