@@ -21,6 +21,8 @@ from recbole_mpo.trainer.other_names import describe_differences
 FORMAT_VERSION = 1
 # Where a checkpoint has the hash of its other content.
 HASH_KEY = "content_sha256"
+# A part of the names of the weights of an MPO layer.
+CORES = ".cores."
 # How torch before 1.6 begins a file: a pickle of its magic number.
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
@@ -162,8 +164,10 @@ def load_weights(model, state_dict: dict, path: str | Path):
     try:
         model.load_state_dict(state_dict)
     except RuntimeError as problem:
+        has_cores = any(CORES in name for name in state_dict) and not any(CORES in name for name in kinds)
+        fix = "; `recbole-mpo merge` writes its cores as dense matrices" if has_cores else ""
         raise CheckpointError(
-            f"checkpoint {path} is of another architecture: {describe_differences(problem)}"
+            f"checkpoint {path} is of another architecture: {describe_differences(problem)}{fix}"
         ) from problem
     blown_up = names_not_finite(dict(model.named_parameters()))
     if blown_up:

@@ -11,6 +11,7 @@ from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.pretrain import PRETRAINED_ON, pretrain
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.merge import merge_checkpoint
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.trainer.checkpoint import load_checkpoint
 
@@ -61,6 +62,16 @@ class TestTheRun:
     def test_stops_before_training_when_asked(self, settings, tmp_path):
         assert go(settings, tmp_path, dry_run=True)["status"] == "dry_run"
         assert not (tmp_path / "weights.pth").exists()
+
+    def test_of_an_mpo_model_starts_a_dense_one_once_merged(self, settings, tmp_path):
+        pretrain("MPORec", ["tiny", "other"], tmp_path / "weights.pth", (), settings)
+        start = {**settings, "pretrained": str(tmp_path / "weights.pth")}
+        with pytest.raises(CheckpointError, match="`recbole-mpo merge` writes its cores as dense matrices"):
+            run("UniSRec", "target", (), start)
+        merge_checkpoint(tmp_path / "weights.pth", tmp_path / "dense.pth")
+        dense = run("UniSRec", "target", (), {**start, "epochs": 0, "pretrained": str(tmp_path / "dense.pth")})
+        cores = run("MPORec", "target", (), {**start, "epochs": 0})
+        assert dense["test"] == pytest.approx(cores["test"])
 
     def test_trains_an_mpo_model_too(self, settings, tmp_path):
         record = pretrain("MPORec", ["tiny", "other"], tmp_path / "weights.pth", (), settings)
