@@ -1,9 +1,15 @@
 """The runs that an experiment file names."""
 
+from pathlib import Path
+
 import pytest
 
 from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.values import read_yaml
 from recbole_mpo.study.matrix import plan_cells, read_rows
+
+PACKAGED = sorted((Path(__file__).resolve().parents[2] / "properties" / "experiment").glob("*.yaml"))
+COMPARISONS = [path for path in PACKAGED if read_yaml(path)["command"] == "compare"]
 
 
 def test_settings_of_all_runs_reach_the_models_that_use_them():
@@ -19,6 +25,23 @@ def test_a_run_may_name_its_model_and_seeds_and_wins_over_all_runs():
     (row,) = read_rows(content, [1, 2], {})
     assert (row.name, row.model, row.seeds) == ("+ 2", "MPORecExpand", (7,))
     assert row.settings == {"epochs": 9, "mpo_expand": 2}
+
+
+def test_a_run_that_names_no_weights_is_from_scratch_whatever_the_others_start_from():
+    content = {"runs": {"Pop": {"pretrained": None}, "UniSRec": {}}}
+    counting, dense = read_rows(content, [1], {"pretrained": "weights.pth"})
+    assert counting.settings == {"pretrained": None} and dense.settings == {"pretrained": "weights.pth"}
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_every_packaged_comparison_can_be_planned(tiny_settings, tmp_path, path, pretrained):
+    content = read_yaml(path)
+    names = {key: content.pop(key, None) for key in ("command", "title", "dataset", "seeds", "reference", "reuse")}
+    (tmp_path / "weights.pth").write_text("known by its hash")
+    weights = {"pretrained": str(tmp_path / "weights.pth")} if pretrained else {}
+    rows = read_rows(content, [1], {"data_path": tiny_settings["data_path"], **weights})
+    assert len(plan_cells(rows, "tiny")) >= len(rows) and names["reference"] in [row.name for row in rows]
 
 
 @pytest.mark.parametrize(
