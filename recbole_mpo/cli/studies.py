@@ -70,11 +70,19 @@ def compare_command(experiment, dataset, seeds, title, output, reuse, dry_run, s
 def report_command(folders, wilcoxon):
     """Write reports anew from the records that they name; no dataset is needed.
 
-    FOLDER is that of a comparison, with its runs.json. The page report.html is not kept in this repository: this makes
-    it.
+    FOLDER is that of a comparison, with its runs.json. If a report cannot be written, the others are, and the exit code
+    is 1.
     """
+    from recbole_mpo.common.errors import RecboleMPOError
     from recbole_mpo.study.report_source import ReportSource
 
+    failed = False
     for folder in folders:
-        files = ReportSource.read(folder).write_report(folder, wilcoxon)
-        print(f"report: {next(file for file in files if file.suffix == '.html')}")
+        try:
+            files = ReportSource.read(folder).write_report(folder, wilcoxon)
+        except RecboleMPOError as problem:
+            print(f"no report in {folder}: {problem}")
+            failed = True
+        else:
+            print(f"report: {next(file for file in files if file.suffix == '.html')}")
+    return int(failed)

@@ -257,8 +257,9 @@ def _report(agenda: Agenda, dataset: str, outcomes: Outcomes, reference: str, fo
     sections += [Section("Not run", "\n".join(f"- {run}" for run in missing))] if missing else []
     source = ReportSource.of(groups, folder, title, reference, sections)
     try:
+        # First, so that it is never that of a former report.
+        source.write(folder)
         files = source.write_report(folder)
     except RecboleMPOError as problem:
         raise type(problem)(f"the runs are done, but there is no report: {problem}") from problem
-    source.write(folder)
     print("report: " + ", ".join(str(file) for file in files if file.parent == folder))

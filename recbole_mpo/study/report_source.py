@@ -1,5 +1,6 @@
 """What a report is made of: the rows and their records, kept beside it, so that it can be written anew without data."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_mpo.common.errors import RecordError
-from recbole_mpo.common.files import replacing
+from recbole_mpo.common.files import write_json
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.study.report import Section, write_report
 from recbole_mpo.study.run_groups import RunGroup
@@ -52,23 +53,34 @@ class ReportSource(BaseModel):
         """
         path = Path(folder) / SOURCE
         try:
-            source = cls.model_validate_json(path.read_bytes())
-        except OSError as problem:
-            raise RecordError(
-                f"{path} cannot be read: {problem.strerror}; give the folder of a report that `compare` wrote"
-            ) from problem
+            source = cls.model_validate(json.loads(path.read_bytes()))
         except ValidationError as problem:
             first = problem.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise RecordError(f"{path} is damaged: {f'{where}: ' if where else ''}{first['msg']}") from problem
+        except OSError as problem:
+            raise RecordError(
+                f"{path} cannot be read: {problem.strerror}; give the folder of a report that `compare` wrote"
+            ) from problem
+        except (ValueError, RecursionError) as problem:
+            raise RecordError(f"{path} is not valid JSON: {problem}") from problem
         if source.reference not in source.rows:
             raise RecordError(f"{path} is damaged: reference: {source.reference!r} is not one of the rows")
         return source
 
     def write(self, folder: str | Path):
-        """Write it into the report's folder, whole or not at all."""
-        with replacing(Path(folder) / SOURCE) as file:
-            file.write((self.model_dump_json(indent=1) + "\n").encode())
+        """Write it into the report's folder, whole or not at all.
+
+        Raises:
+            RecordError: a file of that name is there and is not one of a report.
+        """
+        path = Path(folder) / SOURCE
+        if path.exists():
+            try:
+                self.read(folder)
+            except RecordError as problem:
+                raise RecordError(f"{problem}; move it away first, it would be replaced") from problem
+        write_json(path, self.model_dump())
 
     def write_report(self, folder: str | Path, wilcoxon: bool = False) -> list[Path]:
         """Write the report of a folder from its records, and return its files.
@@ -85,7 +97,11 @@ class ReportSource(BaseModel):
         for name, paths in self.rows.items():
             # The folder may not be there yet, and then no way leads through it.
             files = [Path(os.path.normpath(Path(folder, path))) for path in paths]
-            groups.append(RunGroup(name, tuple((read_record(file), file) for file in files)))
+            try:
+                groups.append(RunGroup(name, tuple((read_record(file), file) for file in files)))
+            except (OSError, ValueError) as problem:
+                # What no file can be called, such as a name of 300 characters.
+                raise RecordError(f"{Path(folder) / SOURCE}: rows: {name}: {problem}") from problem
         place = list(self.rows).index(self.reference)
         sections = [Section(*texts) for texts in self.sections]
         return write_report(groups, folder, self.title, place, sections=sections, wilcoxon=wilcoxon)

@@ -21,8 +21,8 @@ from recbole_mpo.trainer.other_names import describe_differences
 FORMAT_VERSION = 1
 # Where a checkpoint has the hash of its other content.
 HASH_KEY = "content_sha256"
-# A part of the names of the weights of an MPO layer.
-CORES = ".cores."
+# What follows a layer's name in the names of the weights that `merge` makes dense.
+MERGEABLE = (".cores.0", ".lora_A")
 # How torch before 1.6 begins a file: a pickle of its magic number.
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
@@ -164,8 +164,7 @@ def load_weights(model, state_dict: dict, path: str | Path):
     try:
         model.load_state_dict(state_dict)
     except RuntimeError as problem:
-        has_cores = any(CORES in name for name in state_dict) and not any(CORES in name for name in kinds)
-        fix = "; `recbole-mpo merge` writes its cores as dense matrices" if has_cores else ""
+        fix = "; `recbole-mpo merge` writes it as a dense model" if _needs_merge(state_dict, kinds) else ""
         raise CheckpointError(
             f"checkpoint {path} is of another architecture: {describe_differences(problem)}{fix}"
         ) from problem
@@ -175,6 +174,13 @@ def load_weights(model, state_dict: dict, path: str | Path):
             f"checkpoint {path} has weights that are infinite or not a number: {_names('', blown_up)}; its training "
             "blew up, so start a new run with a lower learning_rate"
         )
+
+
+def _needs_merge(state_dict: dict, kinds: dict) -> bool:
+    """Return whether weights have MPO or LoRA layers where the model has dense ones."""
+    layers = {name.removesuffix(end) for name in state_dict for end in MERGEABLE if name.endswith(end)}
+    extended = {name.removesuffix(end) for name in kinds for end in MERGEABLE if name.endswith(end)}
+    return bool(layers) and not extended and all(f"{layer}.weight" in kinds for layer in layers)
 
 
 def _names(label: str, names) -> str:

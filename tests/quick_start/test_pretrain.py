@@ -63,15 +63,16 @@ class TestTheRun:
         assert go(settings, tmp_path, dry_run=True)["status"] == "dry_run"
         assert not (tmp_path / "weights.pth").exists()
 
-    def test_of_an_mpo_model_starts_a_dense_one_once_merged(self, settings, tmp_path):
-        pretrain("MPORec", ["tiny", "other"], tmp_path / "weights.pth", (), settings)
+    @pytest.mark.parametrize("model", ["MPORec", "LoRA"])
+    def test_of_a_model_with_other_layers_starts_a_dense_one_once_merged(self, settings, tmp_path, model):
+        pretrain(model, ["tiny", "other"], tmp_path / "weights.pth", (), settings)
         start = {**settings, "pretrained": str(tmp_path / "weights.pth")}
-        with pytest.raises(CheckpointError, match="`recbole-mpo merge` writes its cores as dense matrices"):
+        with pytest.raises(CheckpointError, match="`recbole-mpo merge` writes it as a dense model"):
             run("UniSRec", "target", (), start)
         merge_checkpoint(tmp_path / "weights.pth", tmp_path / "dense.pth")
         dense = run("UniSRec", "target", (), {**start, "epochs": 0, "pretrained": str(tmp_path / "dense.pth")})
-        cores = run("MPORec", "target", (), {**start, "epochs": 0})
-        assert dense["test"] == pytest.approx(cores["test"])
+        layers = run(model, "target", (), {**start, "epochs": 0})
+        assert dense["test"] == pytest.approx(layers["test"])
 
     def test_trains_an_mpo_model_too(self, settings, tmp_path):
         record = pretrain("MPORec", ["tiny", "other"], tmp_path / "weights.pth", (), settings)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from report_runs import make_groups
 
+from recbole_mpo.cli.main import main
 from recbole_mpo.common.errors import DependencyError, RecordError
 from recbole_mpo.quick_start.record import write_record
 from recbole_mpo.study import report
@@ -78,11 +79,42 @@ def test_a_damaged_file_is_named_with_its_field(written, changes, message):
 
 def test_a_file_that_is_not_json_or_not_there_is_named(written):
     (written / SOURCE).write_text("{")
-    with pytest.raises(RecordError, match="runs.json is damaged: Invalid JSON"):
+    with pytest.raises(RecordError, match="runs.json is not valid JSON"):
         ReportSource.read(written)
     (written / SOURCE).unlink()
     with pytest.raises(RecordError, match="give the folder of a report that `compare` wrote"):
         ReportSource.read(written)
+
+
+def test_odd_names_are_kept(written):
+    source = ReportSource.read(written)
+    odd = source.model_copy(update={"title": "half a \ud800 character", "rows": {"é \ud800": [], **source.rows}})
+    odd.write(written)
+    assert ReportSource.read(written) == odd
+    assert written / "report.md" in odd.write_report(written)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_what_can_be_no_file_is_refused_with_its_row(written, name):
+    change(written, rows={"ten": [name]}, reference="ten")
+    with pytest.raises(RecordError, match=r"runs.json: rows: ten: |is not valid JSON: embedded null byte"):
+        ReportSource.read(written).write_report(written)
+
+
+def test_another_file_of_that_name_stays(written):
+    source = ReportSource.read(written)
+    (written / SOURCE).write_text('{"mine": 1}')
+    with pytest.raises(RecordError, match="move it away first, it would be replaced"):
+        source.write(written)
+    assert (written / SOURCE).read_text() == '{"mine": 1}'
+
+
+def test_the_command_writes_all_it_can_and_names_the_rest(written, capsys):
+    (written / "report.html").unlink()
+    assert main(["report", str(written.parent), str(written)]) == 1
+    out = capsys.readouterr().out
+    assert f"no report in {written.parent}: " in out and f"report: {written / 'report.html'}" in out
+    assert (written / "report.html").is_file()
 
 
 def test_a_record_that_is_gone_is_named_and_the_report_stays(written):
