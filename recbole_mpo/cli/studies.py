@@ -68,7 +68,7 @@ def compare_command(experiment, dataset, seeds, title, output, reuse, dry_run, s
 @click.argument("folders", nargs=-1, metavar="FOLDER ...", required=True)
 @option("--wilcoxon", Truth(), "Add Wilcoxon's test, which compares other things than means.", default=False)
 def report_command(folders, wilcoxon):
-    """Write reports anew from the records that they name; no dataset is needed.
+    """Write reports again from the records that they name; no dataset is needed.
 
     FOLDER is that of a comparison, with its runs.json. If a report cannot be written, the others are, and the exit code
     is 1.

@@ -50,8 +50,7 @@ def write_report(
         output: the folder.
         title: heading of the report.
         reference: position of the group from which to show differences.
-        metrics: names of test metrics that follow from ranks, such as ``ndcg@10``; by default the usual ones or, where
-            the reference has others, all that it has.
+        metrics: names of test metrics that follow from ranks; by default :data:`METRICS` or, without them, all.
         sections: more text, which follows the tables and figures.
         wilcoxon: whether to add Wilcoxon's test.
 

@@ -1,4 +1,4 @@
-"""What a report is made of: the rows and their records, kept beside it, so that it can be written anew without data."""
+"""What a report is made of: the rows and their records, kept beside it, so that it can be written again without data."""
 
 import json
 import os

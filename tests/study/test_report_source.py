@@ -1,4 +1,4 @@
-"""A report written anew: from its records alone, wherever the folders have gone together, and what is refused."""
+"""A report written again: from its records alone, wherever the folders have gone together, and what is refused."""
 
 import json
 import shutil
