@@ -1,4 +1,4 @@
-"""What a report is made of: the rows and their records, kept beside it, so that it can be written again without data."""
+"""What a report is made of: its rows and their records, kept beside it, so that it can be written again."""
 
 import json
 import os
