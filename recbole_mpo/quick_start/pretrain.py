@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.model.task_weighting import WEIGHTING, WEIGHTING_SETTINGS
+from recbole_mpo.quick_start.planned_run import WITHOUT_EFFECT
 from recbole_mpo.quick_start.recorded_run import run_in_folder
 from recbole_mpo.trainer.checkpoint import has_key, load_checkpoint, save_checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
@@ -64,8 +65,10 @@ def _write_weights(best: Path, domains: list[str], output: Path):
     state = load_checkpoint(best)
     output.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: state[key] for key in ("model", *DATA_KEYS, "epoch")}
-    # What weighed the tasks in training is of no use to others.
-    kept["config"] = {key: value for key, value in state["config"].items() if key not in WEIGHTING_SETTINGS}
+    # What weighed the tasks in training is of no use to others. Without names of folders, the file of the same training
+    # is the same everywhere, and so is its hash, by which runs know what they started from.
+    left_out = WITHOUT_EFFECT | set(WEIGHTING_SETTINGS)
+    kept["config"] = {key: value for key, value in state["config"].items() if key not in left_out}
     kept["state_dict"] = {name: one for name, one in state["state_dict"].items() if not name.startswith(WEIGHTING)}
     save_checkpoint({PRETRAINED_ON: list(domains), **kept}, output)
     print(f"pre-trained weights: {output}; start from them with --pretrained={output}")

@@ -59,6 +59,13 @@ class TestTheRun:
         again = load_checkpoint(tmp_path / "weights.pth")["state_dict"]
         assert all(torch.equal(again[name], weight) for name, weight in weights.items())
 
+    def test_of_another_place_and_name_writes_the_same_file(self, settings, tmp_path):
+        other = {**settings, "checkpoint_dir": str(tmp_path / "runs"), "run_label": "second", "eval_batch_size": 7}
+        pretrain("UniSRec", ["tiny", "other"], tmp_path / "second.pth", (), other)
+        go(settings, tmp_path)
+        written = (tmp_path / "weights.pth").read_bytes()
+        assert written == (tmp_path / "second.pth").read_bytes() and str(tmp_path).encode() not in written
+
     def test_stops_before_training_when_asked(self, settings, tmp_path):
         assert go(settings, tmp_path, dry_run=True)["status"] == "dry_run"
         assert not (tmp_path / "weights.pth").exists()
@@ -156,7 +163,9 @@ class TestWeightings:
         assert "task_weighting" not in written["config"]
         later = {**several, "pretrained": str(tmp_path / "weights.pth"), "tasks": ["nip", "mip"]}
         built_run("UniSRec", "target", (), {**later, "task_weighting": "gradnorm"}).model  # noqa: B018
-        assert evaluate_checkpoint(tmp_path / "weights.pth")["valid"] == pytest.approx(record["valid"])
+        # The weights do not say where the data are.
+        where = {"data_path": several["data_path"]}
+        assert evaluate_checkpoint(tmp_path / "weights.pth", where)["valid"] == pytest.approx(record["valid"])
 
 
 def test_a_small_domain_holds_out_one_user_and_one_of_a_single_user_none(settings, tiny_path, tmp_path, make_dataset):
@@ -180,7 +189,7 @@ def test_a_run_that_was_moved_goes_on_where_it_is(settings, tmp_path):
 def test_its_checkpoint_recommends_nothing_and_says_what_to_do(settings, tmp_path):
     go(settings, tmp_path)
     with pytest.raises(DataError, match=r"pre-trained on several datasets \(tiny\+other\); adapt it to one"):
-        Recommender.from_checkpoint(tmp_path / "weights.pth")
+        Recommender.from_checkpoint(tmp_path / "weights.pth", {"data_path": settings["data_path"]})
 
 
 def test_other_features_than_those_of_pre_training_cause_a_warning(settings, tmp_path, caplog):
