@@ -21,7 +21,7 @@ DATA = HERE.parent.parent / "shared" / "data"
 PEER = HERE / "peers" / ".venv" / "bin" / "python"
 WITH_PEER = ("peer", "time_to_quality")
 ON_REAL_DATA = ("train_step", "mpo_step", "evaluation", *WITH_PEER, "recbole_models")
-BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "loading", "preparing")
+BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "evidence_tables", "loading", "preparing")
 ONLY_NAMED = ("time_to_quality",)
 
 
@@ -91,6 +91,11 @@ def table(found: dict) -> list[tuple[str, str, str]]:
             lines.append((f"a million items of 768 features: a training step, loss {loss}", "<= 12,288 MB", text))
         text = f"{peaks['eval_peak_mb']:,.0f} MB, {found['million_items']['evaluate']['seconds']:.0f} s"
         lines.append(("a million items of 768 features: 10,000 users ranked", "<= 12,288 MB", text))
+    evidence = found.get("evidence_tables", {})
+    for kind in ("covisit", "two_hop", "words"):
+        if kind in evidence:
+            text = f"{evidence[kind]['seconds']:.0f} s, {evidence[kind]['peak_mb']:,.0f} MB"
+            lines.append((f"table of {kind} for {evidence[kind]['rows'] - 1:,} items", "", text))
     if "seconds_to_quality" in keys:
         lines += quality_lines(found["time_to_quality"])
     if "seconds_per_epoch" in keys:

@@ -57,6 +57,7 @@ def test_results_have_stable_keys_and_name_what_did_not_run(module_of, tmp_path)
             **{task: {"peak_mb": 9000.0, "seconds": 60.0} for task in ("chunked", "sampled", "evaluate")},
             **MACHINE,
         },
+        "evidence_tables": {"two_hop": {"rows": 1_000_001, "seconds": 600.0, "peak_mb": 8000.0}, **MACHINE},
     }
     run.write(tmp_path, found)
     results = json.loads((tmp_path / "results.json").read_text())
@@ -67,6 +68,7 @@ def test_results_have_stable_keys_and_name_what_did_not_run(module_of, tmp_path)
     assert "rectools" not in results and "mpo_vs_dense" not in results
     report = (tmp_path / "RESULTS.md").read_text()
     assert "| the same over the published form | >= 60 | 61.5 |" in report
+    assert "| table of two_hop for 1,000,000 items |  | 600 s, 8,000 MB |" in report
     assert "| peer | | not run: no environment |" in report
     assert "0123456789 (train_step)" in report
     assert not list(tmp_path.glob("*.tmp"))
