@@ -41,7 +41,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         CheckpointError: something else is there, or the files cannot be written; what was there before stays.
     """
     path = Path(path).resolve()
-    _check_replaceable(path)
+    check_replaceable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(path.parent, f".{path.name}.") as scratch:
@@ -51,7 +51,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             files = {one.name: {"sha256": file_hash(one), "size": one.stat().st_size} for one in stage.iterdir()}
             content = {"format_version": FORMAT_VERSION, "written_by": f"{WRITER} {__version__}"}
             write_json(stage / MANIFEST, {**content, "files": dict(sorted(files.items()))})
-            _check_replaceable(path)
+            check_replaceable(path)
             if path.exists():
                 os.rename(path, scratch / "old")
             os.rename(stage, path)
@@ -61,8 +61,12 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         ) from problem
 
 
-def _check_replaceable(path: Path):
-    """Refuse a place where something is that was not written here."""
+def check_replaceable(path: Path):
+    """Refuse a place where something is that was not written here.
+
+    Raises:
+        CheckpointError: a file is there, or a folder of others, or one with files of others.
+    """
     if not path.exists():
         return
     if not path.is_dir():
