@@ -30,6 +30,10 @@ from recbole_mpo.release.recommender_parts import content_of, parts_of_experimen
 from recbole_mpo.trainer.ranking import rows_per_batch
 
 
+# Histories that are read at once: their states take more memory than their scores if the candidates are few.
+MOST_HISTORIES = 1024
+
+
 @dataclass(frozen=True)
 class Recommended:
     """One recommended item.
@@ -196,7 +200,7 @@ class Recommender:
         now = self._now
         rows, new = self._read(now, histories)
         left_out = torch.from_numpy(now.left_out(exclude, among)).to(self.model.device)
-        step = rows_per_batch(len(rows), len(now.tokens))
+        step = rows_per_batch(MOST_HISTORIES, len(now.tokens))
         results = []
         for begin in range(0, len(rows), step):
             results += self._best(now, rows[begin : begin + step], new, left_out, topk)
