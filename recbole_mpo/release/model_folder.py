@@ -167,7 +167,7 @@ def _read_items(path: Path) -> tuple[list[str], dict[str, str]]:
             except (ValueError, KeyError, TypeError, RecursionError) as problem:
                 raise CheckpointError(f'{path}, line {number}: not {{"item": "…", "title": "…"}}') from problem
             if not isinstance(token, str) or not isinstance(title, str) or token in titles:
-                raise CheckpointError(f"{path}, line {number}: {shown(token)} is no text or occurs twice")
+                raise CheckpointError(f"{path}, line {number}: {shown(token)} is not a text or occurs twice")
             tokens.append(token)
             titles[token] = title
     return tokens, {token: title for token, title in titles.items() if title}

@@ -28,7 +28,7 @@ from recbole_mpo.text.item_text import is_missing
 
 @dataclass(frozen=True)
 class NewText:
-    """An item of a history that is no candidate: its text says what it is.
+    """An item of a history that is not a candidate: its text says what it is.
 
     Attributes:
         text: text of the item, as the dataset's ``.text`` file would have it.
