@@ -237,7 +237,7 @@ class TestDamage:
             (b"[]\n", "items.jsonl, line 32: not"),
             (b"{\n", "items.jsonl, line 32: not"),
             (b'{"item": "x"}\n', "items.jsonl, line 32: not"),
-            (b'{"item": 3, "title": ""}\n', "items.jsonl, line 32: 3 is no text"),
+            (b'{"item": 3, "title": ""}\n', "items.jsonl, line 32: 3 is not a text"),
             (b'{"item": "i3", "title": ""}\n', "items.jsonl, line 32: 'i3' is not a text or occurs twice"),
             (b'{"item": "x", "title": ""}\n', "does not fit together: 32 items, 31 vectors"),
             (b"\xff\n", "items.jsonl"),
