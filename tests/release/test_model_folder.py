@@ -203,6 +203,7 @@ CONFIG_FAULTS = {
     "a text as width": (setting("hidden_size", "wide"), "hidden_size"),
     "a dataset elsewhere": (setting("dataset", "../../etc"), "dataset"),
     "no dataset": (lambda content: content["settings"].pop("dataset"), "dataset"),
+    "encoders of nothing": (lambda content: content.update(encoders=[None]), "config.json has no usable encoders"),
     "encoders as text": (lambda content: content.update(encoders="minilm"), "config.json has no usable encoders"),
 }
 
