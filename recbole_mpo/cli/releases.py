@@ -39,7 +39,10 @@ class _RepeatsItem(Command):
 @option("--histories", Text("FILE"), "Instead: lines of tokens; JSON lines (.jsonl); user_id and item_id (.csv, .tsv).")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
 @option("--format", Choice("text", "json", "csv"), "Form; json prints one object per history.", default="text")
-def recommend_command(checkpoint, items, item, histories, topk, format, settings):
+@option(
+    "--topk_by", Choice("float32", "int8", "index"), "How to find the best; index may miss some.", default="float32"
+)
+def recommend_command(checkpoint, items, item, histories, topk, format, topk_by, settings):
     """Print recommended items for histories of item tokens."""
     if sum(map(bool, (items is not None, item, histories is not None))) != 1:
         raise ConfigError(
@@ -53,5 +56,5 @@ def recommend_command(checkpoint, items, item, histories, topk, format, settings
         asked = read_histories(histories)
     else:
         asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
-    recommender = Recommender.from_checkpoint(checkpoint, settings)
+    recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by)
     print(answers.format_answers(recommender, asked, topk, format), end="")

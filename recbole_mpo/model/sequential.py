@@ -242,6 +242,11 @@ class TextSequentialRecommender(ItemVectorRecommender):
         newest = batch.newest_items(batch.items.shape[1])
         return self.evidence(Recent(*newest, batch.users), columns or Columns(self.n_items))
 
+    @property
+    def adds_evidence(self) -> bool:
+        """Whether there is evidence to add to scores."""
+        return self.evidence is not None and self.evidence.is_fitted
+
     def add_evidence(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
         """Return the scores [B, N] plus the evidence, if there is any; the scores are changed in place.
 
@@ -250,7 +255,7 @@ class TextSequentialRecommender(ItemVectorRecommender):
             item_seq: ids [B, L], left-aligned and padded with 0 on the right.
             lengths: number of items of each history [B].
         """
-        if self.evidence is None or not self.evidence.is_fitted:
+        if not self.adds_evidence:
             return scores_BN
         return self.evidence(Recent.of(item_seq, lengths), Columns(scores_BN.shape[1])).add_to(scores_BN)
 

@@ -39,8 +39,11 @@ class VectorScores:
             item_seq: rows of the candidates [B, L], left-aligned and padded with 0 on the right.
             lengths: number of items of each history [B].
         """
-        states = self.model.encode_sequences(self.item_vectors, item_seq, lengths)
-        return self.model.add_evidence(self.model.queries(states) @ self.candidates.t(), item_seq, lengths)
+        return self.model.add_evidence(self.queries(item_seq, lengths) @ self.candidates.t(), item_seq, lengths)
+
+    def queries(self, item_seq: Tensor, lengths: Tensor) -> Tensor:
+        """Return what candidates are multiplied with for their scores without evidence [B, D]; arguments as above."""
+        return self.model.queries(self.model.encode_sequences(self.item_vectors, item_seq, lengths))
 
 
 class RowScores:

@@ -21,6 +21,7 @@ from recbole_mpo.model.evidence import know_words_of
 from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.release.candidate_scores import RowScores, VectorScores
+from recbole_mpo.release.top_items import BestCandidates
 from recbole_mpo.text.item_features import text_path
 from recbole_mpo.text.item_text import read_dataset_text
 from recbole_mpo.trainer.ranking import rows_per_batch
@@ -49,6 +50,11 @@ class Recommender:
         tokens: tokens of the candidates [C]; ``tokens[0]`` is PAD.
         titles: texts by token.
         extra_features: features [C - N, F] of the items that have only text.
+        topk_by: how the best are found, one of ``top_items.KINDS``.
+
+    Raises:
+        ConfigError: ``topk_by`` is unknown, or not possible with the model.
+        DependencyError: ``topk_by`` needs a package that is missing.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Recommender:
         tokens: Iterable[str],
         titles: dict[str, str],
         extra_features: torch.Tensor | None = None,
+        topk_by: str = "float32",
     ):
         self.model = model.eval()
         self.tokens = [str(token) for token in tokens]
@@ -64,14 +71,18 @@ class Recommender:
         self.row_of = {token: row for row, token in enumerate(self.tokens) if row > 0}
         has_vectors = isinstance(model, ItemVectorRecommender)
         self.scores = VectorScores(model, extra_features) if has_vectors else RowScores(model)
+        self.best = BestCandidates(self.scores, topk_by)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> "Recommender":
+    def from_checkpoint(
+        cls, path: str | Path, overrides: dict | None = None, topk_by: str = "float32"
+    ) -> "Recommender":
         """Return a recommender with the model, item tokens and texts of a checkpoint.
 
         Args:
             path: file of the checkpoint.
             overrides: settings that override those of the checkpoint.
+            topk_by: how the best are found, one of ``top_items.KINDS``.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
@@ -80,15 +91,18 @@ class Recommender:
         settings = {"show_progress": False, **(overrides or {})}
         # A shop edits its titles, and recommends with the model that it has.
         experiment, model, _ = Experiment.from_checkpoint(path, settings, allows_edits=True)
-        return cls.of(experiment, model)
+        return cls.of(experiment, model, topk_by)
 
     @classmethod
-    def of(cls, experiment: Experiment, model: ItemVectorRecommender | LateEvidence) -> "Recommender":
+    def of(
+        cls, experiment: Experiment, model: ItemVectorRecommender | LateEvidence, topk_by: str = "float32"
+    ) -> "Recommender":
         """Return a recommender for a model of an experiment.
 
         Args:
             experiment: the experiment.
             model: its trained model.
+            topk_by: how the best are found, one of ``top_items.KINDS``.
 
         Raises:
             DataError: the model cannot recommend (such as those that count).
@@ -114,7 +128,7 @@ class Recommender:
             tokens += [features.item_text.tokens[row] for row in features.text_only]
             others = [features.item_text.texts[row] for row in features.text_only]
             know_words_of(others, model, dataset, experiment.config)
-        return cls(model, tokens, _titles(experiment.config), extra)
+        return cls(model, tokens, _titles(experiment.config), extra, topk_by)
 
     @torch.no_grad()
     def recommend(self, histories: list[list[str]], topk: int = 10) -> list[list[Recommended]]:
@@ -153,14 +167,10 @@ class Recommender:
         padded = gather_padded(flat, np.cumsum(lengths) - lengths, lengths)
         device = self.model.device
         item_seq, lengths = torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
-        scores = self.scores(item_seq, lengths)
-        scores[:, 0] = -torch.inf
-        for row, history in enumerate(histories):
-            scores[row, torch.from_numpy(history).to(device)] = -torch.inf
-        best = scores.topk(min(topk, scores.shape[1]), dim=1)
+        best = self.best(item_seq, lengths, topk, [torch.from_numpy(history) for history in histories])
         return [
             [self._recommended(item, score) for item, score in zip(items, values, strict=True) if np.isfinite(score)]
-            for items, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            for items, values in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
         ]
 
     def _recommended(self, row: int, score: float) -> Recommended:
