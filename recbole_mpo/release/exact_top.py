@@ -23,7 +23,8 @@ SMALLEST = 2.0**-126
 LARGEST = 1e37
 # Relative errors of one factor where torch may multiply in fewer bits (``torch.set_float32_matmul_precision``).
 FACTOR_ERRORS = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
-BLOCK, BLOCK_SCORES, PAIRS = 65_536, 4_194_304, 8_192
+# A block for one query is small enough for one thread: waiting for the others costs more than it saves.
+BLOCK, BLOCK_SCORES, PAIRS = 32_768, 4_194_304, 8_192
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class BlockedTopK:
 
     A float32 product ``s`` of D terms, summed in any order, is off by at most ``D u / (1 - D u) |q| |x|``, where
     ``u = 2^-24`` (Higham, Accuracy and Stability of Numerical Algorithms, 3.1), and where numbers are too small for
-    float32 by ``D 2^-126 (3 + |q| + max |x|)``. The exact score (``exact_scores``) is off by ``2^-24 |q x|`` and next to
-    nothing in float64. So the exact score lies within
+    float32 by ``D 2^-126 (3 + |q| + max |x|)``. The exact score (``exact_scores``) is off by ``2^-24 |q x|`` and next
+    to nothing in float64. So the exact score lies within
     ``(D + 4) u 1.01 |q| |x| + D 2^-126 (4 + |q| + max |x|)`` of ``s``.
 
     If t is the K-th largest exact score so far, or the K-th largest lower bound in a block, then at least K candidates
@@ -94,6 +95,7 @@ class BlockedTopK:
             row = int((~self.lengths.isfinite()).nonzero()[0])
             raise DataError(f"the vector of candidate {row} is not finite; the model has diverged")
         self.largest = float(self.lengths.max()) if len(self.lengths) else 0.0
+        self.rounded_lengths = upwards(self.lengths)
 
     def search(self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), among: Tensor | None = None) -> Best:
         """Return the best ``min(topk, C)`` candidates of each query.
@@ -138,14 +140,19 @@ class BlockedTopK:
             return Block(begin, -unknown, unknown)
         scores, size = queries @ self.vectors[begin:end].t(), queries.shape[1]
         relative = (size + 4) * UNIT * 1.01 + 3 * FACTOR_ERRORS[torch.get_float32_matmul_precision()]
-        bounds = torch.outer((lengths * relative).float(), self.lengths[begin:end].float())
-        bounds += (size * SMALLEST * (4 + lengths + self.largest)).float()[:, None]
-        return Block(begin, scores - bounds, scores + bounds)
+        bounds = torch.outer(upwards(lengths * relative), self.rounded_lengths[begin:end])
+        bounds += upwards(size * SMALLEST * (4 + lengths + self.largest))[:, None]
+        return Block(begin, scores - bounds, bounds.add_(scores))
+
+
+def upwards(values: Tensor) -> Tensor:
+    """Return float64 values as float32 ones that are no smaller, with room for the rounding of a sum of them."""
+    return (values * (1 + 2.0**-20)).float()
 
 
 def lengths_of(vectors: Tensor) -> Tensor:
     """Return the lengths [C] of vectors [C, D] in float64, whose squares do not overflow."""
-    parts = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in vectors.split(BLOCK)]
+    parts = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in vectors.split(2048)]
     return torch.cat(parts)
 
 
@@ -183,16 +190,16 @@ class _Running:
         self.queries_BD, self.vectors, self.topk = queries, vectors, topk
         self.of = torch.zeros(0, dtype=torch.long, device=queries.device)
         self.rows, self.scores = self.of, queries.new_zeros(0)
-        # The K-th best score of each query.
-        self.least = queries.new_full((len(queries), 1), -torch.inf)
+        # The K-th best score of each query; what is left out is below.
+        self.least = queries.new_full((len(queries), 1), torch.finfo().min)
 
     def possible(self, block: Block) -> tuple[Tensor, Tensor]:
         """Return the queries and rows of the candidates of a block that can be among the best."""
         least = self.least
-        chosen = ((block.upper >= least) & (block.upper > -torch.inf)).nonzero()
+        chosen = (block.upper >= least).nonzero()
         if len(chosen) > 4 * self.topk * len(self.queries_BD) and block.lower.shape[1] >= self.topk:
             least = torch.maximum(least, block.lower.topk(self.topk, dim=1).values[:, -1:])
-            chosen = ((block.upper >= least) & (block.upper > -torch.inf)).nonzero()
+            chosen = (block.upper >= least).nonzero()
         return chosen[:, 0], chosen[:, 1] + block.begin
 
     def add(self, of: Tensor, rows: Tensor):
@@ -214,7 +221,7 @@ class _Running:
         self.of, self.rows, self.scores = of[kept], rows[kept], scores[kept]
         places = self._places()
         last = places == self.topk - 1
-        self.least[self.of[last], 0] = self.scores[last]
+        self.least[self.of[last], 0] = self.scores[last].clamp(min=torch.finfo().min)
 
     def _places(self) -> Tensor:
         """Return the place of each pair among those of its query, from 0."""

@@ -24,8 +24,9 @@ CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 128, 256
 class IndexTopK:
     """Good candidates of queries by an index; some of the best may be missed.
 
-    The index is usearch's graph of neighbours (HNSW; Malkov and Yashunin, 2018). What is found gets its exact score, so only which candidates are found is approximate. A query whose history leaves
-    out m candidates asks the index for K + m. With ``among`` the answer is exact: an index cannot be walked over a few.
+    The index is usearch's graph of neighbours (HNSW; Malkov and Yashunin, 2018). What is found gets its exact score, so
+    only which candidates are found is approximate. A query whose history leaves out m candidates asks the index for
+    K + m. With ``among`` the answer is exact: an index cannot be walked over a few.
 
     Args:
         vectors: the candidates [C, D]; row 0 is PAD and is no candidate. They are taken to the processor.

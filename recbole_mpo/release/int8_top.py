@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_mpo.common.errors import DependencyError
-from recbole_mpo.release.exact_top import BLOCK, LARGEST, SMALLEST, Block, BlockedTopK, lengths_of
+from recbole_mpo.release.exact_top import BLOCK, LARGEST, SMALLEST, Block, BlockedTopK, lengths_of, upwards
 
 # More queries read each vector for several products, where float32 is as fast.
 MOST_QUERIES = 8
@@ -58,11 +58,11 @@ class Int8TopK(BlockedTopK):
                 "int8 needs the package numkong: pip install recbole-mpo[index] (or use float32, which needs no more)"
             ) from problem
         super().__init__(vectors.cpu())
-        parts = [_quantised(part) for part in self.vectors.split(BLOCK)]
+        parts = [_quantised(part) for part in self.vectors.split(2048)]
         self.codes = np.concatenate([codes.numpy() for codes, _, _, _ in parts])
         self.scales, errors, self.coarse_lengths = (torch.cat(column) for column in list(zip(*parts, strict=True))[1:])
-        self.errors = _upwards(errors + 2.0**-18 * self.lengths)
-        self.coarse_lengths = _upwards(self.coarse_lengths * (1 + 2.0**-18))
+        self.errors = upwards(errors + 2.0**-18 * self.lengths)
+        self.coarse_lengths = upwards(self.coarse_lengths * (1 + 2.0**-18))
 
     def _blocks(self, queries: Tensor) -> Iterator[Block]:
         lengths = lengths_of(queries)
@@ -71,15 +71,16 @@ class Int8TopK(BlockedTopK):
             return
         codes, scales, errors, _ = _quantised(queries)
         tiny = queries.shape[1] * SMALLEST * (4 + lengths + self.largest)
-        lengths, errors, tiny = (_upwards(values)[:, None] for values in (lengths, errors, tiny))
-        begins = range(0, len(self.codes), BLOCK)
+        asked = (codes.numpy(), *(values[:, None] for values in (scales, *map(upwards, (lengths, errors, tiny)))))
+        begins = range(0, len(self.codes), BLOCK // len(queries))
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            products = pool.map(lambda begin: _products(codes.numpy(), self.codes[begin : begin + BLOCK]), begins)
-            for begin, scores in zip(begins, products, strict=True):
-                part = slice(begin, begin + BLOCK)
-                scores.mul_(scales[:, None]).mul_(self.scales[part])
-                bounds = (lengths * self.errors[part]).addcmul_(errors, self.coarse_lengths[part]).add_(tiny)
-                yield Block(begin, scores - bounds, bounds.add_(scores))
+            yield from pool.map(lambda begin: self._block(begin, BLOCK // len(queries), *asked), begins)
+
+    def _block(self, begin: int, size: int, codes: np.ndarray, scales, lengths, errors, tiny) -> Block:
+        part = slice(begin, begin + size)
+        scores = _products(codes, self.codes[part]).mul_(scales).mul_(self.scales[part])
+        bounds = (lengths * self.errors[part]).addcmul_(errors, self.coarse_lengths[part]).add_(tiny)
+        return Block(begin, scores - bounds, bounds.add_(scores))
 
 
 def _quantised(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -91,11 +92,6 @@ def _quantised(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     coarse = codes.double() * scales.double()[:, None]
     errors = torch.linalg.vector_norm(vectors.double() - coarse, dim=1)
     return codes.to(torch.int8), scales, errors, torch.linalg.vector_norm(coarse, dim=1)
-
-
-def _upwards(values: Tensor) -> Tensor:
-    """Return float64 values as float32 ones that are no smaller, with room for the rounding of a sum of them."""
-    return (values * (1 + 2.0**-20)).float()
 
 
 def _products(queries: np.ndarray, vectors: np.ndarray) -> Tensor:
