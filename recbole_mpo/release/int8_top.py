@@ -58,11 +58,14 @@ class Int8TopK(BlockedTopK):
                 "int8 needs the package numkong: pip install recbole-mpo[index] (or use float32, which needs no more)"
             ) from problem
         super().__init__(vectors.cpu())
-        parts = [_quantised(part) for part in self.vectors.split(2048)]
-        self.codes = np.concatenate([codes.numpy() for codes, _, _, _ in parts])
-        self.scales, errors, self.coarse_lengths = (torch.cat(column) for column in list(zip(*parts, strict=True))[1:])
+        self.codes = np.empty(self.vectors.shape, dtype=np.int8)
+        self.scales, errors, coarse_lengths = torch.zeros(len(vectors)), self.lengths.clone(), self.lengths.clone()
+        for begin in range(0, len(vectors), 2048):
+            part = slice(begin, begin + 2048)
+            codes, self.scales[part], errors[part], coarse_lengths[part] = _quantised(self.vectors[part])
+            self.codes[part] = codes.numpy()
         self.errors = upwards(errors + 2.0**-18 * self.lengths)
-        self.coarse_lengths = upwards(self.coarse_lengths * (1 + 2.0**-18))
+        self.coarse_lengths = upwards(coarse_lengths * (1 + 2.0**-18))
 
     def _blocks(self, queries: Tensor) -> Iterator[Block]:
         lengths = lengths_of(queries)
