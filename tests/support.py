@@ -104,13 +104,12 @@ def interrupted_in(interrupted: int):
         yield
 
 
-def best_by_hand(vectors, queries, topk, excluded=(), among=None):
+def best_by_hand(vectors, queries, topk, excluded=()):
     """Rows and scores of the best candidates: exact scores of all, sorted by score and row."""
     count = len(vectors)
-    allowed = set(range(1, count)) & set(range(count) if among is None else among.tolist())
     rows, scores = [], []
     for number, query in enumerate(queries):
-        left = sorted(allowed - set(excluded[number].tolist() if excluded else ()))
+        left = sorted(set(range(1, count)) - set(excluded[number].tolist() if excluded else ()))
         values = exact_scores(query.expand(len(left), -1), vectors[left]).tolist()
         best = sorted(zip(values, left, strict=True), key=lambda pair: (-pair[0], pair[1]))[:topk]
         missing = min(topk, count) - len(best)

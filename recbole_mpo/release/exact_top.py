@@ -97,14 +97,16 @@ class BlockedTopK:
         self.largest = float(self.lengths.max()) if len(self.lengths) else 0.0
         self.rounded_lengths = upwards(self.lengths)
 
-    def search(self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), among: Tensor | None = None) -> Best:
+    def search(
+        self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), left_out: Tensor | None = None
+    ) -> Best:
         """Return the best ``min(topk, C)`` candidates of each query.
 
         Args:
             queries: [B, D].
             topk: number of candidates per query.
-            excluded: for each query the rows that are left out, in any order; rows that do not exist are ignored.
-            among: rows of the only candidates; all by default.
+            excluded: for each query the rows that are left out, in any order; rows of C and above are ignored.
+            left_out: rows that are left out for all queries.
 
         Raises:
             DataError: a query is not finite.
@@ -115,14 +117,14 @@ class BlockedTopK:
         best = _Running(queries, self.vectors, min(topk, len(self.vectors)))
         if not best.topk or not len(queries):
             return best.result()
-        left_out = _LeftOut(excluded, among, len(self.vectors), self.vectors.device)
+        marks = _LeftOut(excluded, left_out, len(self.vectors), self.vectors.device)
         for block in self._blocks(queries):
-            left_out.mark(block)
+            marks.mark(block)
             chosen = best.possible(block)
             if len(chosen[0]) > block.upper.numel() // 16 > 0:
                 # Too many exact scores cost more than a tighter bound.
                 block = self._float32(queries, block.begin, block.end)
-                left_out.mark(block)
+                marks.mark(block)
                 chosen = best.possible(block)
             best.add(*chosen)
         return best.result()
@@ -157,20 +159,19 @@ def lengths_of(vectors: Tensor) -> Tensor:
 
 
 class _LeftOut:
-    """The candidates that are left out: PAD, those excluded for a query, and all but some."""
+    """The candidates that are left out: PAD, those excluded for a query, and those left out for all."""
 
-    def __init__(self, excluded: Iterable[Tensor], among: Tensor | None, count: int, device: torch.device):
+    def __init__(self, excluded: Iterable[Tensor], everywhere: Tensor | None, count: int, device: torch.device):
         lists = [rows.to(device).long() for rows in excluded]
         rows = torch.cat(lists) if lists else torch.zeros(0, dtype=torch.long, device=device)
         queries = [torch.full_like(rows, query) for query, rows in enumerate(lists)]
         self.rows, order = rows.sort()
         self.queries = torch.cat(queries)[order] if lists else rows
         self.others = torch.zeros(count, dtype=torch.bool, device=device)
-        if among is not None:
-            self.others[:] = True
-            self.others[among.to(device)] = False
         self.others[:1] = True
-        self.limits_some = among is not None
+        if everywhere is not None:
+            self.others[everywhere.to(device)] = True
+        self.only_first = everywhere is None
 
     def mark(self, block: Block):
         """Set both bounds of what is left out to minus infinity."""
@@ -179,7 +180,7 @@ class _LeftOut:
         places = self.queries[first:last], self.rows[first:last] - block.begin
         for bounds in (block.lower, block.upper):
             bounds[places] = -torch.inf
-            if self.limits_some or block.begin == 0:
+            if block.begin == 0 or not self.only_first:
                 bounds[:, self.others[block.begin : block.end]] = -torch.inf
 
 

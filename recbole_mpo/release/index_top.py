@@ -11,22 +11,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import file_hash, replacing_path, write_json
-from recbole_mpo.release.exact_top import Best, BlockedTopK
+from recbole_mpo.release.exact_top import Best, BlockedTopK, exact_scores
 
 FORMAT = 1
 # Neighbours per candidate, and how many candidates are kept in mind while building and while searching.
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 128, 256
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 64, 256
+# To ask an index for more than this takes about as long as to score all.
+MOST_WANTED = 2000
 
 
 class IndexTopK:
     """Good candidates of queries by an index; some of the best may be missed.
 
-    The index is usearch's graph of neighbours (HNSW; Malkov and Yashunin, 2018). What is found gets its exact score, so
-    only which candidates are found is approximate. A query whose history leaves out m candidates asks the index for
-    K + m. With ``among`` the answer is exact: an index cannot be walked over a few.
+    The index is usearch's graph of neighbours (HNSW; Malkov and Yashunin, 2018) over the vectors in 8 bits with one
+    scale. What is found gets its exact score, so only which candidates are found is approximate. A query for which m
+    candidates are left out asks the index for K + m; where that is more than ``MOST_WANTED`` all are scored.
 
     Args:
         vectors: the candidates [C, D]; row 0 is PAD and is no candidate. They are taken to the processor.
@@ -47,37 +50,36 @@ class IndexTopK:
             self._read(Path(path))
             return
         # PAD is in no index. Keys are rows.
-        self.index.add(np.arange(1, len(self.vectors)), self.vectors[1:].numpy(), threads=torch.get_num_threads())
+        keys, codes = np.arange(1, len(self.vectors)), _codes(self.vectors[1:], self.vectors.abs().max())
+        self.index.add(keys, codes, threads=torch.get_num_threads())
         if path is not None:
             self._write(Path(path))
 
-    def search(self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), among: Tensor | None = None) -> Best:
+    def search(
+        self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), left_out: Tensor | None = None
+    ) -> Best:
         """Return good candidates of each query; arguments, result and errors as of ``BlockedTopK.search``."""
         queries, excluded = queries.detach().to(self.vectors), list(excluded)
-        most = max((len(rows) for rows in excluded), default=0)
+        everywhere = torch.zeros(0, dtype=torch.long) if left_out is None else left_out.cpu()
+        most = max((len(rows) for rows in excluded), default=0) + len(everywhere)
         wanted = min(topk + most, len(self.vectors) - 1)
-        if among is not None or not len(queries) or wanted < 1:
-            return self.exact.search(queries, topk, excluded, among)
-        found = self.index.search(queries.numpy(), wanted, threads=torch.get_num_threads())
-        keys = torch.from_numpy(found.keys.astype(np.int64)).view(len(queries), -1)
-        parts = []
-        for row, query in enumerate(queries.split(1)):
-            rows = keys[row].sort().values
-            parts.append(self._best(query, rows, topk, excluded[row : row + 1]))
-        return Best(torch.cat([part.rows for part in parts]), torch.cat([part.scores for part in parts]))
+        if not len(queries) or not 0 < wanted <= MOST_WANTED:
+            return self.exact.search(queries, topk, excluded, left_out)
+        threads = min(len(queries), torch.get_num_threads())
+        # The order of the scores of one query depends on no scale.
+        found = self.index.search(_codes(queries, queries.abs().amax(dim=1, keepdim=True)), wanted, threads=threads)
+        keys_BK = torch.from_numpy(found.keys.astype(np.int64)).view(len(queries), wanted)
+        lists = [torch.cat([rows.cpu(), everywhere]) for rows in excluded] or [everywhere] * len(queries)
+        parts = [self._best(*one, min(topk, len(self.vectors))) for one in zip(queries, keys_BK, lists, strict=True)]
+        return Best(torch.stack([part.rows for part in parts]), torch.stack([part.scores for part in parts]))
 
-    def _best(self, query: Tensor, rows: Tensor, topk: int, excluded: list[Tensor]) -> Best:
-        """Return the best of some rows, in rising order, for one query [1, D]."""
-        count = min(topk, len(self.vectors))
-        # Row 0 of the few is PAD, as of all.
-        rows = torch.cat([rows.new_zeros(1), rows])
-        left_out = [torch.isin(rows, each).nonzero()[:, 0] for each in excluded]
-        best = BlockedTopK(self.vectors.index_select(0, rows)).search(query, count, left_out)
-        missing = count - best.rows.shape[1]
-        return Best(
-            torch.nn.functional.pad(rows[best.rows], (0, missing)),
-            torch.nn.functional.pad(best.scores, (0, missing), value=-torch.inf),
-        )
+    def _best(self, query_D: Tensor, rows: Tensor, excluded: Tensor, count: int) -> Best:
+        """Return the best of some rows for one query, [K] each."""
+        rows = rows[~torch.isin(rows, excluded)].sort().values
+        scores = exact_scores(query_D, self.vectors.index_select(0, rows))
+        order = scores.argsort(descending=True, stable=True)[:count]
+        missing = (0, count - len(order))
+        return Best(pad(rows[order], missing), pad(scores[order], missing, value=-torch.inf))
 
     def _read(self, path: Path):
         """Read the index of a file.
@@ -115,6 +117,16 @@ def vectors_hash(vectors: Tensor) -> str:
     return digest.hexdigest()
 
 
+def _codes(vectors: Tensor, largest: Tensor) -> np.ndarray:
+    """Return vectors as 8-bit numbers, of which 127 stands for ``largest`` [] or [C, 1]."""
+    steps = torch.where(largest > 0, largest, 1.0).expand(len(vectors), 1) / 127
+    codes = np.empty(vectors.shape, dtype=np.int8)
+    for begin in range(0, len(vectors), 65_536):
+        part = slice(begin, begin + 65_536)
+        codes[part] = (vectors[part] / steps[part]).round_().clamp_(-127, 127).numpy()
+    return codes
+
+
 def _new_index(size: int, expansion: int):
     try:
         from usearch.index import Index
@@ -125,7 +137,7 @@ def _new_index(size: int, expansion: int):
     return Index(
         ndim=size,
         metric="ip",
-        dtype="f32",
+        dtype="i8",
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
         expansion_search=expansion,

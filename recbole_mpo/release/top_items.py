@@ -60,25 +60,37 @@ class BestCandidates:
                 "evidence or is one of RecBole's models: leave topk_by out"
             )
 
-    def __call__(self, item_seq: Tensor, lengths: Tensor, topk: int, excluded: list[Tensor]) -> Best:
+    def __call__(
+        self,
+        item_seq: Tensor,
+        lengths: Tensor,
+        topk: int,
+        excluded: list[Tensor],
+        left_out: Tensor | None = None,
+        *more,
+    ) -> Best:
         """Return the best ``min(topk, C)`` candidates of each history.
 
         Args:
             item_seq: rows of the candidates [B, L], left-aligned and padded with 0 on the right.
             lengths: number of items of each history [B].
             topk: number of candidates per history.
-            excluded: for each history the rows that are left out.
+            excluded: for each history the rows that are left out; rows of C and above are ignored.
+            left_out: rows that are left out for all histories.
+            more: further arguments of the scores.
         """
         if self.top is None:
-            return dense_best(self.scores(item_seq, lengths), topk, excluded)
-        return self.top.search(self.scores.queries(item_seq, lengths), topk, excluded)
+            return dense_best(self.scores(item_seq, lengths, *more), topk, excluded, left_out)
+        return self.top.search(self.scores.queries(item_seq, lengths, *more), topk, excluded, left_out)
 
 
-def dense_best(scores_BC: Tensor, topk: int, excluded: list[Tensor]) -> Best:
+def dense_best(scores_BC: Tensor, topk: int, excluded: list[Tensor], left_out: Tensor | None = None) -> Best:
     """Return the best candidates by all scores, which are overwritten; of equal scores the lower row comes first."""
     scores_BC[:, 0] = -torch.inf
     for row, rows in enumerate(excluded):
-        scores_BC[row, rows.to(scores_BC.device)] = -torch.inf
+        scores_BC[row, rows[rows < scores_BC.shape[1]].to(scores_BC.device)] = -torch.inf
+    if left_out is not None:
+        scores_BC[:, left_out.to(scores_BC.device)] = -torch.inf
     # topk leaves the order of equal scores open.
     order = scores_BC.argsort(dim=1, descending=True, stable=True)[:, :topk]
     return Best(order, scores_BC.gather(1, order))

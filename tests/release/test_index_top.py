@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.release import index_top
 from recbole_mpo.release.exact_top import BlockedTopK, exact_scores
 from recbole_mpo.release.index_top import IndexTopK
 
@@ -39,10 +40,12 @@ def test_few_candidates_are_all_found(vectors, topk):
     assert torch.equal(best.rows, exact.rows) and torch.equal(best.scores, exact.scores)
 
 
-def test_among_is_answered_exactly(vectors):
-    among = torch.tensor([5, 90, 1999])
-    best = IndexTopK(vectors).search(vectors[:3], 2, [], among)
-    assert torch.equal(best.rows, BlockedTopK(vectors).search(vectors[:3], 2, [], among).rows)
+@pytest.mark.parametrize("count", [3, 1990])
+def test_few_or_many_are_left_out_for_all_queries(vectors, count, monkeypatch):
+    monkeypatch.setattr(index_top, "MOST_WANTED", 1000)
+    left_out, queries = torch.arange(count), vectors[:3]
+    best, exact = (kind(vectors).search(queries, 2, [], left_out) for kind in (IndexTopK, BlockedTopK))
+    assert torch.equal(best.rows, exact.rows)
 
 
 class TestFile:

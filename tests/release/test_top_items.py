@@ -25,9 +25,11 @@ def extra():
 @pytest.mark.parametrize("topk", [5, 100])
 def test_every_kind_finds_what_all_scores_say(tiny_settings, kind, topk):
     scores = VectorScores(built_run("UniSRec", "tiny", (), tiny_settings).model.eval())
-    best = BestCandidates(scores, kind)(*HISTORIES, topk, EXCLUDED)
-    dense = dense_best(scores(*HISTORIES), topk, EXCLUDED)
-    assert torch.equal(best.rows > 0, dense.scores > -torch.inf)
+    # 99 is an item of a history that is no candidate.
+    excluded, left_out = [torch.tensor([4, 5, 6, 99]), torch.tensor([7])], torch.tensor([0, 1, 9])
+    best = BestCandidates(scores, kind)(*HISTORIES, topk, excluded, left_out)
+    dense = dense_best(scores(*HISTORIES), topk, excluded, left_out)
+    assert torch.equal(best.rows > 0, dense.scores > -torch.inf) and not torch.isin(best.rows, left_out[1:]).any()
     torch.testing.assert_close(best.scores, dense.scores, rtol=1e-5, atol=1e-5)
     # Scores that differ by more than rounding have one order.
     gaps = (dense.scores.diff(dim=1).abs() > 1e-4) & dense.scores[:, 1:].isfinite()
