@@ -168,8 +168,10 @@ def shop(tmp_path, capsys):
     return tmp_path / "dataset" / "shop"
 
 
-@pytest.mark.parametrize("name", ["own_features", "use_the_layers", "add_a_model"])
+@pytest.mark.parametrize("name", ["own_features", "use_the_layers", "add_a_model", "large_catalogue"])
 def test_snippets_of_how_tos_run(name, shop, capsys):
+    if name == "large_catalogue":
+        pytest.importorskip("usearch", reason="the extra [index] is not installed")
     names = {}
     for snippet in blocks((DOCS / "howto" / f"{name}.md").read_text(encoding="utf-8"), "python"):
         exec(compile(snippet, name, "exec"), names)

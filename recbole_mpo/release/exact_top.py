@@ -82,7 +82,7 @@ class BlockedTopK:
     their exact score and are sorted by it and by row. Memory: B times ``BLOCK`` candidates.
 
     Args:
-        vectors: the candidates [C, D]; row 0 is PAD and is no candidate.
+        vectors: the candidates [C, D]; row 0 is PAD and is never returned.
 
     Raises:
         DataError: a vector is not finite.

@@ -32,7 +32,7 @@ class IndexTopK:
     candidates are left out asks the index for K + m; where that is more than ``MOST_WANTED`` all are scored.
 
     Args:
-        vectors: the candidates [C, D]; row 0 is PAD and is no candidate. They are taken to the processor.
+        vectors: the candidates [C, D]; row 0 is PAD and is never returned. They are taken to the processor.
         path: file of the index. If it exists it is read, otherwise written, beside ``<path>.json``, which says what it
             is; None to build it in memory.
         expansion: how many candidates a search keeps in mind; more find more and take longer.

@@ -33,7 +33,7 @@ class Int8TopK(BlockedTopK):
     two products, each with a relative error of at most ``u = 2^-24`` (or ``2^-126`` for one too small for float32).
     Rounding at most doubles an entry, so ``|q' x'| <= 4 |q| |x|``, and this error is below ``13 u |q| |x|``. The exact
     score is q x to ``2 u |q| |x|``. Sums of bounds are themselves rounded, to 4 u of the largest term. All of this is
-    below ``2^-18 |q| |x|``, hence the bound::
+    below ``2^-18 |q| |x|``, so the bound is::
 
         |q| (|e| + 2^-18 |x|) + |e_q| |x'| (1 + 2^-18) + D 2^-126 (4 + |q| + max |x|)
 
@@ -43,7 +43,7 @@ class Int8TopK(BlockedTopK):
     Memory: D bytes per candidate and 12 for lengths, beside the float32 vectors.
 
     Args:
-        vectors: the candidates [C, D]; row 0 is PAD and is no candidate. They are taken to the processor.
+        vectors: the candidates [C, D]; row 0 is PAD and is never returned. They are taken to the processor.
 
     Raises:
         DataError: a vector is not finite.
