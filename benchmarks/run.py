@@ -21,7 +21,7 @@ DATA = HERE.parent.parent / "shared" / "data"
 PEER = HERE / "peers" / ".venv" / "bin" / "python"
 WITH_PEER = ("peer", "time_to_quality")
 ON_REAL_DATA = ("train_step", "mpo_step", "evaluation", *WITH_PEER, "recbole_models")
-BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "evidence_tables", "loading", "preparing")
+BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "evidence_tables", "serving", "loading", "preparing")
 ONLY_NAMED = ("time_to_quality",)
 
 
@@ -61,6 +61,9 @@ def keyed(found: dict) -> dict:
             "train_peak_mb": {loss: million[loss]["peak_mb"] for loss in ("chunked", "sampled")},
             "eval_peak_mb": million["evaluate"]["peak_mb"],
         }
+    if "exact" in found.get("serving", {}):
+        exact = found["serving"]["exact"]
+        keys["float32_over_int8"] = min(result["float32_over_int8"] for result in exact.values())
     return keys
 
 
@@ -75,6 +78,7 @@ def table(found: dict) -> list[tuple[str, str, str]]:
         ("MPORec's step over dense, 384 features", "<= 1.05", "mpo_vs_dense", "{:.3f}"),
         ("MPORecLight's step over dense, 384 features", "<= 1.05", "light_vs_dense", "{:.3f}"),
         ("users per second, evaluation over the published form", ">= 20", "eval_vs_published", "{:.1f}"),
+        ("the best ten of a million items, float32 over int8", ">= 3", "float32_over_int8", "{:.1f}"),
     ]
     lines = [(what, target, form.format(keys[key])) for what, target, key, form in rows if key in keys]
     if "packed_vs_published" in keys:
@@ -106,6 +110,8 @@ def table(found: dict) -> list[tuple[str, str, str]]:
     for model, result in found.get("recbole_models", {}).get("models", {}).items():
         text = f"{result['training']['ratio']:.1f}, {result['scoring']['ratio']:.1f}"
         lines.append((f"RecBole's {model}, trimmed over padded batches: training, scoring", "", text))
+    if "exact" in found.get("serving", {}):
+        lines += serving_lines(found["serving"])
     if "peak_gigabytes" in found.get("loading", {}):
         text = f"{found['loading']['seconds']:.0f} s, {found['loading']['peak_gigabytes']:.2f} GB"
         lines.append(("10 million interactions loaded", "<= 60 s, <= 3 GB", text))
@@ -113,6 +119,22 @@ def table(found: dict) -> list[tuple[str, str, str]]:
         result = found["preparing"][name]
         text = f"{result['seconds']:.0f} s, {result['peak_gigabytes']:.2f} GB"
         lines.append((f"5 million reviews with metadata prepared, form of {name}", "<= 600 s, <= 4 GB", text))
+    return lines
+
+
+def serving_lines(result: dict) -> list[tuple[str, str, str]]:
+    """(what, target, found) of the milliseconds of one history, and of the recall of an index."""
+    lines = []
+    for kind, ways in result["exact"].items():
+        what = f"the best {result['topk']} of {result['items']:,} {kind} items: p50, p95"
+        for name in ("all_scores", "float32", "int8"):
+            text = f"{ways[name]['p50_ms']:.0f} ms, {ways[name]['p95_ms']:.0f} ms"
+            lines.append((f"{what}, {name.replace('_', ' ')}", "", text))
+        lines.append((f"{what}, int8 equal to float32", "all", f"{ways['equal']} of {ways['checked']}"))
+    for kind, index in result["index"].items():
+        what = f"an index of {index['items']:,} {kind} items: p50, p95, recall@10, seconds to build"
+        text = f"{index['p50_ms']:.1f} ms, {index['p95_ms']:.1f} ms, {index['recall@10']:.3f}"
+        lines.append((what, "<= 10 ms", f"{text}, {index['build_seconds']:.0f} s"))
     return lines
 
 

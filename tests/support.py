@@ -1,5 +1,6 @@
 """What tests of several rooms build on; fixtures are in conftest.py."""
 
+import math
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.release.exact_top import exact_scores
 
 
 class LetterEncoder:
@@ -100,3 +102,17 @@ def interrupted_in(interrupted: int):
 
     with mock.patch("recbole_mpo.trainer.finite.check_weights", interrupt), pytest.raises(KeyboardInterrupt):
         yield
+
+
+def best_by_hand(vectors, queries, topk, excluded=()):
+    """Rows and scores of the best candidates: exact scores of all, sorted by score and row."""
+    count = len(vectors)
+    rows, scores = [], []
+    for number, query in enumerate(queries):
+        left = sorted(set(range(1, count)) - set(excluded[number].tolist() if excluded else ()))
+        values = exact_scores(query.expand(len(left), -1), vectors[left]).tolist()
+        best = sorted(zip(values, left, strict=True), key=lambda pair: (-pair[0], pair[1]))[:topk]
+        missing = min(topk, count) - len(best)
+        rows.append([row for _, row in best] + [0] * missing)
+        scores.append([score for score, _ in best] + [-math.inf] * missing)
+    return rows, scores

@@ -54,7 +54,10 @@ class _RepeatsItem(Command):
 @option("--histories", Text("FILE"), "Instead: lines of tokens; JSON lines (.jsonl); user_id and item_id (.csv, .tsv).")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
 @option("--format", Choice("text", "json", "csv"), "Form; json prints one object per history.", default="text")
-def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, settings):
+@option(
+    "--topk_by", Choice("float32", "int8", "index"), "How to find the best; index may miss some.", default="float32"
+)
+def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, topk_by, settings):
     """Print recommended items for histories of item tokens."""
     if (checkpoint is None) == (model_folder is None):
         raise ConfigError("recommend needs either --checkpoint=FILE or --model_folder=DIR")
@@ -73,7 +76,7 @@ def recommend_command(checkpoint, model_folder, items, item, histories, topk, fo
     else:
         asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
     if model_folder is not None:
-        recommender = Recommender.from_pretrained(model_folder)
+        recommender = Recommender.from_pretrained(model_folder, topk_by=topk_by)
     else:
-        recommender = Recommender.from_checkpoint(checkpoint, settings)
+        recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by)
     print(answers.format_answers(recommender, asked, topk, format), end="")

@@ -92,6 +92,8 @@ class ModelContract:
     """Items whose text is not the one that ``fitted_words`` was fitted to."""
     awaits_fit: bool = False
     """Whether something of the model is still to be fitted after its training."""
+    adds_evidence: bool = False
+    """Whether scores are more than products of queries and candidates."""
     task_sum: TaskSum | None = None
     """The several tasks that the model is trained on, which may have a connection, its ``cross_task``; None for one."""
     feature_size: int = 0

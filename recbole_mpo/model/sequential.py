@@ -252,6 +252,11 @@ class TextSequentialRecommender(ItemVectorRecommender):
         """
         return self.scoring.id_scores(queries_BX, rows_R, vectors_RX, self.items.id_vectors(rows_R))
 
+    @property
+    def adds_evidence(self) -> bool:
+        """Whether there is evidence to add to scores."""
+        return self.evidence is not None and self.evidence.is_fitted
+
     def add_evidence(
         self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor, evidence: ItemEvidence | None = None
     ) -> Tensor:

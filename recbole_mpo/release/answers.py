@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import dataclass
 
 from recbole_mpo.common.spreadsheet import safe_cell
 from recbole_mpo.common.terminal import one_line
@@ -10,6 +11,21 @@ from recbole_mpo.release.history_files import History
 from recbole_mpo.release.new_items import NewText
 
 FORMATS = ("text", "json", "csv")
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One recommended item.
+
+    Attributes:
+        token: token of the item, as in the data.
+        score: logit of the model.
+        title: text of the item; empty if unknown.
+    """
+
+    token: str
+    score: float
+    title: str
 
 
 def format_answers(recommender, histories: list[History], topk: int = 10, form: str = "text") -> str:

@@ -72,11 +72,15 @@ class VectorScores:
             lengths: number of items of each history [B].
             new: the items whose rows are C and above, if there are any.
         """
-        scores = self.model.queries(self.states(item_seq, lengths, new)) @ self.candidates.t()
+        scores = self.queries(item_seq, lengths, new) @ self.candidates.t()
         evidence = self.evidence if new is None or new.evidence is None else new.evidence
         if evidence is None:
             return self.model.add_evidence(scores, item_seq, lengths)
         return self.model.add_evidence(scores, item_seq, lengths, evidence)
+
+    def queries(self, item_seq: Tensor, lengths: Tensor, new: NewRows | None = None) -> Tensor:
+        """Return what candidates are multiplied with for their scores without evidence [B, D]; arguments as above."""
+        return self.model.queries(self.states(item_seq, lengths, new))
 
     def states(self, item_seq: Tensor, lengths: Tensor, new: NewRows | None = None) -> Tensor:
         """Return the states [B, D] of histories; arguments as above."""
@@ -101,7 +105,7 @@ class VectorScores:
             rows: rows of the candidates [R].
         """
         model, count = self.model, len(self.candidates)
-        queries = model.queries(self.states(item_seq, lengths, new))
+        queries = self.queries(item_seq, lengths, new)
         total = queries @ self.candidates.index_select(0, rows).t()
         parts = {"text": total} if model.uses_text else {"ids": total}
         has_id = rows < model.n_items

@@ -15,6 +15,7 @@ from recbole_mpo.common.values import shown, suggestion
 from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
 from recbole_mpo.release.new_items import KnownWords, NewText
 from recbole_mpo.release.title_search import TitleSearch
+from recbole_mpo.release.top_items import BestCandidates
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,29 @@ class Candidates:
         titles: texts by token.
         scores: the scores of all.
         words: their words, if the model has evidence of words.
+        topk_by: how the best are found, one of ``top_items.KINDS``.
     """
 
     tokens: list[str]
     titles: dict[str, str]
     scores: VectorScores | RowScores
     words: KnownWords | None = None
+    topk_by: str = "float32"
 
     @cached_property
     def row_of(self) -> dict[str, int]:
         """Row of each token; PAD has none."""
         return {token: row for row, token in enumerate(self.tokens) if row > 0}
+
+    @cached_property
+    def best(self) -> BestCandidates:
+        """The best of all for histories.
+
+        Raises:
+            ConfigError: ``topk_by`` is unknown, or not possible with the model.
+            DependencyError: ``topk_by`` needs a package that is missing.
+        """
+        return BestCandidates(self.scores, self.topk_by)
 
     @cached_property
     def search(self) -> TitleSearch:
@@ -67,7 +80,7 @@ class Candidates:
         if words is not None:
             words, evidence = words.with_more(self.scores.evidence or model.evidence, [*items.values()])
         scores = self.scores.with_more(vectors, evidence)
-        return Candidates([*self.tokens, *items], {**self.titles, **items}, scores, words)
+        return Candidates([*self.tokens, *items], {**self.titles, **items}, scores, words, self.topk_by)
 
     def rows(self, history: Sequence[str | NewText], rows_of_texts: dict[str, int]) -> np.ndarray:
         """Return the rows of a history's items.

@@ -7,7 +7,7 @@ Shapes: N items with interactions (row 0 is PAD), C candidates, F feature, B his
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.release.answers import listing
+from recbole_mpo.release.answers import Recommended, listing
 from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
 from recbole_mpo.release.candidates import Candidates
 from recbole_mpo.release.folder_model import has_folder
@@ -33,21 +33,6 @@ from recbole_mpo.trainer.ranking import rows_per_batch
 MOST_HISTORIES = 1024
 
 
-@dataclass(frozen=True)
-class Recommended:
-    """One recommended item.
-
-    Attributes:
-        token: token of the item, as in the data.
-        score: logit of the model.
-        title: text of the item; empty if unknown.
-    """
-
-    token: str
-    score: float
-    title: str
-
-
 class Recommender:
     """Recommends items for histories of item tokens.
 
@@ -60,6 +45,11 @@ class Recommender:
         candidates: the items that it ranks.
         encoder: encodes new texts; None if the model does not score them.
         origin: describes where the model comes from; None if it cannot be saved.
+        topk_by: how the best are found, one of ``top_items.KINDS``.
+
+    Raises:
+        ConfigError: ``topk_by`` is unknown, or not possible with the model.
+        DependencyError: ``topk_by`` needs a package that is missing.
     """
 
     def __init__(
@@ -68,9 +58,11 @@ class Recommender:
         candidates: Candidates,
         encoder: NewTextEncoder | None = None,
         origin: Callable[[], Origin] | None = None,
+        topk_by: str = "float32",
     ):
         self.model = model.eval()
-        self._now = candidates
+        self._now = replace(candidates, topk_by=topk_by)
+        self._now.best  # noqa: B018 - what is not possible is said before the first question
         self._encoder, self._origin = encoder, origin
         self._adding = threading.Lock()
 
@@ -95,12 +87,15 @@ class Recommender:
         return self._now.scores
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> "Recommender":
+    def from_checkpoint(
+        cls, path: str | Path, overrides: dict | None = None, topk_by: str = "float32"
+    ) -> "Recommender":
         """Return a recommender with the model, item tokens and texts of a checkpoint.
 
         Args:
             path: file of the checkpoint.
             overrides: settings that override those of the checkpoint.
+            topk_by: how the best are found, one of ``top_items.KINDS``.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
@@ -111,11 +106,15 @@ class Recommender:
         experiment, model, _ = Experiment.from_checkpoint(path, settings, allows_edits=True)
         # A record has the figures of the best epoch.
         record = Path(path).with_name("record.json") if Path(path).name == "best.pth" else None
-        return cls.of(experiment, model, record)
+        return cls.of(experiment, model, record, topk_by)
 
     @classmethod
     def of(
-        cls, experiment: Experiment, model: ItemVectorRecommender | LateEvidence, record: Path | None = None
+        cls,
+        experiment: Experiment,
+        model: ItemVectorRecommender | LateEvidence,
+        record: Path | None = None,
+        topk_by: str = "float32",
     ) -> "Recommender":
         """Return a recommender for a model of an experiment.
 
@@ -125,15 +124,20 @@ class Recommender:
             experiment: the experiment.
             model: its trained model.
             record: file of the run's record, for the card of a model folder.
+            topk_by: how the best are found, one of ``top_items.KINDS``.
 
         Raises:
             DataError: the model cannot recommend (such as those that count).
         """
-        return cls(*parts_of_experiment(experiment, model, record))
+        return cls(*parts_of_experiment(experiment, model, record), topk_by=topk_by)
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, revision: str | None = None, encoders: Sequence | None = None
+        cls,
+        name: str | Path,
+        revision: str | None = None,
+        encoders: Sequence | None = None,
+        topk_by: str = "float32",
     ) -> "Recommender":
         """Return the recommender of a model folder; no dataset is needed, and nothing in the folder is executed.
 
@@ -142,12 +146,13 @@ class Recommender:
                 Hugging Face hub.
             revision: branch, tag or commit on the hub.
             encoders: text encoders for new texts, where those that the settings name cannot be found by name.
+            topk_by: how the best are found, one of ``top_items.KINDS``.
 
         Raises:
             CheckpointError: the folder does not exist, is damaged, or has a newer format.
             DependencyError: the folder is on the hub, and huggingface_hub is missing.
         """
-        return cls(*parts_of_folder(local_folder(name, revision), encoders))
+        return cls(*parts_of_folder(local_folder(name, revision), encoders), topk_by=topk_by)
 
     def save_pretrained(self, path: str | Path):
         """Write the model and all candidates as a folder for :meth:`from_pretrained`.
@@ -287,18 +292,15 @@ class Recommender:
 
     def _best(self, now: Candidates, histories: list[np.ndarray], new, left_out, topk) -> list[list[Recommended]]:
         item_seq, lengths = self._padded(histories)
-        scores = now.scores(item_seq, lengths) if new is None else now.scores(item_seq, lengths, new)
-        scores[:, left_out] = -torch.inf
-        for row, history in enumerate(histories):
-            scores[row, torch.from_numpy(history[history < scores.shape[1]]).to(scores.device)] = -torch.inf
-        best = scores.topk(min(topk, scores.shape[1]), dim=1)
+        excluded = [torch.from_numpy(history) for history in histories]
+        best = now.best(item_seq, lengths, topk, excluded, left_out, *([] if new is None else [new]))
         return [
             [
                 Recommended(now.tokens[item], score, now.titles.get(now.tokens[item], ""))
                 for item, score in zip(items, values, strict=True)
                 if np.isfinite(score)
             ]
-            for items, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            for items, values in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
         ]
 
     def as_text(self, history: list[str | NewText], recommended: list[Recommended], width: int = 70) -> str:

@@ -15,6 +15,7 @@ from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.answers import FORMATS
+from recbole_mpo.release.top_items import KINDS
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS
 from recbole_mpo.study.table import METRICS
@@ -51,6 +52,7 @@ OPTIONS = {
         "--histories=FILE": None,
         "--topk=NUMBER": "10",
         "--format=text|json|csv": "text",
+        "--topk_by=float32|int8|index": "float32",
     },
     "table": {
         "--format=markdown|text|csv": "markdown",
@@ -215,6 +217,7 @@ class TestDeclarations:
             ("prepare", "layout"): LAYOUTS,
             ("prepare", "order"): ("time", "file"),
             ("recommend", "format"): FORMATS,
+            ("recommend", "topk_by"): KINDS,
             ("table", "format"): tuple(FORMS),
             ("table", "by"): tuple(GROUPINGS),
         }
