@@ -38,6 +38,8 @@ SETTINGS = {name: setting for name, setting in read_schema().settings.items() if
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
     "format metrics mix published by page users reference item layout "
+    # of adapter
+    "base adapter frozen report "
     # of compare
     "seeds title reuse jobs max_hours tune wilcoxon "
     # of torchrun

@@ -14,6 +14,7 @@ from recbole_mpo.cli.kinds import Choice
 from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
+from recbole_mpo.release.adapter_parts import FROZEN
 from recbole_mpo.release.answers import FORMATS
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS
@@ -42,6 +43,14 @@ OPTIONS = {
     },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
     "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED, "--layout=own|unisrec": "own"},
+    "adapter": {
+        "--base=FILE": REQUIRED,
+        "--output=FILE": REQUIRED,
+        "--checkpoint=FILE": None,
+        "--adapter=FILE": None,
+        "--frozen=rebuilt|stored": "rebuilt",
+        "--report=FILE": None,
+    },
     "recommend": {
         "--checkpoint=FILE": REQUIRED,
         "--items=TOKEN,TOKEN": None,
@@ -208,6 +217,7 @@ class TestDeclarations:
             if isinstance(option.type, Choice)
         }
         assert choices == {
+            ("adapter", "frozen"): FROZEN,
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,
             ("prepare", "layout"): LAYOUTS,

@@ -1,4 +1,4 @@
-"""``merge`` and ``recommend``: what they need, and what they call; tests/release holds what becomes of a checkpoint."""
+"""``merge``, ``adapter`` and ``recommend``: what they need, and what they call; tests/release holds the rest."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mpo.cli import main as cli
-from recbole_mpo.release import merge, recommend
+from recbole_mpo.release import adapter_checkpoints, merge, recommend
 from recbole_mpo.release.recommend import Recommended
 
 
@@ -25,6 +25,46 @@ def test_merge_needs_its_files(failing):
     assert failing("merge", "--output=a.pth") == "merge needs --checkpoint=VALUE"
     said = failing("merge", "--output=a.pth", "--checkpoint=b.pth", "--layout=theirs")
     assert said == "layout is 'theirs'; choose one of own, unisrec"
+
+
+class TestAdapter:
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        calls = []
+
+        class Sizes:
+            def as_text(self):
+                return "sizes"
+
+            def as_object(self):
+                return {"share_of_weights": 0.5}
+
+        monkeypatch.setattr(adapter_checkpoints, "take_adapter", lambda *arguments: calls.append(arguments) or Sizes())
+        monkeypatch.setattr(adapter_checkpoints, "put_back", lambda *arguments: calls.append(arguments))
+        return calls
+
+    def test_one_is_taken_and_its_sizes_are_printed(self, calls, capsys, tmp_path):
+        arguments = ["adapter", "--checkpoint=a.pth", "--base=b.pth", "--output=c", f"--report={tmp_path / 'r.json'}"]
+        assert cli.main([*arguments, "--frozen=stored"]) == 0
+        assert calls == [("a.pth", "b.pth", "c", "stored")]
+        assert capsys.readouterr().out == "sizes\nwrote c\n"
+        assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == {"share_of_weights": 0.5}
+
+    def test_one_is_put_back(self, calls, capsys):
+        assert cli.main(["adapter", "--adapter=a", "--base=b.pth", "--output=c.pth"]) == 0
+        assert calls == [("a", "b.pth", "c.pth")]
+        assert capsys.readouterr().out == "wrote c.pth\n"
+
+    @pytest.mark.parametrize("given", [(), ("--checkpoint=a", "--adapter=b")])
+    def test_it_does_one_of_both(self, failing, calls, given):
+        message = "adapter needs either --checkpoint=FILE, to take an adapter, or --adapter=FILE, to put it back"
+        assert failing("adapter", "--base=b", "--output=c", *given) == message
+        assert not calls
+
+    @pytest.mark.parametrize("given", ["--report=r.json", "--frozen=stored"])
+    def test_putting_back_takes_no_options_of_the_other(self, failing, calls, given):
+        message = "--report and --frozen are for taking an adapter, with --checkpoint=FILE"
+        assert failing("adapter", "--base=b", "--output=c", "--adapter=a", given) == message
 
 
 @dataclass
