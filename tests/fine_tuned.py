@@ -20,8 +20,8 @@ def base_of(settings, folder, seed=7):
     return folder / "saved" / record["run_id"] / "best.pth"
 
 
-def tuned(settings, folder, base, strategy, **others):
+def tuned(settings, folder, base, strategy, dataset="tiny", **others):
     """Return the file of a model that a strategy trained from a base, and its record."""
     chosen = {**STRATEGIES[strategy], **others}
-    record = run(chosen.pop("model"), "tiny", (), {**settings, "pretrained": str(base), "epochs": 1, **chosen})
+    record = run(chosen.pop("model"), dataset, (), {**settings, "pretrained": str(base), "epochs": 1, **chosen})
     return folder / "saved" / record["run_id"] / "best.pth", record
