@@ -1,4 +1,4 @@
-"""``merge``, ``adapter`` and ``recommend``: what can be made of a checkpoint."""
+"""``merge``, ``adapter``, ``export`` and ``recommend``: what can be made of a checkpoint."""
 
 from recbole_mpo.cli.arguments import Command, command, option
 from recbole_mpo.cli.kinds import Choice, Text, Whole
@@ -55,6 +55,20 @@ def adapter_command(base, output, checkpoint, adapter, frozen, report):
     print(f"wrote {output}")
 
 
+@command("export", settings=SETTINGS_OF_CHECKPOINT)
+@option("--checkpoint", Text("FILE"), "Checkpoint of a model with item vectors.", required=True)
+@option("--output", Text("DIR"), "The folder to write.", required=True)
+def export_command(checkpoint, output, settings):
+    """Write a checkpoint as a model folder, which recommends without a dataset.
+
+    An existing folder is replaced only if export wrote it.
+    """
+    from recbole_mpo.release.export import export_checkpoint
+
+    export_checkpoint(checkpoint, output, settings)
+    print(f"wrote {output}")
+
+
 class _RepeatsItem(Command):
     """The command with an option that may be given several times; of all others the second must agree."""
 
@@ -67,14 +81,19 @@ class _RepeatsItem(Command):
 
 
 @command("recommend", cls=_RepeatsItem, settings=SETTINGS_OF_CHECKPOINT)
-@option("--checkpoint", Text("FILE"), "Checkpoint of a text model.", required=True)
+@option("--checkpoint", Text("FILE"), "Checkpoint of a text model.")
+@option("--model_folder", Text("DIR"), "Instead: a folder of export, or the name of one on the Hugging Face hub.")
 @option("--items", Text("TOKEN,TOKEN"), "One history: item tokens, oldest first.")
 @option("--item", Text("TOKEN"), "Instead, once per item: a token as written, which may hold blanks and commas.")
 @option("--histories", Text("FILE"), "Instead: lines of tokens; JSON lines (.jsonl); user_id and item_id (.csv, .tsv).")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
 @option("--format", Choice("text", "json", "csv"), "Form; json prints one object per history.", default="text")
-def recommend_command(checkpoint, items, item, histories, topk, format, settings):
+def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, settings):
     """Print recommended items for histories of item tokens."""
+    if (checkpoint is None) == (model_folder is None):
+        raise ConfigError("recommend needs either --checkpoint=FILE or --model_folder=DIR")
+    if model_folder is not None and settings:
+        raise ConfigError(f"{min(settings)} is a setting for --checkpoint; a model folder has its own settings")
     if sum(map(bool, (items is not None, item, histories is not None))) != 1:
         raise ConfigError(
             "recommend needs either --items=token,token or --histories=FILE, or --item=TOKEN once per item"
@@ -87,5 +106,8 @@ def recommend_command(checkpoint, items, item, histories, topk, format, settings
         asked = read_histories(histories)
     else:
         asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
-    recommender = Recommender.from_checkpoint(checkpoint, settings)
+    if model_folder is not None:
+        recommender = Recommender.from_pretrained(model_folder)
+    else:
+        recommender = Recommender.from_checkpoint(checkpoint, settings)
     print(answers.format_answers(recommender, asked, topk, format), end="")

@@ -51,8 +51,10 @@ OPTIONS = {
         "--frozen=rebuilt|stored": "rebuilt",
         "--report=FILE": None,
     },
+    "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED},
     "recommend": {
-        "--checkpoint=FILE": REQUIRED,
+        "--checkpoint=FILE": None,
+        "--model_folder=DIR": None,
         "--items=TOKEN,TOKEN": None,
         "--item=TOKEN": None,
         "--histories=FILE": None,
@@ -167,7 +169,7 @@ class TestHelp:
         for option in ("--help", "--version", "--debug"):
             assert option in out
 
-    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "recommend", "compare", "demo"])
+    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "export", "recommend", "compare", "demo"])
     def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
         assert cli.main([name, "--help"]) == 0
         assert "docs/settings.md" in capsys.readouterr().out
