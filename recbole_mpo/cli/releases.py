@@ -58,14 +58,22 @@ def adapter_command(base, output, checkpoint, adapter, frozen, report):
 @command("export", settings=SETTINGS_OF_CHECKPOINT)
 @option("--checkpoint", Text("FILE"), "Checkpoint of a model with item vectors.", required=True)
 @option("--output", Text("DIR"), "The folder to write.", required=True)
-def export_command(checkpoint, output, settings):
+@option(
+    "--format", Choice("folder", "onnx"), "A model folder; onnx: graphs for programs without torch.", default="folder"
+)
+def export_command(checkpoint, output, format, settings):
     """Write a checkpoint as a model folder, which recommends without a dataset.
 
     An existing folder is replaced only if export wrote it.
     """
-    from recbole_mpo.release.export import export_checkpoint
+    if format == "onnx":
+        from recbole_mpo.release.onnx_export import export_onnx
 
-    export_checkpoint(checkpoint, output, settings)
+        export_onnx(checkpoint, output, settings)
+    else:
+        from recbole_mpo.release.export import export_checkpoint
+
+        export_checkpoint(checkpoint, output, settings)
     print(f"wrote {output}")
 
 

@@ -51,7 +51,7 @@ OPTIONS = {
         "--frozen=rebuilt|stored": "rebuilt",
         "--report=FILE": None,
     },
-    "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED},
+    "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED, "--format=folder|onnx": "folder"},
     "recommend": {
         "--checkpoint=FILE": None,
         "--model_folder=DIR": None,
@@ -220,6 +220,7 @@ class TestDeclarations:
         }
         assert choices == {
             ("adapter", "frozen"): FROZEN,
+            ("export", "format"): ("folder", "onnx"),
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,
             ("prepare", "layout"): LAYOUTS,

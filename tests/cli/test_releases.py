@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mpo.cli import main as cli
-from recbole_mpo.release import adapter_checkpoints, export, merge, recommend
+from recbole_mpo.release import adapter_checkpoints, export, merge, onnx_export, recommend
 from recbole_mpo.release.recommend import Recommended
 
 
@@ -73,6 +73,14 @@ def test_export_passes_its_files_and_settings_on(monkeypatch, capsys):
     assert cli.main(["export", "--checkpoint=a.pth", "--output=007", "--seed=1"]) == 0
     assert calls == [("a.pth", "007", {"seed": 1})]
     assert capsys.readouterr().out == "wrote 007\n"
+
+
+def test_export_writes_graphs_where_asked_to(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda *arguments: calls.append(arguments))
+    assert cli.main(["export", "--checkpoint=a.pth", "--output=b", "--format=onnx", "--seed=1"]) == 0
+    assert calls == [("a.pth", "b", {"seed": 1})]
+    assert capsys.readouterr().out == "wrote b\n"
 
 
 def test_export_needs_its_files(failing):
