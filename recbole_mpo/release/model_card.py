@@ -1,6 +1,11 @@
 """The card of a model folder: what the model is, what it was trained on, what it reached, how to load it."""
 
+import json
+import re
+from collections.abc import Callable
+
 from recbole_mpo.common.terminal import one_line
+from recbole_mpo.common.values import as_list
 
 FRONT_MATTER = "---\nlibrary_name: recbole_mpo\ntags: [sequential-recommendation, text-based-recommendation]\n---"
 LICENCE = (
@@ -11,39 +16,50 @@ LOAD = """```python
 from recbole_mpo.release import Recommender
 
 recommender = Recommender.from_pretrained("this/folder")
-print(recommender.search("{word}"))
-print(recommender.recommend([["{token}"]], topk=5))
+print(recommender.search({word}))
+print(recommender.recommend([[{token}]], topk=5))
 ```"""
 
 
-def model_card(config: dict, size: int, token: str = "ITEM") -> str:
+def model_card(config: dict, size: int, token: str, title: str) -> str:
     """Return the card of a model folder as Markdown.
 
     Args:
         config: content of its ``config.json``.
         size: bytes of its files.
         token: token of an item, for the example.
+        title: its title.
     """
     run = config["run"]
-    trained_as, model = run.get("trained_as", config["model"]), config["model"]
-    title = f"# {one_line(str(run.get('label', trained_as)))} on {one_line(str(run.get('dataset', '?')))}"
+    trained_as, model = one_line(str(run.get("trained_as", config["model"]))), config["model"]
+    heading = f"# {one_line(str(run.get('label', trained_as)))} on {one_line(str(run.get('dataset', '?')))}"
     merged = "" if trained_as == model else f" It was trained as {trained_as}, whose layers are merged into dense ones."
     text = (
         f"A sequential recommender of recbole_mpo: the model {model}, which reads {_reads(config)}.{merged} It ranks "
         f"{config['candidates'] - 1:,} items, and needs no dataset: {size / 1e6:.1f} MB in all."
     )
-    parts = [FRONT_MATTER, title, text, "## Data", _data(run), "## Figures", _figures(run), "## Parameters"]
-    parts += [_parameters(run), "## How to load it", LOAD.format(word="a word", token=token), "## Licence", LICENCE]
+    word = max(re.findall(r"\w+", title), key=len, default="")
+    example = LOAD.format(word=json.dumps(word), token=json.dumps(token))
+    parts = [FRONT_MATTER, heading, text, "## Data", _known(_data, run), "## Figures", _known(_figures, run)]
+    parts += ["## Parameters", _known(_parameters, run), "## How to load it", example, "## Licence", LICENCE]
     return "\n\n".join(parts)
+
+
+def _known(part: Callable[[dict], str], run: dict) -> str:
+    """Return a part of the card; a folder of others may say of its run what it likes."""
+    try:
+        return part(run)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return "Not known."
 
 
 def _reads(config: dict) -> str:
     what = {"text": "item text", "text+id": "item text and ids", "id": "item ids"}
-    kinds = config["settings"].get("evidence") or []
+    kinds = ", ".join(map(str, as_list(config["settings"].get("evidence"))))
     read = what.get(str(config["settings"].get("item_input")), "histories")
-    names = [encoder.get("encoder", "") for encoder in config.get("encoders") or []]
+    names = [encoder.get("encoder", "") for encoder in config.get("encoders") or [] if isinstance(encoder, dict)]
     encoded = f" (encoded by {one_line(', '.join(map(str, names)))})" if names else ""
-    return f"{read}{encoded}{f', with evidence of {one_line(str(kinds))}' if kinds else ''}"
+    return f"{read}{encoded}{f', with evidence of {one_line(kinds)}' if kinds else ''}"
 
 
 def _data(run: dict) -> str:
