@@ -43,8 +43,8 @@ def export_onnx(path: str | Path, output: str | Path, overrides: dict | None = N
         overrides: settings that override those of the checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint cannot be used, or graphs cannot compute its scores; or something else is in the
-            place of the output, or it cannot be written.
+        CheckpointError: the checkpoint cannot be used, or graphs cannot compute its scores; or the output is something
+            that would be lost, or it cannot be written.
         ConfigError: the settings do not fit together.
         DataError: the dataset cannot be read, or the model cannot recommend.
         DependencyError: onnx, onnxscript or onnxruntime is missing.
