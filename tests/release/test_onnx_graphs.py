@@ -19,7 +19,7 @@ OTHERS = {
     "dense": {"model": "UniSRec"},
     "ids at both sides": {"model": "UniSRec", "item_input": "text+id", "id_side": "both"},
     "ids alone": {"model": "SASRecCE"},
-    "several tasks": {"model": "UniSRec", "tasks": ["nip", "rel"], "cross_task": "residual"},
+    "several tasks": {"model": "UniSRec", "tasks": ["nip", "ss"], "cross_task": "residual"},
 }
 CHOICES = {**{name: STRATEGIES[name] for name in ("light", "lora", "ids")}, **OTHERS}
 # Tracing takes several seconds, so the fast suite does it once.
@@ -74,14 +74,14 @@ def test_graphs_compute_what_the_model_does(tiny_settings, choice):
         check_that_new_items_join_the_tables(model, vectors, run)
 
 
+@torch.no_grad()
 def check_that_new_items_join_the_tables(model, vectors, run):
     for count in (1, 5):
         features = torch.randn(count, model.feature_size)
         new, scored = run["item_encoder"].run(None, {"features": features.numpy()})
-        with torch.no_grad():
-            more = torch.cat([vectors, model.encode_features(features)])
-            item_seq, lengths = torch.tensor([[3, len(vectors)]]), torch.tensor([2])
-            states = model.encode_sequences(more, item_seq, lengths)
+        more = torch.cat([vectors, model.encode_features(features)])
+        item_seq, lengths = torch.tensor([[3, len(vectors)]]), torch.tensor([2])
+        states = model.encode_sequences(more, item_seq, lengths)
         assert far(new, more[len(vectors) :]) < TOLERANCE
         inputs = {"item_seq": item_seq.numpy(), "lengths": lengths.numpy()}
         longer = np.concatenate([vectors.numpy(), new])
