@@ -1,4 +1,4 @@
-"""``merge``, ``export`` and ``recommend``: a dense model, a model folder and recommendations."""
+"""``merge``, ``adapter``, ``export`` and ``recommend``: what can be made of a checkpoint."""
 
 from recbole_mpo.cli.arguments import Command, command, option
 from recbole_mpo.cli.kinds import Choice, Text, Whole
@@ -21,17 +21,59 @@ def merge_command(checkpoint, output, layout, settings):
     print(f"wrote {output}")
 
 
+@command("adapter")
+@option("--base", Text("FILE"), "Checkpoint that the run started from (pretrained).", required=True)
+@option("--output", Text("FILE"), "Where to write the adapter, or the checkpoint.", required=True)
+@option("--checkpoint", Text("FILE"), "Checkpoint to take the adapter of.")
+@option("--adapter", Text("FILE"), "Instead: adapter to put back on the base.")
+@option(
+    "--frozen", Choice("rebuilt", "stored"), "Frozen MPO cores: decompose the base again, or store.", default="rebuilt"
+)
+@option("--report", Text("FILE"), "Also write the sizes as JSON.")
+def adapter_command(base, output, checkpoint, adapter, frozen, report):
+    """Store what a checkpoint has beyond its base, or put it back.
+
+    With --adapter the output is the checkpoint again, bit for bit, but for the state of its optimizer. An existing file
+    is replaced only if this command wrote it.
+    """
+    if (checkpoint is None) == (adapter is None):
+        raise ConfigError(
+            "adapter needs either --checkpoint=FILE, to take an adapter, or --adapter=FILE, to put it back"
+        )
+    if adapter is not None and (report is not None or frozen != "rebuilt"):
+        raise ConfigError("--report and --frozen are for taking an adapter, with --checkpoint=FILE")
+    from recbole_mpo.common.files import write_json
+    from recbole_mpo.release import adapter_checkpoints
+
+    if adapter is not None:
+        adapter_checkpoints.put_back(adapter, base, output)
+    else:
+        sizes = adapter_checkpoints.take_adapter(checkpoint, base, output, frozen)
+        print(sizes.as_text())
+        if report is not None:
+            write_json(report, sizes.as_object())
+    print(f"wrote {output}")
+
+
 @command("export", settings=SETTINGS_OF_CHECKPOINT)
 @option("--checkpoint", Text("FILE"), "Checkpoint of a model with item vectors.", required=True)
 @option("--output", Text("DIR"), "The folder to write.", required=True)
-def export_command(checkpoint, output, settings):
+@option(
+    "--format", Choice("folder", "onnx"), "A model folder; onnx: graphs for programs without torch.", default="folder"
+)
+def export_command(checkpoint, output, format, settings):
     """Write a checkpoint as a model folder, which recommends without a dataset.
 
     An existing folder is replaced only if export wrote it.
     """
-    from recbole_mpo.release.export import export_checkpoint
+    if format == "onnx":
+        from recbole_mpo.release.onnx_export import export_onnx
 
-    export_checkpoint(checkpoint, output, settings)
+        export_onnx(checkpoint, output, settings)
+    else:
+        from recbole_mpo.release.export import export_checkpoint
+
+        export_checkpoint(checkpoint, output, settings)
     print(f"wrote {output}")
 
 

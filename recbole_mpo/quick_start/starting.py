@@ -64,7 +64,7 @@ def start(model, config):
         model.check_fresh_start()
         return
     path = Path(config["pretrained"])
-    source = _read_source(path)
+    source = read_source(path)
     fresh = model.fresh_weights
     weights = {name: value for name, value in source.weights.items() if not name.startswith(fresh)}
     weights |= {name: value for name, value in model.state_dict().items() if name.startswith(fresh)}
@@ -130,7 +130,15 @@ def _warn_of_other_features(model, config, settings: dict, path: Path):
         )
 
 
-def _read_source(path: Path) -> PretrainedWeights:
+def read_source(path: Path) -> PretrainedWeights:
+    """Return the weights and settings of a file that a run can start from.
+
+    Args:
+        path: a checkpoint of this package, or of UniSRec's published code.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     try:
         state = checkpoint.load_checkpoint(path)
     except checkpoint.PickledObjectsError:

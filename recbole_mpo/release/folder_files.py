@@ -22,6 +22,9 @@ WEIGHTS, VECTORS, EVIDENCE, TEXT = (
 # All that a folder may hold, and what it must.
 FILES = (WEIGHTS, CONFIG, ITEMS, VECTORS, EVIDENCE, TEXT, CARD)
 NEEDED = (WEIGHTS, CONFIG, ITEMS, VECTORS)
+# What a folder of ONNX graphs may hold instead.
+ONNX_DESCRIPTION = "onnx.json"
+GRAPHS = ("sequence_encoder.onnx", "scoring.onnx", "item_encoder.onnx", ONNX_DESCRIPTION)
 FORMAT_VERSION, WRITER = 1, "recbole_mpo"
 # Longer than a manifest or the settings of any run.
 MOST_BYTES = 4 << 20
@@ -79,7 +82,7 @@ def check_replaceable(path: Path):
     manifest = read_json(path / MANIFEST)
     if not str(manifest.get("written_by", "")).startswith(WRITER):
         raise CheckpointError(f"output {path} exists and is not of export; name another folder, or move it away first")
-    strangers = [name for name in names if name not in (*FILES, MANIFEST)]
+    strangers = [name for name in names if name not in (*FILES, *GRAPHS, MANIFEST)]
     if strangers:
         raise CheckpointError(
             f"output {path} has {shown(strangers[0])}, which export did not write and would lose; move it away first"

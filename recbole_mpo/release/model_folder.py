@@ -96,11 +96,15 @@ def write_folder(content: FolderContent, path: str | Path):
             arrays |= {f"{FITTED_WORDS}{name}": part for name, part in (content.fitted_words or {}).items()}
             _save(arrays, folder / files.EVIDENCE)
         if content.fitted_text is not None:
-            fitted = {name: torch.from_numpy(array.copy()) for name, array in content.fitted_text.arrays().items()}
-            _save(fitted, folder / files.TEXT)
+            save_fitted(content.fitted_text, folder / files.TEXT)
         first = content.tokens[1], content.titles.get(content.tokens[1], "")
         size = sum(one.stat().st_size for one in folder.iterdir())
         write_lines(folder / files.CARD, [model_card(config, size, *first)])
+
+
+def save_fitted(fitted: FittedText, path: Path):
+    """Write what was fitted to item texts."""
+    _save({name: torch.from_numpy(array.copy()) for name, array in fitted.arrays().items()}, path)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path):

@@ -14,6 +14,7 @@ from recbole_mpo.cli.kinds import Choice
 from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
+from recbole_mpo.release.adapter_parts import FROZEN
 from recbole_mpo.release.answers import FORMATS
 from recbole_mpo.release.top_items import KINDS
 from recbole_mpo.study.forms import FORMS
@@ -43,7 +44,15 @@ OPTIONS = {
     },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
     "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED, "--layout=own|unisrec": "own"},
-    "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED},
+    "adapter": {
+        "--base=FILE": REQUIRED,
+        "--output=FILE": REQUIRED,
+        "--checkpoint=FILE": None,
+        "--adapter=FILE": None,
+        "--frozen=rebuilt|stored": "rebuilt",
+        "--report=FILE": None,
+    },
+    "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED, "--format=folder|onnx": "folder"},
     "recommend": {
         "--checkpoint=FILE": None,
         "--model_folder=DIR": None,
@@ -212,6 +221,8 @@ class TestDeclarations:
             if isinstance(option.type, Choice)
         }
         assert choices == {
+            ("adapter", "frozen"): FROZEN,
+            ("export", "format"): ("folder", "onnx"),
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,
             ("prepare", "layout"): LAYOUTS,

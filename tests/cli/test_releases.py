@@ -1,4 +1,4 @@
-"""``merge``, ``export`` and ``recommend``: what they need, and what they call; tests/release holds what they make."""
+"""``merge``, ``adapter``, ``export`` and ``recommend``: what they need, and what they call."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mpo.cli import main as cli
-from recbole_mpo.release import export, merge, recommend
+from recbole_mpo.release import adapter_checkpoints, export, merge, onnx_export, recommend
 from recbole_mpo.release.recommend import Recommended
 
 
@@ -27,12 +27,60 @@ def test_merge_needs_its_files(failing):
     assert said == "layout is 'theirs'; choose one of own, unisrec"
 
 
+class TestAdapter:
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        calls = []
+
+        class Sizes:
+            def as_text(self):
+                return "sizes"
+
+            def as_object(self):
+                return {"share_of_weights": 0.5}
+
+        monkeypatch.setattr(adapter_checkpoints, "take_adapter", lambda *arguments: calls.append(arguments) or Sizes())
+        monkeypatch.setattr(adapter_checkpoints, "put_back", lambda *arguments: calls.append(arguments))
+        return calls
+
+    def test_one_is_taken_and_its_sizes_are_printed(self, calls, capsys, tmp_path):
+        arguments = ["adapter", "--checkpoint=a.pth", "--base=b.pth", "--output=c", f"--report={tmp_path / 'r.json'}"]
+        assert cli.main([*arguments, "--frozen=stored"]) == 0
+        assert calls == [("a.pth", "b.pth", "c", "stored")]
+        assert capsys.readouterr().out == "sizes\nwrote c\n"
+        assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == {"share_of_weights": 0.5}
+
+    def test_one_is_put_back(self, calls, capsys):
+        assert cli.main(["adapter", "--adapter=a", "--base=b.pth", "--output=c.pth"]) == 0
+        assert calls == [("a", "b.pth", "c.pth")]
+        assert capsys.readouterr().out == "wrote c.pth\n"
+
+    @pytest.mark.parametrize("given", [(), ("--checkpoint=a", "--adapter=b")])
+    def test_it_does_one_of_both(self, failing, calls, given):
+        message = "adapter needs either --checkpoint=FILE, to take an adapter, or --adapter=FILE, to put it back"
+        assert failing("adapter", "--base=b", "--output=c", *given) == message
+        assert not calls
+
+    @pytest.mark.parametrize("given", ["--report=r.json", "--frozen=stored"])
+    def test_putting_back_takes_no_options_of_the_other(self, failing, calls, given):
+        message = "--report and --frozen are for taking an adapter, with --checkpoint=FILE"
+        assert failing("adapter", "--base=b", "--output=c", "--adapter=a", given) == message
+
+
 def test_export_passes_its_files_and_settings_on(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(export, "export_checkpoint", lambda *arguments: calls.append(arguments))
     assert cli.main(["export", "--checkpoint=a.pth", "--output=007", "--seed=1"]) == 0
     assert calls == [("a.pth", "007", {"seed": 1})]
     assert capsys.readouterr().out == "wrote 007\n"
+
+
+def test_export_writes_graphs_where_asked_to(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda *arguments: calls.append(arguments))
+    assert cli.main(["export", "--checkpoint=a.pth", "--output=b", "--format=onnx", "--seed=1"]) == 0
+    assert calls == [("a.pth", "b", {"seed": 1})]
+    assert capsys.readouterr().out == "wrote b\n"
 
 
 def test_export_needs_its_files(failing):
