@@ -94,6 +94,7 @@ class EchoRecommender:
 
     path: str
     settings: dict
+    topk_by: str = "float32"
 
     def recommend(self, histories, topk):
         return [[Recommended(f"{self.path} {topk}", 0.5, "title")] for _ in histories]
@@ -108,11 +109,12 @@ class TestRecommend:
         monkeypatch.setattr(recommend.Recommender, "from_checkpoint", EchoRecommender)
 
     def test_a_model_folder_needs_no_checkpoint(self, monkeypatch, capsys):
-        monkeypatch.setattr(
-            recommend.Recommender, "from_pretrained", lambda folder: EchoRecommender(folder, {"of": "folder"})
-        )
-        assert cli.main(["recommend", "--model_folder=m", "--items=a", "--topk=2"]) == 0
-        assert capsys.readouterr().out == "['a'] ['m 2'] {'of': 'folder'}\n"
+        def from_pretrained(folder, topk_by):
+            return EchoRecommender(folder, {"topk_by": topk_by})
+
+        monkeypatch.setattr(recommend.Recommender, "from_pretrained", from_pretrained)
+        assert cli.main(["recommend", "--model_folder=m", "--items=a", "--topk=2", "--topk_by=int8"]) == 0
+        assert capsys.readouterr().out == "['a'] ['m 2'] {'topk_by': 'int8'}\n"
 
     def test_tokens_stay_text(self, capsys):
         arguments = ["recommend", "--checkpoint=a.pth", "--items=007, 1e3,,true", "--seed=1"]
