@@ -16,7 +16,11 @@ def test_models_that_have_no_folder(tiny_settings, tmp_path, name):
     settings = {key: tiny_settings[key] for key in SHARED}
     settings |= {
         "hidden_size": 16,
-        **({"inner_size": 16} if name == "SASRec" else {"ccdr_fan_out": [3, 3], "ccdr_clusters": 5}),
+        **(
+            {"inner_size": 16}
+            if name == "SASRec"
+            else {"ccdr_fan_out": [3, 3], "ccdr_clusters": 5, "text_encoder": "tfidf-svd"}
+        ),
     }
     one = built_run(name, "tiny", (), settings)
     recommender = Recommender.of(one.experiment, one.model)
