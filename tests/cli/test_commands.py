@@ -15,6 +15,7 @@ from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.answers import FORMATS
+from recbole_mpo.release.serving import Limits, Place
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS
 from recbole_mpo.study.table import METRICS
@@ -42,6 +43,17 @@ OPTIONS = {
     },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
     "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED, "--layout=own|unisrec": "own"},
+    "serve": {
+        "--host=ADDRESS": "127.0.0.1",
+        "--port=NUMBER": "8000",
+        "--api_key=TEXT": None,
+        "--state_dir=FOLDER": None,
+        "--threads=NUMBER": None,
+        "--max_batch=NUMBER": "64",
+        "--max_queue=NUMBER": "256",
+        "--max_body=NUMBER": "1048576",
+        "--timeout=NUMBER": "10.0",
+    },
     "recommend": {
         "--checkpoint=FILE": REQUIRED,
         "--items=TOKEN,TOKEN": None,
@@ -223,6 +235,10 @@ class TestDeclarations:
         assert [prepare[key].default for key in ("k_core", "min_length")] == [recipe.k_core, recipe.min_length]
         assert [prepare[key].default for key in ("split", "layout")] == [form.split, form.layout]
         assert prepare["split_ratio"].type.read("split_ratio", prepare["split_ratio"].default) == list(form.ratios)
+        serve, limits = COMMANDS["serve"].options, Limits()
+        names = {"max_batch": "max_batch", "max_queue": "max_queue", "max_body": "body_bytes", "timeout": "timeout"}
+        assert {key: serve[key].default for key in names} == {key: getattr(limits, names[key]) for key in names}
+        assert (serve["host"].default, serve["port"].default) == (Place().host, Place().port)
         metrics = COMMANDS["table"].options["metrics"]
         assert metrics.type.read("metrics", metrics.default) == list(METRICS)
 

@@ -1,0 +1,48 @@
+"""A recommender without a model, whose scores a test can compute."""
+
+import threading
+
+from recbole_mpo.release.recommend import Recommended
+
+
+class StandIn:
+    """Scores an item by how many words its title shares with the history, and by its place.
+
+    Attributes:
+        calls: number of histories of each call of ``recommend``.
+        gate: each call waits for it.
+        broken: a text that no call may hold in a history.
+    """
+
+    def __init__(self, count=20):
+        self.titles = {f"i{number}": f"{'red' if number % 2 else 'blue'} lamp {number}" for number in range(count)}
+        self.tokens = ["[PAD]", *self.titles]
+        self.calls, self.gate, self.broken = [], threading.Event(), "broken"
+        self.gate.set()
+
+    def parts(self, history, token):
+        texts = [entry if isinstance(entry, str) else None for entry in history]
+        words = [self.titles[entry] if text else entry.text for entry, text in zip(history, texts, strict=True)]
+        shared = set(" ".join(words).split()) & set(self.titles[token].split())
+        return {"text": float(len(shared)), "covisit": -self.tokens.index(token) / 1000}
+
+    def recommend(self, histories, topk=10, exclude=(), among=None):
+        self.calls.append(len(histories))
+        assert self.gate.wait(20)
+        return [self._best(history, topk, set(exclude), among) for history in histories]
+
+    def _best(self, history, topk, exclude, among):
+        assert all(entry == self.broken or not hasattr(entry, "text") or entry.text != self.broken for entry in history)
+        tokens = [token for token in (among or self.tokens[1:]) if token not in {*exclude, *map(str, history)}]
+        scored = sorted(((sum(self.parts(history, token).values()), token) for token in tokens), reverse=True)
+        return [Recommended(token, score, self.titles[token]) for score, token in scored[:topk]]
+
+    def explain(self, history, tokens):
+        return [self.parts(history, token) for token in tokens]
+
+    def add_items(self, texts):
+        self.titles.update(texts)
+        self.tokens += texts
+
+    def search(self, query, limit=20):
+        return [(token, title) for token, title in self.titles.items() if query.lower() in title.lower()][:limit]
