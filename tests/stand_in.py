@@ -33,7 +33,11 @@ class StandIn:
 
     def _best(self, history, topk, exclude, among):
         assert all(entry == self.broken or not hasattr(entry, "text") or entry.text != self.broken for entry in history)
-        tokens = [token for token in (among or self.tokens[1:]) if token not in {*exclude, *map(str, history)}]
+        tokens = [
+            token
+            for token in (among or self.tokens[1:])
+            if token in self.titles and token not in {*exclude, *map(str, history)}
+        ]
         scored = sorted(((sum(self.parts(history, token).values()), token) for token in tokens), reverse=True)
         return [Recommended(token, score, self.titles[token]) for score, token in scored[:topk]]
 

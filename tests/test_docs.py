@@ -37,7 +37,7 @@ SETTINGS = {name: setting for name, setting in read_schema().settings.items() if
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
-    "format metrics mix published by page users reference item layout "
+    "format metrics mix published by page users reference item layout model_folder "
     # of compare
     "seeds title reuse jobs max_hours tune wilcoxon "
     # of torchrun

@@ -1,12 +1,7 @@
-"""``merge``, ``recommend`` and ``serve``: a dense model and recommendations from a checkpoint, once or over HTTP."""
-
-from dataclasses import replace
-from pathlib import Path
-
-import click
+"""``merge``, ``export`` and ``recommend``: a dense model, a model folder and recommendations."""
 
 from recbole_mpo.cli.arguments import Command, command, option
-from recbole_mpo.cli.kinds import Choice, Number, Text, Whole
+from recbole_mpo.cli.kinds import Choice, Text, Whole
 from recbole_mpo.cli.runs import SETTINGS_OF_CHECKPOINT
 from recbole_mpo.common.errors import ConfigError
 
@@ -26,6 +21,20 @@ def merge_command(checkpoint, output, layout, settings):
     print(f"wrote {output}")
 
 
+@command("export", settings=SETTINGS_OF_CHECKPOINT)
+@option("--checkpoint", Text("FILE"), "Checkpoint of a model with item vectors.", required=True)
+@option("--output", Text("DIR"), "The folder to write.", required=True)
+def export_command(checkpoint, output, settings):
+    """Write a checkpoint as a model folder, which recommends without a dataset.
+
+    An existing folder is replaced only if export wrote it.
+    """
+    from recbole_mpo.release.export import export_checkpoint
+
+    export_checkpoint(checkpoint, output, settings)
+    print(f"wrote {output}")
+
+
 class _RepeatsItem(Command):
     """The command with an option that may be given several times; of all others the second must agree."""
 
@@ -38,14 +47,19 @@ class _RepeatsItem(Command):
 
 
 @command("recommend", cls=_RepeatsItem, settings=SETTINGS_OF_CHECKPOINT)
-@option("--checkpoint", Text("FILE"), "Checkpoint of a text model.", required=True)
+@option("--checkpoint", Text("FILE"), "Checkpoint of a text model.")
+@option("--model_folder", Text("DIR"), "Instead: a folder of export, or the name of one on the Hugging Face hub.")
 @option("--items", Text("TOKEN,TOKEN"), "One history: item tokens, oldest first.")
 @option("--item", Text("TOKEN"), "Instead, once per item: a token as written, which may hold blanks and commas.")
 @option("--histories", Text("FILE"), "Instead: lines of tokens; JSON lines (.jsonl); user_id and item_id (.csv, .tsv).")
 @option("--topk", Whole(least=1), "Recommendations per history.", default=10)
 @option("--format", Choice("text", "json", "csv"), "Form; json prints one object per history.", default="text")
-def recommend_command(checkpoint, items, item, histories, topk, format, settings):
+def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, settings):
     """Print recommended items for histories of item tokens."""
+    if (checkpoint is None) == (model_folder is None):
+        raise ConfigError("recommend needs either --checkpoint=FILE or --model_folder=DIR")
+    if model_folder is not None and settings:
+        raise ConfigError(f"{min(settings)} is a setting for --checkpoint; a model folder has its own settings")
     if sum(map(bool, (items is not None, item, histories is not None))) != 1:
         raise ConfigError(
             "recommend needs either --items=token,token or --histories=FILE, or --item=TOKEN once per item"
@@ -58,32 +72,8 @@ def recommend_command(checkpoint, items, item, histories, topk, format, settings
         asked = read_histories(histories)
     else:
         asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
-    recommender = Recommender.from_checkpoint(checkpoint, settings)
+    if model_folder is not None:
+        recommender = Recommender.from_pretrained(model_folder)
+    else:
+        recommender = Recommender.from_checkpoint(checkpoint, settings)
     print(answers.format_answers(recommender, asked, topk, format), end="")
-
-
-@command("serve")
-@click.argument("folders", nargs=-1, metavar="DIR ...")
-@option("--host", Text("ADDRESS"), "Where to listen; 0.0.0.0 is every network.", default="127.0.0.1")
-@option("--port", Whole(), "Port; 0 takes a free one.", default=8000)
-@option("--api_key", Text("TEXT"), "Key of all requests; RECBOLE_MPO_API_KEY by default, which others cannot list.")
-@option("--state_dir", Text("FOLDER"), "Folder for items that are added; beside the models' folders by default.")
-@option("--threads", Whole(least=1), "Threads of a computation; all processors but one by default.")
-@option("--max_batch", Whole(least=1), "Requests that a model answers together.", default=64)
-@option("--max_queue", Whole(least=1), "Requests that may wait for a model.", default=256)
-@option("--max_body", Whole(least=1), "Bytes of a request's body.", default=1 << 20)
-@option("--timeout", Number(), "Seconds that a request may take.", default=10.0)
-def serve_command(folders, host, port, api_key, state_dir, threads, max_batch, max_queue, max_body, timeout):
-    """Answer requests for recommendations over HTTP, and show a page to try them.
-
-    DIR is a folder that export wrote, or NAME=DIR; the first is the default of several. Ctrl-C ends the server, after
-    the requests that are under way.
-    """
-    if not 0 < timeout < float("inf"):
-        raise ConfigError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-    from recbole_mpo.release.serving import server
-    from recbole_mpo.release.serving.limits import Limits
-
-    limits = replace(Limits(), body_bytes=max_body, max_batch=max_batch, max_queue=max_queue, timeout=timeout)
-    place = server.Place(host, port, server.api_key(api_key))
-    return server.serve(folders, place, limits, threads, Path(state_dir) if state_dir else None)

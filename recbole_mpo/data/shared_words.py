@@ -168,8 +168,14 @@ def with_others(
         most: number of cosines to keep.
         fitted: what decided the table.
     """
-    own, more = fitted.vectors(texts), fitted.vectors(others)
-    of_others = product_rows(more, sparse.vstack([own, more]).T.tocsr(), most, itself=len(texts))
+    return with_more_vectors(table, fitted.vectors(texts), fitted.vectors(others), most)
+
+
+def with_more_vectors(
+    table: sparse.csr_matrix, own: sparse.csr_matrix, more: sparse.csr_matrix, most: int
+) -> sparse.csr_matrix:
+    """Return what :func:`with_others` does, from the words' vectors of candidates [N, R] and of others [K, R]."""
+    of_others = product_rows(more, sparse.vstack([own, more]).T.tocsr(), most, itself=own.shape[0])
     of_own = sparse.hstack([table, product_rows(own, more.T.tocsr(), most)])
     return sparse.vstack([of_own, of_others], format="csr")
 

@@ -5,6 +5,7 @@ A text model blurs which items were bought together and which words two texts sh
 Shapes: B rows, K newest items, N items (0 is PAD), E entries, T tables of one kind.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -160,6 +161,13 @@ class PairEvidence(nn.Module):
         for name in ("starts", "columns", "values"):
             self.register_buffer(name, getattr(tables, name), persistent=False)
 
+    def reading(self, tables: PairTables) -> "PairEvidence":
+        """Return evidence with the same weights that reads other tables; this one goes on as it is."""
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
+        other.use(tables)
+        return other
+
     def use_in_training(self, tables: PairTables):
         """Let training rows read these tables, beside the only one that there is, which stays that of evaluation."""
         values = tables.values.to(self.values)
@@ -243,6 +251,17 @@ class ItemEvidence(nn.Module):
         for evidence in self.kinds.values():
             evidence.reset()
 
+    def reading(self, tables: Mapping[str, PairTables]) -> "ItemEvidence":
+        """Return evidence with the same weights in which some kinds read other tables; this one goes on as it is.
+
+        Args:
+            tables: the other tables by kind.
+        """
+        kinds = {name: kind.reading(tables[name]) if name in tables else kind for name, kind in self.kinds.items()}
+        other = copy.copy(self)
+        other._modules = {**self._modules, "kinds": nn.ModuleDict(kinds)}
+        return other
+
     def make_training_tables(self):
         """Make the tables that training rows read, unless they are there."""
         if self._training is not None:
@@ -257,11 +276,22 @@ class ItemEvidence(nn.Module):
             recent: the items of rows' histories.
             columns: the items that are scored.
         """
+        return SparseLogits.joined([*self.parts(recent, columns).values()])
+
+    def parts(self, recent: Recent, columns: Columns) -> dict[str, SparseLogits]:
+        """Return the entries to add to logits by kind, and as ``repeats`` those of items of the history.
+
+        Args:
+            recent: the items of rows' histories.
+            columns: the items that are scored.
+        """
         if recent.users is not None:
             self.make_training_tables()
-        found = [evidence(recent, columns) for evidence in self.kinds.values()]
-        added = SparseLogits.joined([*found, self._repeated(recent, columns)])
-        return added if recent.users is not None else replace(added, values=self.strength * added.values)
+        parts = {name: evidence(recent, columns) for name, evidence in self.kinds.items()}
+        parts["repeats"] = self._repeated(recent, columns)
+        if recent.users is not None:
+            return parts
+        return {name: replace(part, values=self.strength * part.values) for name, part in parts.items()}
 
     def _repeated(self, recent: Recent, columns: Columns) -> SparseLogits:
         rows, ages, items = recent.within(columns.known_items).places()

@@ -119,6 +119,10 @@ class ItemEncoder:
             return vectors_MD
         return vectors_MD + take(self.modules["item_embedding"].weight, rows)
 
+    def id_vectors(self, rows: slice | Tensor) -> Tensor | None:
+        """Return what ids add to the vectors of the items in ``rows`` [M, D]; None if nothing."""
+        return None if self.item_input == "text" else take(self.modules["item_embedding"].weight, rows)
+
     def vectors_of_text(self, features_MF: Tensor, merged=None) -> Tensor:
         """Return the vectors [M, D] of text features, without the id table, for items that may have no id."""
         return self.adaptor(features_MF) if merged is None else self.adaptor(features_MF, merged)

@@ -38,6 +38,17 @@ class InnerProductScoring:
         """Return the same for items that have text but no id."""
         return vectors_MD
 
+    def id_scores(self, queries_BX: Tensor, rows_R: Tensor, vectors_RX: Tensor, ids_RD: Tensor | None) -> Tensor | None:
+        """Return the part [B, R] of scores that ids of items give; None if items are scored without ids.
+
+        Args:
+            queries_BX: result of ``queries``.
+            rows_R: which items, all of which have ids.
+            vectors_RX: their rows of ``encode_items``.
+            ids_RD: what ids add to their vectors; None if nothing.
+        """
+        return None if ids_RD is None else queries_BX @ ids_RD.t()
+
 
 class CosineScoring(InnerProductScoring):
     """Scores are cosines divided by a temperature (UniSRec, eq. 9)."""
@@ -52,6 +63,13 @@ class CosineScoring(InnerProductScoring):
     def candidates(self, item_vectors_ND: Tensor) -> Tensor:
         """Return item vectors of length one; a zero vector stays zero."""
         return unit(item_vectors_ND)
+
+    def id_scores(self, queries_BX: Tensor, rows_R: Tensor, vectors_RX: Tensor, ids_RD: Tensor | None) -> Tensor | None:
+        """Return the part [B, R] of scores that ids of items give: a cosine divides both parts by one length."""
+        if ids_RD is None:
+            return None
+        lengths_R1 = torch.linalg.vector_norm(vectors_RX, dim=1, keepdim=True).clamp(min=1e-30)
+        return queries_BX @ (ids_RD / lengths_R1).t()
 
 
 class ItemIds(nn.Module):
@@ -134,3 +152,7 @@ class TextAndIdScoring(CosineScoring):
     def rows_of_text(self, vectors_MD: Tensor) -> Tensor:
         """Return the same for items that have text but no id, whose id and bias are zero."""
         return nn.functional.pad(vectors_MD, (0, self._ids.table.shape[1] + 1))
+
+    def id_scores(self, queries_BX: Tensor, rows_R: Tensor, vectors_RX: Tensor, ids_RD: Tensor | None) -> Tensor | None:
+        """Return the part [B, R] of scores that ids and biases of items give."""
+        return queries_BX[:, self.hidden_size :] @ vectors_RX[:, self.hidden_size :].t()

@@ -15,7 +15,7 @@ from recbole_mpo.data.batches import PackedBatch, pack_histories
 from recbole_mpo.layers.cross_task import CrossTask
 from recbole_mpo.layers.initialisation import normal_weights
 from recbole_mpo.layers.losses import SparseLogits
-from recbole_mpo.layers.pair_evidence import Columns, Recent
+from recbole_mpo.layers.pair_evidence import Columns, ItemEvidence, Recent
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender, PretrainedWeights
 from recbole_mpo.model.evidence import Evidence, evidence_labels
 from recbole_mpo.model.item_encoder import ITEM_INPUTS
@@ -242,17 +242,31 @@ class TextSequentialRecommender(ItemVectorRecommender):
         newest = batch.newest_items(batch.items.shape[1])
         return self.evidence(Recent(*newest, batch.users), columns or Columns(self.n_items))
 
-    def add_evidence(self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor) -> Tensor:
+    def id_scores(self, queries_BX: Tensor, rows_R: Tensor, vectors_RX: Tensor) -> Tensor | None:
+        """Return the part [B, R] of scores that ids of items give; None if items are scored without ids.
+
+        Args:
+            queries_BX: result of ``queries``.
+            rows_R: ids of the items.
+            vectors_RX: their rows of ``encode_items``.
+        """
+        return self.scoring.id_scores(queries_BX, rows_R, vectors_RX, self.items.id_vectors(rows_R))
+
+    def add_evidence(
+        self, scores_BN: Tensor, item_seq: Tensor, lengths: Tensor, evidence: ItemEvidence | None = None
+    ) -> Tensor:
         """Return the scores [B, N] plus the evidence, if there is any; the scores are changed in place.
 
         Args:
             scores_BN: scores of the histories.
             item_seq: ids [B, L], left-aligned and padded with 0 on the right.
             lengths: number of items of each history [B].
+            evidence: evidence to add instead of the model's own, such as one that knows more items.
         """
-        if self.evidence is None or not self.evidence.is_fitted:
+        evidence = self.evidence if evidence is None else evidence
+        if evidence is None or not evidence.is_fitted:
             return scores_BN
-        return self.evidence(Recent.of(item_seq, lengths), Columns(scores_BN.shape[1])).add_to(scores_BN)
+        return evidence(Recent.of(item_seq, lengths), Columns(scores_BN.shape[1])).add_to(scores_BN)
 
     @classmethod
     def label(cls, name: str, config) -> str:

@@ -2,22 +2,14 @@
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from recbole_mpo.common.errors import CheckpointError
-from recbole_mpo.layers.lora import LoRALinear
-from recbole_mpo.layers.mpo.convert import dense_state_dict, mpo_layers
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
+from recbole_mpo.release.dense_twin import DENSE_MODEL, dense_settings, dense_weights, is_dense
 from recbole_mpo.release.unisrec_layout import unisrec_layout
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 
-# The model of a merged checkpoint.
-DENSE_MODEL = "UniSRec"
-# Settings of the layers that are merged away.
-LAYER_SETTINGS = ("mpo_", "lora_")
 # What is written: a checkpoint of this package, or one of UniSRec's published code.
 LAYOUTS = ("own", "unisrec")
 # Key of merged checkpoints: the model that was merged. Only files with it are replaced.
@@ -42,31 +34,20 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | Non
     """
     _check_output(Path(path), Path(output))
     model, state = model_of_checkpoint(path, overrides)
-    low_rank = {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
-    if layout == "own" and not mpo_layers(model) and not low_rank:
+    if layout == "own" and is_dense(model):
         raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO or LoRA layers to merge")
     # Others may have the same names of weights, and score in another way.
     if layout == "unisrec" and not isinstance(model, UniSRec):
         raise CheckpointError(
             f"checkpoint {path} is of {state['model']}, and UniSRec's layout is for UniSRec, MPORec and LoRA"
         )
-    config = {key: value for key, value in state["config"].items() if not key.startswith(LAYER_SETTINGS)}
-    config = {**config, "model": DENSE_MODEL, "pretrained": None}
-    weights = _with_updates_added(dense_state_dict(model), low_rank)
+    config, weights = dense_settings(state["config"]), dense_weights(model)
     if layout == "unisrec":
         content = unisrec_layout(weights, config, state["epoch"], path)
     else:
         identity = {name: state[name] for name in DATA_KEYS if name in state}
         content = {"model": DENSE_MODEL, "config": config, **identity, "state_dict": weights, "epoch": state["epoch"]}
     checkpoint.save_checkpoint({MERGED_FROM: state["model"], **content}, output)
-
-
-@torch.no_grad()
-def _with_updates_added(state_dict: dict[str, Tensor], low_rank: dict[str, LoRALinear]) -> dict[str, Tensor]:
-    """Return weights in which each low-rank update is part of its weight."""
-    updates = tuple(f"{name}.lora_{matrix}" for name in low_rank for matrix in "AB")
-    dense = {name: weight for name, weight in state_dict.items() if name not in updates}
-    return dense | {f"{name}.weight": layer.merged_weight() for name, layer in low_rank.items()}
 
 
 def _check_output(path: Path, output: Path):

@@ -5,7 +5,8 @@ If the model needs only text, items that have text but no interactions can be re
 Shapes: N items with interactions (row 0 is PAD), C candidates, F feature, B histories.
 """
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,18 @@ import torch
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.terminal import one_line
-from recbole_mpo.common.values import shown, suggestion
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
-from recbole_mpo.model.evidence import know_words_of
 from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
-from recbole_mpo.release.candidate_scores import RowScores, VectorScores
-from recbole_mpo.text.item_features import text_path
-from recbole_mpo.text.item_text import read_dataset_text
+from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
+from recbole_mpo.release.candidates import Candidates
+from recbole_mpo.release.folder_model import has_folder
+from recbole_mpo.release.hub import local_folder, push
+from recbole_mpo.release.model_folder import write_folder
+from recbole_mpo.release.new_items import NewText, NewTextEncoder, check_new
+from recbole_mpo.release.origin import Origin
+from recbole_mpo.release.recommender_parts import content_of, parts_of_experiment, parts_of_folder
 from recbole_mpo.trainer.ranking import rows_per_batch
 
 
@@ -44,26 +48,48 @@ class Recommended:
 class Recommender:
     """Recommends items for histories of item tokens.
 
+    ``recommend``, ``explain`` and ``search`` may run in several threads at once, also together with ``add_items``: each
+    call sees all items of an addition or none, and additions wait for each other. New texts are encoded one call at a
+    time. The model is in evaluation mode and is not changed.
+
     Args:
         model: a trained model with item vectors, or RecBole's; it is set to evaluation mode.
-        tokens: tokens of the candidates [C]; ``tokens[0]`` is PAD.
-        titles: texts by token.
-        extra_features: features [C - N, F] of the items that have only text.
+        candidates: the items that it ranks.
+        encoder: encodes new texts; None if the model does not score them.
+        origin: describes where the model comes from; None if it cannot be saved.
     """
 
     def __init__(
         self,
         model: ItemVectorRecommender | LateEvidence,
-        tokens: Iterable[str],
-        titles: dict[str, str],
-        extra_features: torch.Tensor | None = None,
+        candidates: Candidates,
+        encoder: NewTextEncoder | None = None,
+        origin: Callable[[], Origin] | None = None,
     ):
         self.model = model.eval()
-        self.tokens = [str(token) for token in tokens]
-        self.titles = titles
-        self.row_of = {token: row for row, token in enumerate(self.tokens) if row > 0}
-        has_vectors = isinstance(model, ItemVectorRecommender)
-        self.scores = VectorScores(model, extra_features) if has_vectors else RowScores(model)
+        self._now = candidates
+        self._encoder, self._origin = encoder, origin
+        self._adding = threading.Lock()
+
+    @property
+    def tokens(self) -> list[str]:
+        """Tokens of the candidates [C]; ``tokens[0]`` is PAD."""
+        return self._now.tokens
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Texts by token; items without text have none."""
+        return self._now.titles
+
+    @property
+    def row_of(self) -> dict[str, int]:
+        """Row of each candidate's token."""
+        return self._now.row_of
+
+    @property
+    def scores(self) -> VectorScores | RowScores:
+        """What scores all candidates."""
+        return self._now.scores
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, overrides: dict | None = None) -> "Recommender":
@@ -80,92 +106,197 @@ class Recommender:
         settings = {"show_progress": False, **(overrides or {})}
         # A shop edits its titles, and recommends with the model that it has.
         experiment, model, _ = Experiment.from_checkpoint(path, settings, allows_edits=True)
-        return cls.of(experiment, model)
+        # A record has the figures of the best epoch.
+        record = Path(path).with_name("record.json") if Path(path).name == "best.pth" else None
+        return cls.of(experiment, model, record)
 
     @classmethod
-    def of(cls, experiment: Experiment, model: ItemVectorRecommender | LateEvidence) -> "Recommender":
+    def of(
+        cls, experiment: Experiment, model: ItemVectorRecommender | LateEvidence, record: Path | None = None
+    ) -> "Recommender":
         """Return a recommender for a model of an experiment.
+
+        MPO and LoRA layers are merged: the recommender's model is then a dense one that computes the same.
 
         Args:
             experiment: the experiment.
             model: its trained model.
+            record: file of the run's record, for the card of a model folder.
 
         Raises:
             DataError: the model cannot recommend (such as those that count).
         """
-        if not isinstance(model, ItemVectorRecommender | LateEvidence):
-            raise DataError(
-                "recommend works with this package's text models and RecBole's models that score all items, but this "
-                f"is a {experiment.spec.name}"
-            )
-        if experiment.config["domains"]:
-            raise DataError(
-                f"this checkpoint was pre-trained on several datasets ({experiment.config['dataset']}); adapt it to "
-                "one with run --pretrained, and recommend with that run's best.pth"
-            )
-        if experiment.config["user_profile"]:
-            raise DataError(f"this checkpoint predicts {experiment.config['user_profile']} of users, not items")
-        dataset = experiment.data.dataset
-        tokens, extra = list(model.item_tokens), None
-        # Items without usable text, whose features are all zero, are left out.
-        if model.uses_text and model.scores_text_alone:
-            features = dataset.features
-            extra = torch.from_numpy(features.text_only_features).to(experiment.config["device"])
-            tokens += [features.item_text.tokens[row] for row in features.text_only]
-            others = [features.item_text.texts[row] for row in features.text_only]
-            know_words_of(others, model, dataset, experiment.config)
-        return cls(model, tokens, _titles(experiment.config), extra)
+        return cls(*parts_of_experiment(experiment, model, record))
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, revision: str | None = None, encoders: Sequence | None = None
+    ) -> "Recommender":
+        """Return the recommender of a model folder; no dataset is needed, and nothing in the folder is executed.
+
+        Args:
+            name: a folder that ``recbole-mpo export`` or :meth:`save_pretrained` wrote, or else the name of one on the
+                Hugging Face hub.
+            revision: branch, tag or commit on the hub.
+            encoders: text encoders for new texts, where those that the settings name cannot be found by name.
+
+        Raises:
+            CheckpointError: the folder does not exist, is damaged, or has a newer format.
+            DependencyError: the folder is on the hub, and huggingface_hub is missing.
+        """
+        return cls(*parts_of_folder(local_folder(name, revision), encoders))
+
+    def save_pretrained(self, path: str | Path):
+        """Write the model and all candidates as a folder for :meth:`from_pretrained`.
+
+        Args:
+            path: the folder, which is made; one that was written like this is replaced.
+
+        Raises:
+            CheckpointError: the model has no folder, or something else is in its place, or it cannot be written.
+        """
+        write_folder(content_of(self.model, self._now, self._origin), path)
+
+    def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None, api=None) -> str:
+        """Upload the folder of :meth:`save_pretrained` to the Hugging Face hub; return what the client answers.
+
+        Args:
+            repo_id: name on the hub, such as ``owner/model``; it is made if it is not there.
+            private: whether a new repository is private; the owner's default when left out.
+            token: access token; that of the hub's own log-in when left out.
+            api: client to use instead of ``huggingface_hub.HfApi``.
+
+        Raises:
+            CheckpointError: the model has no folder.
+            DependencyError: huggingface_hub is missing.
+        """
+        return push(self.save_pretrained, repo_id, private, token, api)
 
     @torch.no_grad()
-    def recommend(self, histories: list[list[str]], topk: int = 10) -> list[list[Recommended]]:
+    def recommend(
+        self,
+        histories: list[list[str | NewText]],
+        topk: int = 10,
+        exclude: Sequence[str] = (),
+        among: Sequence[str] | None = None,
+    ) -> list[list[Recommended]]:
         """Return the best candidates for each history, best first, without the items of the history.
 
         Args:
-            histories: item tokens of B histories, oldest first.
+            histories: B histories, oldest item first; an item is a token, or the text of an item that is no candidate.
             topk: number of items to recommend per history.
+            exclude: tokens that are never recommended; unknown ones are ignored.
+            among: tokens of which alone are recommended; unknown ones are ignored, if one is known.
 
         Raises:
-            DataError: a history is empty or has an unknown token, which the message names.
+            DataError: a history is empty or has an unknown token, which the message names; or it has a text that the
+                model cannot use.
+            DependencyError: a text is to be encoded, and the encoder's package is missing.
         """
-        rows = [self._rows(history) for history in histories]
-        step = rows_per_batch(len(rows), len(self.tokens))
+        now = self._now
+        rows, new = self._read(now, histories)
+        left_out = torch.from_numpy(now.left_out(exclude, among)).to(self.model.device)
+        step = rows_per_batch(len(rows), len(now.tokens))
         results = []
         for begin in range(0, len(rows), step):
-            results += self._best(rows[begin : begin + step], topk)
+            results += self._best(now, rows[begin : begin + step], new, left_out, topk)
         return results
 
-    def _rows(self, history: list[str]) -> np.ndarray:
-        if not history:
-            raise DataError("a history needs at least one item")
-        unknown = [token for token in history if token not in self.row_of]
-        if unknown:
-            raise DataError(
-                f"unknown item {', '.join(map(shown, unknown[:5]))}{', …' if len(unknown) > 5 else ''}"
-                f"{suggestion(unknown[0], self.row_of)}: it must be in the interactions or, if the model needs only "
-                "text, in the item text"
-            )
-        return np.array([self.row_of[token] for token in history])
+    @torch.no_grad()
+    def explain(self, history: list[str | NewText], tokens: list[str]) -> list[dict[str, float]]:
+        """Return the parts of the scores of some candidates after a history, which sum to the scores.
 
-    def _best(self, histories: list[np.ndarray], topk: int) -> list[list[Recommended]]:
+        ``text`` is the part of the item's text, ``ids`` that of ids and biases if the model has any. Each kind of
+        evidence has a part of its own, and ``repeats`` is that of items which the history has. What ids do to the state
+        of a history has no part.
+
+        Args:
+            history: tokens and texts, oldest first.
+            tokens: the candidates.
+
+        Raises:
+            DataError: the history is empty, a token is unknown, or the model is RecBole's, whose scores have no parts.
+        """
+        now = self._now
+        now.check_known(tokens)
+        if not isinstance(now.scores, VectorScores) or not has_folder(self.model):
+            raise DataError(f"the scores of {type(self.model).__name__} have no parts to explain")
+        (rows,), new = self._read(now, [history])
+        if not tokens:
+            return []
+        asked = torch.tensor([now.row_of[token] for token in tokens], device=self.model.device)
+        parts = now.scores.parts(*self._padded([rows]), asked, new)
+        columns = {name: part[0].tolist() for name, part in parts.items()}
+        return [{name: column[place] for name, column in columns.items()} for place in range(len(tokens))]
+
+    def add_items(self, items: Mapping[str, str]):
+        """Add candidates, which can be recommended and be in histories at once.
+
+        Their texts are encoded as those of the run, and their words compared with those of all candidates.
+
+        Args:
+            items: texts by token.
+
+        Raises:
+            DataError: a token is known, or a text has no letter or digit; or the model needs ids.
+            DependencyError: the encoder's package is missing.
+        """
+        with self._adding:
+            now, encoder = self._now, self._needed_encoder()
+            check_new(items, now.row_of)
+            if items:
+                self._now = now.with_more(dict(items), encoder.vectors([*items.values()]), self.model)
+
+    def search(self, query: str, limit: int = 20) -> list[tuple[str, str]]:
+        """Return tokens and titles of the candidates whose titles have all words of a query, capitals aside.
+
+        Titles that begin with the query come first, then those in which each word begins a word.
+
+        Args:
+            query: words or parts of words.
+            limit: largest number of items to return.
+        """
+        return self._now.search.find(query, limit)
+
+    def _needed_encoder(self) -> NewTextEncoder:
+        if self._encoder is None:
+            raise DataError(
+                f"{type(self.model).__name__} scores items by ids, which new texts have not: only models with "
+                "item_input=text, or text+id with id_side=output, take them"
+            )
+        return self._encoder
+
+    def _read(self, now: Candidates, histories: list[list[str | NewText]]) -> tuple[list[np.ndarray], NewRows | None]:
+        """Return the rows of histories, and the new texts among them, whose rows follow the candidates'."""
+        texts = dict.fromkeys(item.text for history in histories for item in history if isinstance(item, NewText))
+        row_of_text = {text: len(now.tokens) + place for place, text in enumerate(texts)}
+        rows = [now.rows(history, row_of_text) for history in histories]
+        if not texts:
+            return rows, None
+        return rows, now.new_rows([*texts], self._needed_encoder().vectors([*texts]), self.model)
+
+    def _padded(self, histories: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the newest rows of histories [B, L] and their lengths [B], on the model's device."""
         newest = [history[-self.model.max_seq_length :] for history in histories]
         lengths = np.array([len(history) for history in newest])
-        flat = np.concatenate(newest)
-        padded = gather_padded(flat, np.cumsum(lengths) - lengths, lengths)
-        device = self.model.device
-        item_seq, lengths = torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)
-        scores = self.scores(item_seq, lengths)
-        scores[:, 0] = -torch.inf
+        padded = gather_padded(np.concatenate(newest), np.cumsum(lengths) - lengths, lengths)
+        return torch.from_numpy(padded).to(self.model.device), torch.from_numpy(lengths).to(self.model.device)
+
+    def _best(self, now: Candidates, histories: list[np.ndarray], new, left_out, topk) -> list[list[Recommended]]:
+        item_seq, lengths = self._padded(histories)
+        scores = now.scores(item_seq, lengths) if new is None else now.scores(item_seq, lengths, new)
+        scores[:, left_out] = -torch.inf
         for row, history in enumerate(histories):
-            scores[row, torch.from_numpy(history).to(device)] = -torch.inf
+            scores[row, torch.from_numpy(history[history < scores.shape[1]]).to(scores.device)] = -torch.inf
         best = scores.topk(min(topk, scores.shape[1]), dim=1)
         return [
-            [self._recommended(item, score) for item, score in zip(items, values, strict=True) if np.isfinite(score)]
+            [
+                Recommended(now.tokens[item], score, now.titles.get(now.tokens[item], ""))
+                for item, score in zip(items, values, strict=True)
+                if np.isfinite(score)
+            ]
             for items, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
-
-    def _recommended(self, row: int, score: float) -> Recommended:
-        token = self.tokens[row]
-        return Recommended(token, score, self.titles.get(token, ""))
 
     def as_text(self, history: list[str], recommended: list[Recommended], width: int = 70) -> str:
         """Return a history and its recommendations as text, one item per line.
@@ -187,11 +318,3 @@ class Recommender:
 
 def _cut(title: str, width: int) -> str:
     return title if len(title) <= width else f"{title[: width - 1]}…"
-
-
-def _titles(config) -> dict[str, str]:
-    path = text_path(config)
-    if not path.is_file():
-        return {}
-    item_text = read_dataset_text(path)
-    return dict(zip(item_text.tokens, item_text.texts, strict=True))

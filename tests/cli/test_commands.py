@@ -43,6 +43,7 @@ OPTIONS = {
     },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
     "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED, "--layout=own|unisrec": "own"},
+    "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED},
     "serve": {
         "--host=ADDRESS": "127.0.0.1",
         "--port=NUMBER": "8000",
@@ -55,7 +56,8 @@ OPTIONS = {
         "--timeout=NUMBER": "10.0",
     },
     "recommend": {
-        "--checkpoint=FILE": REQUIRED,
+        "--checkpoint=FILE": None,
+        "--model_folder=DIR": None,
         "--items=TOKEN,TOKEN": None,
         "--item=TOKEN": None,
         "--histories=FILE": None,
@@ -170,7 +172,7 @@ class TestHelp:
         for option in ("--help", "--version", "--debug"):
             assert option in out
 
-    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "recommend", "compare", "demo"])
+    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "export", "recommend", "compare", "demo"])
     def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
         assert cli.main([name, "--help"]) == 0
         assert "docs/settings.md" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""``merge`` and ``recommend``: what they need, and what they call; tests/release holds what becomes of a checkpoint."""
+"""``merge``, ``export`` and ``recommend``: what they need, and what they call; tests/release holds what they make."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mpo.cli import main as cli
-from recbole_mpo.release import merge, recommend
+from recbole_mpo.release import export, merge, recommend
 from recbole_mpo.release.recommend import Recommended
 
 
@@ -25,6 +25,19 @@ def test_merge_needs_its_files(failing):
     assert failing("merge", "--output=a.pth") == "merge needs --checkpoint=VALUE"
     said = failing("merge", "--output=a.pth", "--checkpoint=b.pth", "--layout=theirs")
     assert said == "layout is 'theirs'; choose one of own, unisrec"
+
+
+def test_export_passes_its_files_and_settings_on(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(export, "export_checkpoint", lambda *arguments: calls.append(arguments))
+    assert cli.main(["export", "--checkpoint=a.pth", "--output=007", "--seed=1"]) == 0
+    assert calls == [("a.pth", "007", {"seed": 1})]
+    assert capsys.readouterr().out == "wrote 007\n"
+
+
+def test_export_needs_its_files(failing):
+    assert failing("export", "--checkpoint=a.pth") == "export needs --output=VALUE"
+    assert failing("export", "--output=a") == "export needs --checkpoint=VALUE"
 
 
 @dataclass
@@ -45,6 +58,13 @@ class TestRecommend:
     @pytest.fixture(autouse=True)
     def echo(self, monkeypatch):
         monkeypatch.setattr(recommend.Recommender, "from_checkpoint", EchoRecommender)
+
+    def test_a_model_folder_needs_no_checkpoint(self, monkeypatch, capsys):
+        monkeypatch.setattr(
+            recommend.Recommender, "from_pretrained", lambda folder: EchoRecommender(folder, {"of": "folder"})
+        )
+        assert cli.main(["recommend", "--model_folder=m", "--items=a", "--topk=2"]) == 0
+        assert capsys.readouterr().out == "['a'] ['m 2'] {'of': 'folder'}\n"
 
     def test_tokens_stay_text(self, capsys):
         arguments = ["recommend", "--checkpoint=a.pth", "--items=007, 1e3,,true", "--seed=1"]
@@ -76,7 +96,11 @@ class TestRecommend:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ([], "recommend needs --checkpoint=VALUE"),
+            ([], "recommend needs either --checkpoint=FILE or --model_folder=DIR"),
+            (["--items=a"], "recommend needs either --checkpoint=FILE or --model_folder=DIR"),
+            (["--checkpoint=a", "--model_folder=b"], "recommend needs either --checkpoint=FILE or --model_folder=DIR"),
+            (["--model_folder=b", "--items=a", "--seed=1"], "seed is a setting for --checkpoint; a model folder has"),
+            (["--model_folder=/no/such", "--items=a"], "model folder /no/such does not exist"),
             (["--checkpoint=a"], "recommend needs either --items=token,token or --histories=FILE"),
             (["--checkpoint=a", "--items=b", "--histories=c"], "recommend needs either --items=token,token or"),
             (["--checkpoint=a", "--items=b", "--item=c"], "recommend needs either --items=token,token or"),

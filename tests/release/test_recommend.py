@@ -254,7 +254,7 @@ class TestCommand:
 
     def test_needs_a_checkpoint_that_exists(self, capsys):
         assert main(["recommend", "--items=a"]) == 2
-        assert "recommend needs --checkpoint=VALUE" in capsys.readouterr().err
+        assert "either --checkpoint=FILE or --model_folder=DIR" in capsys.readouterr().err
         assert main(["recommend", "--items=a", "--checkpoint=no.pth"]) == 2
         assert "checkpoint no.pth does not exist" in capsys.readouterr().err
 

@@ -170,6 +170,10 @@ class HeadScoring(InnerProductScoring):
         """Return both vectors [M, 2 D] of items that have text but no id; both are the text's vector."""
         return torch.cat([vectors_MD, vectors_MD], dim=1)
 
+    def id_scores(self, queries_BX: Tensor, rows_R: Tensor, vectors_RX: Tensor, ids_RD: Tensor | None) -> Tensor | None:
+        """Return the part [B, R] of scores that the head's own vectors give."""
+        return queries_BX @ take(self.modules["head"].weight, rows_R).t()
+
 
 class ClassScoring(InnerProductScoring):
     """Scores of classes of users are inner products with the vectors of a head; no item is scored.

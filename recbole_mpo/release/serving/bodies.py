@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from recbole_mpo.release.new_items import NewText
 from recbole_mpo.release.serving.limits import Limits, RequestError, check_length
-from recbole_mpo.release.serving.served_model import NewItems, NewText, Wish
+from recbole_mpo.release.serving.served_model import NewItems, Wish
 
 # Names of the two kinds of entries; they begin with a character that tells them from places in a body.
 TOKEN, TEXT = "<token>", "<text>"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.common.values import shown, suggestion
+from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.release.serving.kept_items import KeptItems
 from recbole_mpo.release.serving.limits import RequestError
 
@@ -20,13 +21,6 @@ LOG = logging.getLogger(__name__)
 NEIGHBOURS = 50
 # Items up to which a list costs about as much as a shorter one.
 FEW = 50
-
-
-@dataclass(frozen=True)
-class NewText:
-    """Text of an item that has no token."""
-
-    text: str
 
 
 @dataclass(frozen=True)
@@ -70,11 +64,11 @@ class ServedModel:
 
     Args:
         name: its name in requests.
-        recommender: a ``Recommender``.
+        recommender: ranks the items.
         kept: the file of its added items, which are ranked from now on.
     """
 
-    def __init__(self, name: str, recommender, kept: KeptItems):
+    def __init__(self, name: str, recommender: Recommender, kept: KeptItems):
         self.name, self.recommender, self.kept = name, recommender, kept
         self.own_items = len(recommender.tokens) - 1
         self._added: dict[str, str] = {}
@@ -106,8 +100,6 @@ class ServedModel:
         Raises:
             RecboleMPOError: the folder or the file is damaged.
         """
-        from recbole_mpo.release.recommend import Recommender
-
         folder = folder.resolve()
         kept = KeptItems((state_dir or folder.parent) / f"{name if state_dir else folder.name}.items.jsonl")
         return cls(name, Recommender.from_pretrained(folder), kept)
@@ -173,9 +165,9 @@ class ServedModel:
         for place, entry in enumerate(wish.history):
             if isinstance(entry, str):
                 self._check_token(entry, f"history.{place}")
-        for field, tokens in (("exclude", wish.exclude), ("filter.items", wish.among or ())):
-            for place, token in enumerate(tokens):
-                self._check_token(token, f"{field}.{place}")
+        # As in recommend: items that are gone may still be named.
+        if wish.among is not None and self._known.isdisjoint(wish.among):
+            self._check_token(wish.among[0], "filter.items.0")
 
     def _check_token(self, token: str, field: str):
         if token in self._known:
@@ -193,13 +185,13 @@ class ServedModel:
         lists = self.recommender.recommend([list(wish.history) for wish in wishes], topk=most, among=among)
         return [self._shown(wish, items) for wish, items in zip(wishes, lists, strict=True)]
 
-    def _candidates(self, wish: Wish) -> list[str] | None:
+    def _candidates(self, wish: Wish) -> tuple[str, ...] | None:
         """Return the tokens that a wish allows; None for all."""
         if wish.title is None:
-            return None if wish.among is None else list(wish.among)
+            return wish.among
         words, titles = wish.title.casefold(), self.recommender.titles
-        tokens = self.recommender.tokens[1:] if wish.among is None else wish.among
-        return [token for token in tokens if words in titles.get(token, "").casefold()]
+        tokens = self.recommender.tokens[1:] if wish.among is None else self._known.intersection(wish.among)
+        return tuple(token for token in tokens if words in titles.get(token, "").casefold())
 
     def _shown(self, wish: Wish, items: list) -> list[dict]:
         excluded = set(wish.exclude)

@@ -28,14 +28,14 @@ class TestRecommend:
         assert found["items"][0]["item"] == "i0"
 
     def test_excluded_items_are_left_out_and_k_is_kept(self, client):
-        found = client("/recommend", {"history": ["i3"], "k": 3, "exclude": ["i1", "i7", "i0"]}).json
+        found = client("/recommend", {"history": ["i3"], "k": 3, "exclude": ["i1", "i7", "gone"]}).json
         assert [item["item"] for item in found["items"]] == ["i5", "i9", "i11"]
 
     @pytest.mark.parametrize(
         "wanted, items",
         [
             ({"title_contains": "BLUE"}, ["i0", "i2"]),
-            ({"items": ["i4", "i9"]}, ["i9", "i4"]),
+            ({"items": ["i4", "gone", "i9"]}, ["i9", "i4"]),
             ({"items": ["i4", "i9"], "title_contains": "blue"}, ["i4"]),
             ({"title_contains": "green"}, []),
             (None, ["i1", "i5"]),
@@ -119,7 +119,6 @@ class TestErrors:
             ('{"history": ["i1"], "filter": {"title": "a"}}', 422, "invalid_request", "filter.title"),
             ('{"history": ["i1"], "filter": {"items": []}}', 422, "invalid_request", "filter.items"),
             ('{"history": ["i1"], "filter": {"items": ["zz"]}}', 422, "unknown_item", "filter.items.0"),
-            ('{"history": ["i1"], "exclude": ["zz"]}', 422, "unknown_item", "exclude.0"),
             ('{"history": ["i1", "j2"]}', 422, "unknown_item", "history.1"),
             (json.dumps({"history": ["i1"] * 1001}), 422, "too_large", "history"),
             (json.dumps({"history": [{"text": "a" * 10_001}]}), 422, "too_large", "history.0.text"),

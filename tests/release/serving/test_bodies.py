@@ -2,9 +2,10 @@
 
 import pytest
 
+from recbole_mpo.release.new_items import NewText
 from recbole_mpo.release.serving.bodies import ItemsBody, RecommendBody
 from recbole_mpo.release.serving.limits import Limits, RequestError
-from recbole_mpo.release.serving.served_model import NewItems, NewText, Wish
+from recbole_mpo.release.serving.served_model import NewItems, Wish
 
 
 def wish_of(limits=None, **content):

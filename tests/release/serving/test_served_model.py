@@ -2,9 +2,10 @@
 
 import pytest
 
+from recbole_mpo.release.new_items import NewText
 from recbole_mpo.release.serving.kept_items import KeptItems
 from recbole_mpo.release.serving.limits import RequestError
-from recbole_mpo.release.serving.served_model import NewItems, NewText, Search, ServedModel, Wish
+from recbole_mpo.release.serving.served_model import NewItems, Search, ServedModel, Wish
 
 
 def tokens(answer):

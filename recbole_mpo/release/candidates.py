@@ -1,0 +1,122 @@
+"""What a recommender ranks at one moment.
+
+Shapes: C candidates (row 0 is PAD).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.values import shown, suggestion
+from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
+from recbole_mpo.release.new_items import KnownWords, NewText
+from recbole_mpo.release.title_search import TitleSearch
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Items that can be recommended, and how they are scored; it never changes, so threads may share it.
+
+    Attributes:
+        tokens: [C] tokens, PAD first.
+        titles: texts by token.
+        scores: the scores of all.
+        words: their words, if the model has evidence of words.
+    """
+
+    tokens: list[str]
+    titles: dict[str, str]
+    scores: VectorScores | RowScores
+    words: KnownWords | None = None
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of each token; PAD has none."""
+        return {token: row for row, token in enumerate(self.tokens) if row > 0}
+
+    @cached_property
+    def search(self) -> TitleSearch:
+        """A search for titles."""
+        return TitleSearch(self.tokens, self.titles)
+
+    def new_rows(self, texts: Sequence[str], vectors: Tensor, model) -> NewRows:
+        """Return what scores need of M new texts in histories.
+
+        Args:
+            texts: the texts.
+            vectors: [M, D] their rows of ``encode_items``.
+            model: the model.
+        """
+        if self.words is None:
+            return NewRows(vectors)
+        return NewRows(vectors, self.words.reading(self.scores.evidence or model.evidence, texts))
+
+    def with_more(self, items: dict[str, str], vectors: Tensor, model) -> "Candidates":
+        """Return these and more candidates.
+
+        Args:
+            items: their texts by token.
+            vectors: [M, D] their rows of ``encode_items``.
+            model: the model.
+        """
+        words, evidence = self.words, None
+        if words is not None:
+            words, evidence = words.with_more(self.scores.evidence or model.evidence, [*items.values()])
+        scores = self.scores.with_more(vectors, evidence)
+        return Candidates([*self.tokens, *items], {**self.titles, **items}, scores, words)
+
+    def rows(self, history: Sequence[str | NewText], rows_of_texts: dict[str, int]) -> np.ndarray:
+        """Return the rows of a history's items.
+
+        Args:
+            history: tokens and new texts, oldest first.
+            rows_of_texts: rows of new texts, those from C on.
+
+        Raises:
+            DataError: the history is empty or has an unknown token, which the message names.
+        """
+        if not history:
+            raise DataError("a history needs at least one item")
+        self.check_known([item for item in history if not isinstance(item, NewText)])
+        return np.array(
+            [rows_of_texts[item.text] if isinstance(item, NewText) else self.row_of[item] for item in history]
+        )
+
+    def check_known(self, tokens: Sequence[str]):
+        """Refuse unknown tokens.
+
+        Raises:
+            DataError: a token is unknown; the message names it.
+        """
+        unknown = [token for token in tokens if token not in self.row_of]
+        if unknown:
+            raise DataError(
+                f"unknown item {', '.join(map(shown, unknown[:5]))}{', …' if len(unknown) > 5 else ''}"
+                f"{suggestion(unknown[0], self.row_of)}: it must be in the interactions or, if the model needs only "
+                "text, in the item text"
+            )
+
+    def left_out(self, exclude: Sequence[str], among: Sequence[str] | None) -> np.ndarray:
+        """Return the rows that are not recommended; tokens that are unknown change nothing.
+
+        Args:
+            exclude: tokens to leave out.
+            among: tokens outside of which all are left out; None for no such limit.
+
+        Raises:
+            DataError: no token of ``among`` is known, though there are some.
+        """
+        is_out = np.zeros(len(self.tokens), dtype=bool)
+        if among is not None:
+            kept = [self.row_of[token] for token in among if token in self.row_of]
+            if among and not kept:
+                self.check_known(list(among))
+            is_out[:] = True
+            is_out[kept] = False
+        is_out[[self.row_of[token] for token in exclude if token in self.row_of]] = True
+        is_out[0] = True
+        return np.flatnonzero(is_out)
