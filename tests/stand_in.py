@@ -21,8 +21,7 @@ class StandIn:
         self.gate.set()
 
     def parts(self, history, token):
-        texts = [entry if isinstance(entry, str) else None for entry in history]
-        words = [self.titles[entry] if text else entry.text for entry, text in zip(history, texts, strict=True)]
+        words = [self.titles[entry] if isinstance(entry, str) else entry.text for entry in history]
         shared = set(" ".join(words).split()) & set(self.titles[token].split())
         return {"text": float(len(shared)), "covisit": -self.tokens.index(token) / 1000}
 
@@ -32,12 +31,10 @@ class StandIn:
         return [self._best(history, topk, set(exclude), among) for history in histories]
 
     def _best(self, history, topk, exclude, among):
-        assert all(entry == self.broken or not hasattr(entry, "text") or entry.text != self.broken for entry in history)
-        tokens = [
-            token
-            for token in (among or self.tokens[1:])
-            if token in self.titles and token not in {*exclude, *map(str, history)}
-        ]
+        texts = {entry.text for entry in history if not isinstance(entry, str)}
+        assert self.broken not in texts
+        candidates = set(self.titles if among is None else among) & set(self.titles)
+        tokens = [token for token in candidates - exclude if token not in history]
         scored = sorted(((sum(self.parts(history, token).values()), token) for token in tokens), reverse=True)
         return [Recommended(token, score, self.titles[token]) for score, token in scored[:topk]]
 
