@@ -1,7 +1,6 @@
 """The model of a model folder, built without a dataset."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -58,7 +57,7 @@ def build_model(content: FolderContent, folder: Path) -> tuple:
         settings = content.origin.settings
         stored = {key: value for key, value in settings.items() if key not in ("model", "dataset")}
         _, config = make_config(spec.name, settings.get("dataset"), stored={**stored, "pretrained": None})
-        _check_counts(config, content.weights, folder)
+        _check_sizes(config, content, folder)
         fields = {"iid_field": config["ITEM_ID_FIELD"], "uid_field": config["USER_ID_FIELD"]}
         size = content.feature_size or None
         catalogue = Catalogue(content.tokens[: content.item_num], size, None, **fields)
@@ -71,22 +70,31 @@ def build_model(content: FolderContent, folder: Path) -> tuple:
         raise CheckpointError(f"model folder {folder}: {problem}") from problem
     checkpoint.load_weights(model, dict(content.weights), folder / WEIGHTS)
     _use_tables(model, content, folder)
-    width = model.encode_items(torch.tensor([0])).shape[1]
+    with torch.no_grad():
+        width = model.eval().encode_items(torch.tensor([0])).shape[1]
     if content.item_vectors.shape[1] != width:
         raise CheckpointError(
             f"model folder {folder} has item vectors of {content.item_vectors.shape[1]} numbers, its model has {width}"
         )
-    model.fitted_text = None
-    return model.eval().to(config["device"]), config
+    return model.to(config["device"]), config
 
 
-def _check_counts(config, weights: Mapping[str, Tensor], folder: Path):
-    """Refuse settings that would build modules for hours."""
+def _check_sizes(config, content: FolderContent, folder: Path):
+    """Refuse settings that would build modules for hours, and a width of features that no weight has."""
+    if content.feature_size and not any(_has_side(weight, content.feature_size) for weight in content.weights.values()):
+        raise CheckpointError(
+            f"model folder {folder} has feature_size {content.feature_size}, which no weight has; copy the folder again"
+        )
     for key in COUNTS:
-        if key in config and isinstance(config[key], int) and config[key] > len(weights):
+        if key in config and isinstance(config[key], int) and config[key] > len(content.weights):
             raise CheckpointError(
-                f"model folder {folder} has {key} {config[key]}, and {len(weights)} weights: they do not fit together"
+                f"model folder {folder} has {key} {config[key]}, and {len(content.weights)} weights: they do not fit "
+                "together"
             )
+
+
+def _has_side(weight: Tensor, size: int) -> bool:
+    return size in weight.shape and weight.numel() > 0
 
 
 class _Budget(TorchFunctionMode):

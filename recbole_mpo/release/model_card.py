@@ -1,5 +1,8 @@
 """The card of a model folder: what the model is, what it was trained on, what it reached, how to load it."""
 
+import json
+import re
+
 from recbole_mpo.common.terminal import one_line
 
 FRONT_MATTER = "---\nlibrary_name: recbole_mpo\ntags: [sequential-recommendation, text-based-recommendation]\n---"
@@ -11,29 +14,32 @@ LOAD = """```python
 from recbole_mpo.release import Recommender
 
 recommender = Recommender.from_pretrained("this/folder")
-print(recommender.search("{word}"))
-print(recommender.recommend([["{token}"]], topk=5))
+print(recommender.search({word}))
+print(recommender.recommend([[{token}]], topk=5))
 ```"""
 
 
-def model_card(config: dict, size: int, token: str = "ITEM") -> str:
+def model_card(config: dict, size: int, token: str, title: str) -> str:
     """Return the card of a model folder as Markdown.
 
     Args:
         config: content of its ``config.json``.
         size: bytes of its files.
         token: token of an item, for the example.
+        title: its title.
     """
     run = config["run"]
     trained_as, model = run.get("trained_as", config["model"]), config["model"]
-    title = f"# {one_line(str(run.get('label', trained_as)))} on {one_line(str(run.get('dataset', '?')))}"
+    heading = f"# {one_line(str(run.get('label', trained_as)))} on {one_line(str(run.get('dataset', '?')))}"
     merged = "" if trained_as == model else f" It was trained as {trained_as}, whose layers are merged into dense ones."
     text = (
         f"A sequential recommender of recbole_mpo: the model {model}, which reads {_reads(config)}.{merged} It ranks "
         f"{config['candidates'] - 1:,} items, and needs no dataset: {size / 1e6:.1f} MB in all."
     )
-    parts = [FRONT_MATTER, title, text, "## Data", _data(run), "## Figures", _figures(run), "## Parameters"]
-    parts += [_parameters(run), "## How to load it", LOAD.format(word="a word", token=token), "## Licence", LICENCE]
+    word = max(re.findall(r"\w+", title), key=len, default="")
+    example = LOAD.format(word=json.dumps(word), token=json.dumps(token))
+    parts = [FRONT_MATTER, heading, text, "## Data", _data(run), "## Figures", _figures(run), "## Parameters"]
+    parts += [_parameters(run), "## How to load it", example, "## Licence", LICENCE]
     return "\n\n".join(parts)
 
 

@@ -98,8 +98,9 @@ def write_folder(content: FolderContent, path: str | Path):
         if content.fitted_text is not None:
             fitted = {name: torch.from_numpy(array.copy()) for name, array in content.fitted_text.arrays().items()}
             _save(fitted, folder / files.TEXT)
+        first = content.tokens[1], content.titles.get(content.tokens[1], "")
         size = sum(one.stat().st_size for one in folder.iterdir())
-        write_lines(folder / files.CARD, [model_card(config, size)])
+        write_lines(folder / files.CARD, [model_card(config, size, *first)])
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path):
@@ -158,7 +159,7 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 def _read_items(path: Path) -> tuple[list[str], dict[str, str]]:
     tokens, titles = [], {}
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)

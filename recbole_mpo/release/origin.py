@@ -76,9 +76,10 @@ class RunOrigin:
         run["data"] = {**data, "files": trained_on, "edited": edited}
         if recorded.get("features"):
             run["features"] = recorded["features"]
-        if self.merges:
-            return Origin(DENSE_MODEL, dense_settings(settings), self._encoders(), run)
-        return Origin(self.name, settings, self._encoders(), run)
+        name = DENSE_MODEL if self.merges else self.name
+        settings = dense_settings(settings) if self.merges else settings
+        settings.pop("pretrained", None)
+        return Origin(name, settings, self._encoders(), run)
 
     def _recorded(self) -> dict:
         """Return what the record says; nothing if there is none of the run, or it is not of a finished one."""
