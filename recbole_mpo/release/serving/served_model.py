@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.common.values import shown, suggestion
+from recbole_mpo.release.new_items import NewText
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.release.serving.kept_items import KeptItems
 from recbole_mpo.release.serving.limits import RequestError
@@ -102,7 +103,9 @@ class ServedModel:
         """
         folder = folder.resolve()
         kept = KeptItems((state_dir or folder.parent) / f"{name if state_dir else folder.name}.items.jsonl")
-        return cls(name, Recommender.from_pretrained(folder), kept)
+        model = cls(name, Recommender.from_pretrained(folder), kept)
+        model.warm_up()
+        return model
 
     @property
     def items(self) -> int:
@@ -113,6 +116,13 @@ class ServedModel:
     def added_items(self) -> int:
         """Number of items added while serving, now or earlier."""
         return len(self._added)
+
+    def warm_up(self):
+        """Load what encodes new texts, so that no request has to wait for it; a model need not take any."""
+        try:
+            self.recommender.recommend([[NewText("lamp")]], topk=1)
+        except RecboleMPOError as problem:
+            LOG.warning("%s takes no new texts: %s", self.name, problem)
 
     def close(self):
         """Let another server add items."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.release.new_items import NewText
 from recbole_mpo.release.serving.kept_items import KeptItems
 from recbole_mpo.release.serving.limits import RequestError
@@ -94,3 +95,15 @@ def test_the_file_stands_beside_the_folder_or_where_it_is_told(stand_in, tmp_pat
     folder.mkdir(parents=True)
     assert ServedModel.open("shop", folder, None).kept.path == tmp_path / "models" / "small.items.jsonl"
     assert ServedModel.open("shop", folder, tmp_path).kept.path == tmp_path / "shop.items.jsonl"
+
+
+def test_a_model_that_takes_no_texts_is_served_without(served, stand_in, caplog):
+    served.warm_up()
+    assert stand_in.calls == [1] and not caplog.text
+    stand_in.recommend = lambda *_, **__: raised(DataError("needs ids"))
+    served.warm_up()
+    assert "shop takes no new texts: needs ids" in caplog.text
+
+
+def raised(problem):
+    raise problem
