@@ -108,8 +108,11 @@ class Candidates:
             among: tokens outside of which all are left out; None for no such limit.
 
         Raises:
-            DataError: no token of ``among`` is known, though there are some.
+            DataError: no token of ``among`` is known, though there are some; or one of the two is a text.
         """
+        for name, given in (("exclude", exclude), ("among", among)):
+            if isinstance(given, str):
+                raise DataError(f"{name} must be a list of tokens, not the text {shown(given)}")
         is_out = np.zeros(len(self.tokens), dtype=bool)
         if among is not None:
             kept = [self.row_of[token] for token in among if token in self.row_of]

@@ -151,7 +151,9 @@ def read_json(path: Path) -> dict:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes, more than {MOST_BYTES}")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole, parse_float=_finite)
+        content = json.loads(
+            path.read_text(encoding="utf-8"), parse_int=_whole, parse_float=_finite, parse_constant=_finite
+        )
         if not isinstance(content, dict):
             raise ValueError("it holds no object")
     except OSError as problem:
