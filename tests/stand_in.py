@@ -38,8 +38,9 @@ class StandIn:
         scored = sorted(((sum(self.parts(history, token).values()), token) for token in tokens), reverse=True)
         return [Recommended(token, score, self.titles[token]) for score, token in scored[:topk]]
 
-    def explain(self, history, tokens):
-        return [self.parts(history, token) for token in tokens]
+    def explain_each(self, histories, tokens):
+        pairs = zip(histories, tokens, strict=True)
+        return [[self.parts(history, token) for token in row] for history, row in pairs]
 
     def add_items(self, texts):
         self.titles.update(texts)

@@ -13,7 +13,7 @@ from pathlib import Path
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.common.values import shown, suggestion
 from recbole_mpo.release.new_items import NewText
-from recbole_mpo.release.recommend import Recommender
+from recbole_mpo.release.recommend import Recommended, Recommender
 from recbole_mpo.release.serving.kept_items import KeptItems
 from recbole_mpo.release.serving.limits import RequestError
 
@@ -193,7 +193,21 @@ class ServedModel:
             return [[] for _ in wishes]
         most = max(wish.k + len(wish.exclude) for wish in wishes)
         lists = self.recommender.recommend([list(wish.history) for wish in wishes], topk=most, among=among)
-        return [self._shown(wish, items) for wish, items in zip(wishes, lists, strict=True)]
+        best = [_wanted(wish, items) for wish, items in zip(wishes, lists, strict=True)]
+        rows = [[{"item": item.token, "title": item.title, "score": item.score} for item in items] for items in best]
+        self._explain(wishes, rows)
+        return rows
+
+    def _explain(self, wishes: list[Wish], rows: list[list[dict]]):
+        """Add the parts of the scores where they are asked for."""
+        asked = [place for place, wish in enumerate(wishes) if wish.has_why and rows[place]]
+        if not asked:
+            return
+        histories = [list(wishes[place].history) for place in asked]
+        reasons = self.recommender.explain_each(histories, [[row["item"] for row in rows[place]] for place in asked])
+        for place, parts in zip(asked, reasons, strict=True):
+            for row, why in zip(rows[place], parts, strict=True):
+                row["why"] = why
 
     def _candidates(self, wish: Wish) -> tuple[str, ...] | None:
         """Return the tokens that a wish allows; None for all."""
@@ -202,16 +216,6 @@ class ServedModel:
         words, titles = wish.title.casefold(), self.recommender.titles
         tokens = self.recommender.tokens[1:] if wish.among is None else self._known.intersection(wish.among)
         return tuple(token for token in tokens if words in titles.get(token, "").casefold())
-
-    def _shown(self, wish: Wish, items: list) -> list[dict]:
-        excluded = set(wish.exclude)
-        best = [item for item in items if item.token not in excluded][: wish.k]
-        rows = [{"item": item.token, "title": item.title, "score": item.score} for item in best]
-        if wish.has_why and rows:
-            reasons = self.recommender.explain(list(wish.history), [item.token for item in best])
-            for row, why in zip(rows, reasons, strict=True):
-                row["why"] = why
-        return rows
 
     def _search(self, search: Search) -> list[dict]:
         if search.query.strip():
@@ -244,3 +248,8 @@ class ServedModel:
         self._known.update(texts)
         for token in texts:
             bisect.insort(self._sorted, token)
+
+
+def _wanted(wish: Wish, items: list[Recommended]) -> list[Recommended]:
+    excluded = set(wish.exclude)
+    return [item for item in items if item.token not in excluded][: wish.k]
