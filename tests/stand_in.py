@@ -1,8 +1,11 @@
-"""A recommender without a model, whose scores a test can compute."""
+"""A recommender without a model, whose scores a test can compute, and a server in this process."""
 
 import threading
+import time
+from contextlib import contextmanager
 
 from recbole_mpo.release.recommend import Recommended
+from recbole_mpo.release.serving.server import Place
 
 
 class StandIn:
@@ -48,3 +51,25 @@ class StandIn:
 
     def search(self, query, limit=20):
         return [(token, title) for token, title in self.titles.items() if query.lower() in title.lower()][:limit]
+
+
+@contextmanager
+def serving(models, page=None, api_key=None):
+    """Serve models in a thread, with a page other than the packaged one if it is given; yield the address."""
+    import uvicorn
+
+    from recbole_mpo.release.serving.app import make_app
+
+    place = Place(port=0, api_key=api_key)
+    with place.bind() as bound:
+        app = make_app(models, api_key=api_key, is_local=True, page=page)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        while thread.is_alive() and not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join(30)

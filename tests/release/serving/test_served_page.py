@@ -1,17 +1,14 @@
 """The page at ``/``, clicked in a browser, and what it may load and show."""
 
 import re
-import threading
-from contextlib import contextmanager
 from importlib import resources
 
 import pytest
 from browser import find_browser, findings_at, with_script
-from stand_in import StandIn
+from stand_in import StandIn, serving
 
 from recbole_mpo.release.serving.kept_items import KeptItems
 from recbole_mpo.release.serving.served_model import ServedModel
-from recbole_mpo.release.serving.server import Place
 
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package, reason="needs the extra [serve]")
@@ -30,26 +27,6 @@ const press = (element, key) => {
 };
 const type = (id, text) => { $(id).value = text; $(id).dispatchEvent(new Event("input")); };
 """
-
-
-@contextmanager
-def serving(models, page, api_key=None):
-    """Serve models with a page in a thread; yield the address."""
-    import uvicorn
-
-    from recbole_mpo.release.serving.app import make_app
-
-    place = Place(port=0, api_key=api_key)
-    with place.bind() as bound:
-        app = make_app(models, api_key=api_key, is_local=True, page=page)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        thread = threading.Thread(target=server.run, args=([bound],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join(30)
 
 
 @pytest.fixture
