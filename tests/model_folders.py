@@ -18,7 +18,9 @@ def recommender_of(settings: dict, model: str = "UniSRec", dataset: str = "tiny"
     one = built_run(model, dataset, (), {**settings, **changes})
     draw = torch.Generator().manual_seed(5)
     # Not as a run begins it: patches would need pre-trained weights.
-    built = one.spec.build(one.config, one.splits[0])
+    train = one.splits[0]
+    one.experiment.seed()
+    built = one.spec.build(one.config, train)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=draw)

@@ -5,7 +5,9 @@ import io
 import json
 
 from recbole_mpo.common.spreadsheet import safe_cell
+from recbole_mpo.common.terminal import one_line
 from recbole_mpo.release.history_files import History
+from recbole_mpo.release.new_items import NewText
 
 FORMATS = ("text", "json", "csv")
 
@@ -49,3 +51,26 @@ def _as_csv(pairs: list[tuple]) -> str:
             cells = [history.name, str(rank), item.token, repr(item.score), item.title]
             writer.writerow([safe_cell(cell) for cell in cells])
     return text.getvalue()
+
+
+def listing(titles: dict[str, str], history: list[str | NewText], recommended: list, width: int) -> str:
+    """Return a history and its recommendations as text, one item per line.
+
+    Args:
+        titles: texts by token.
+        history: tokens and texts, oldest first; the last five are shown.
+        recommended: the recommendations.
+        width: largest number of characters of a title.
+    """
+    last = [("", item.text) if isinstance(item, NewText) else (item, titles.get(item, "")) for item in history[-5:]]
+    rows = [("", token, title) for token, title in last]
+    rows += [(f"{item.score:6.2f}", item.token, item.title) for item in recommended]
+    rows = [(score, one_line(token), _cut(one_line(title), width)) for score, token, title in rows]
+    longest = max((len(token) for _, token, _ in rows), default=0)
+    lines = [f"  {score:6}  {token:>{longest}}  {title}" for score, token, title in rows]
+    begin = f"after {len(history)} items, the last ones:"
+    return "\n".join([begin, *lines[: len(last)], "recommended:", *lines[len(last) :]])
+
+
+def _cut(title: str, width: int) -> str:
+    return title if len(title) <= width else f"{title[: width - 1]}…"

@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Callable
 
 from recbole_mpo.common.terminal import one_line
+from recbole_mpo.common.values import as_list
 
 FRONT_MATTER = "---\nlibrary_name: recbole_mpo\ntags: [sequential-recommendation, text-based-recommendation]\n---"
 LICENCE = (
@@ -29,7 +31,7 @@ def model_card(config: dict, size: int, token: str, title: str) -> str:
         title: its title.
     """
     run = config["run"]
-    trained_as, model = run.get("trained_as", config["model"]), config["model"]
+    trained_as, model = one_line(str(run.get("trained_as", config["model"]))), config["model"]
     heading = f"# {one_line(str(run.get('label', trained_as)))} on {one_line(str(run.get('dataset', '?')))}"
     merged = "" if trained_as == model else f" It was trained as {trained_as}, whose layers are merged into dense ones."
     text = (
@@ -38,18 +40,26 @@ def model_card(config: dict, size: int, token: str, title: str) -> str:
     )
     word = max(re.findall(r"\w+", title), key=len, default="")
     example = LOAD.format(word=json.dumps(word), token=json.dumps(token))
-    parts = [FRONT_MATTER, heading, text, "## Data", _data(run), "## Figures", _figures(run), "## Parameters"]
-    parts += [_parameters(run), "## How to load it", example, "## Licence", LICENCE]
+    parts = [FRONT_MATTER, heading, text, "## Data", _known(_data, run), "## Figures", _known(_figures, run)]
+    parts += ["## Parameters", _known(_parameters, run), "## How to load it", example, "## Licence", LICENCE]
     return "\n\n".join(parts)
+
+
+def _known(part: Callable[[dict], str], run: dict) -> str:
+    """Return a part of the card; a folder of others may say of its run what it likes."""
+    try:
+        return part(run)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return "Not known."
 
 
 def _reads(config: dict) -> str:
     what = {"text": "item text", "text+id": "item text and ids", "id": "item ids"}
-    kinds = config["settings"].get("evidence") or []
+    kinds = ", ".join(map(str, as_list(config["settings"].get("evidence"))))
     read = what.get(str(config["settings"].get("item_input")), "histories")
-    names = [encoder.get("encoder", "") for encoder in config.get("encoders") or []]
+    names = [encoder.get("encoder", "") for encoder in config.get("encoders") or [] if isinstance(encoder, dict)]
     encoded = f" (encoded by {one_line(', '.join(map(str, names)))})" if names else ""
-    return f"{read}{encoded}{f', with evidence of {one_line(str(kinds))}' if kinds else ''}"
+    return f"{read}{encoded}{f', with evidence of {one_line(kinds)}' if kinds else ''}"
 
 
 def _data(run: dict) -> str:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.common.terminal import one_line
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.release.answers import listing
 from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
 from recbole_mpo.release.candidates import Candidates
 from recbole_mpo.release.explanation import explained
@@ -28,6 +28,9 @@ from recbole_mpo.release.new_items import NewText, NewTextEncoder, check_new
 from recbole_mpo.release.origin import Origin
 from recbole_mpo.release.recommender_parts import content_of, parts_of_experiment, parts_of_folder
 from recbole_mpo.trainer.ranking import rows_per_batch
+
+# Histories that are read at once: their states take more memory than their scores if the candidates are few.
+MOST_HISTORIES = 1024
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class Recommender:
         now = self._now
         rows, new = self._read(now, histories)
         left_out = torch.from_numpy(now.left_out(exclude, among)).to(self.model.device)
-        step = rows_per_batch(len(rows), len(now.tokens))
+        step = rows_per_batch(MOST_HISTORIES, len(now.tokens))
         results = []
         for begin in range(0, len(rows), step):
             results += self._best(now, rows[begin : begin + step], new, left_out, topk)
@@ -296,23 +299,12 @@ class Recommender:
             for items, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def as_text(self, history: list[str], recommended: list[Recommended], width: int = 70) -> str:
+    def as_text(self, history: list[str | NewText], recommended: list[Recommended], width: int = 70) -> str:
         """Return a history and its recommendations as text, one item per line.
 
         Args:
-            history: item tokens, oldest first; the last five are shown.
+            history: tokens and texts, oldest first; the last five are shown.
             recommended: the recommendations.
             width: largest number of characters of a title.
         """
-        last = [(token, self.titles.get(token, "")) for token in history[-5:]]
-        rows = [("", token, title) for token, title in last]
-        rows += [(f"{item.score:6.2f}", item.token, item.title) for item in recommended]
-        rows = [(score, one_line(token), _cut(one_line(title), width)) for score, token, title in rows]
-        longest = max((len(token) for _, token, _ in rows), default=0)
-        lines = [f"  {score:6}  {token:>{longest}}  {title}" for score, token, title in rows]
-        begin = f"after {len(history)} items, the last ones:"
-        return "\n".join([begin, *lines[: len(last)], "recommended:", *lines[len(last) :]])
-
-
-def _cut(title: str, width: int) -> str:
-    return title if len(title) <= width else f"{title[: width - 1]}…"
+        return listing(self.titles, history, recommended, width)

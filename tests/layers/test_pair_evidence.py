@@ -183,6 +183,16 @@ class TestPairEvidence:
             assert torch.equal(shown(evidence(recent_of(users=users), Columns(WIDTH))), shown(expected))
         assert list(evidence.state_dict()) == names == ["weight", "log_recent", "log_factor"][: len(names)]
 
+    def test_a_copy_reads_other_tables_with_the_same_weights(self, dense):
+        evidence = pairs_of(dense[:1])
+        recent = recent_of()
+        before = shown(evidence(recent, Columns(WIDTH)))
+        other = evidence.reading(tables_of(dense[1:2]))
+        assert torch.equal(shown(evidence(recent, Columns(WIDTH))), before)
+        found, expected = (one(recent, Columns(WIDTH)) for one in (other, pairs_of(dense[1:2])))
+        torch.testing.assert_close(shown(found), shown(expected), rtol=1e-6, atol=1e-9)
+        assert other.weight is evidence.weight and other.log_recent is evidence.log_recent
+
     def test_tables_of_training_come_after_that_of_evaluation(self, dense):
         whole, evidence = pairs_of(dense), pairs_of(dense[:1])
         evidence.use_in_training(tables_of(dense[1:]))
@@ -221,6 +231,22 @@ class TestItemEvidence:
         expected = expected * (1.5 if users is None else 1.0)
         added = evidence(recent_of(users=users), Columns(WIDTH))
         gradients_agree(shown(added), expected, list(evidence.parameters()))
+
+    def test_parts_by_kind_add_up_to_all(self, evidence):
+        recent = recent_of()
+        parts = {name: shown(part) for name, part in evidence.parts(recent, Columns(WIDTH)).items()}
+        assert list(parts) == [*evidence.kinds, "repeats"]
+        torch.testing.assert_close(sum(parts.values()), shown(evidence(recent, Columns(WIDTH))))
+
+    def test_a_copy_reads_other_tables_of_some_kinds(self, dense, evidence):
+        recent, name = recent_of(), next(iter(evidence.kinds))
+        before = {kind: shown(part) for kind, part in evidence.parts(recent, Columns(WIDTH)).items()}
+        other = evidence.reading({name: tables_of(dense[3:])})
+        after = {kind: shown(part) for kind, part in other.parts(recent, Columns(WIDTH)).items()}
+        assert [kind for kind in before if not torch.equal(before[kind], after[kind])] == [name]
+        again = {kind: shown(part) for kind, part in evidence.parts(recent, Columns(WIDTH)).items()}
+        assert all(torch.equal(before[kind], again[kind]) for kind in before)
+        assert other.repeats is evidence.repeats and other.strength == evidence.strength
 
     def test_columns_may_be_chosen(self, evidence):
         ids = torch.tensor([7, 4, 40, 2])

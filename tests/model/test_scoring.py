@@ -56,6 +56,19 @@ def test_lengths_do_not_matter_to_cosines(states_and_vectors):
     torch.testing.assert_close(scores(scoring, 3 * states, 0.2 * vectors), scores(scoring, states, vectors))
 
 
+def test_ids_in_vectors_share_the_score_with_the_text(states_and_vectors):
+    """Both parts of a vector are divided by its length."""
+    states, texts = states_and_vectors
+    ids = torch.randn(7, 5, dtype=torch.float64)
+    for scoring in (InnerProductScoring(), CosineScoring(0.07)):
+        whole, rows = scores(scoring, states, texts + ids), torch.arange(7)
+        of_ids = scoring.id_scores(scoring.queries(states), rows, texts + ids, ids)
+        of_texts = scoring.id_scores(scoring.queries(states), rows, texts + ids, texts)
+        torch.testing.assert_close(of_ids + of_texts, whole)
+        torch.testing.assert_close(of_ids[:, 0], whole[:, 0])
+        assert scoring.id_scores(states, rows, texts, None) is None
+
+
 class TestTextAndIds:
     @pytest.fixture
     def scoring(self):

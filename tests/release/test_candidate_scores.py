@@ -6,7 +6,7 @@ from support import built_run, folder_of
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.release.candidate_scores import RowScores, VectorScores
+from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
 from recbole_mpo.release.recommend import Recommender
 
 SIZES = {
@@ -36,6 +36,29 @@ def test_vectors_score_as_the_model_does(tiny_settings, evidence):
     scores = VectorScores(model)(*HISTORIES)
     expected = model.full_sort_predict({model.ITEM_SEQ: HISTORIES[0], model.ITEM_SEQ_LEN: HISTORIES[1]})
     torch.testing.assert_close(scores, expected)
+
+
+@torch.no_grad()
+def test_new_rows_are_read_and_not_scored(tiny_settings):
+    """A row beyond the candidates that has a candidate's vector makes the same history."""
+    model = built_run("UniSRec", "tiny", (), tiny_settings).model.eval()
+    scores = VectorScores(model)
+    expected = scores(*HISTORIES)
+    sequences = HISTORIES[0].masked_fill(HISTORIES[0] == 5, 31)
+    found = scores(sequences, HISTORIES[1], NewRows(scores.item_vectors[5:6]))
+    assert torch.equal(found, expected) and found.shape == (2, 31)
+    more = scores.with_more(scores.item_vectors[5:7], None)
+    torch.testing.assert_close(more(*HISTORIES), torch.cat([expected, expected[:, 5:7]], dim=1))
+    assert len(scores.candidates) == 31
+
+
+@torch.no_grad()
+def test_parts_are_those_of_the_asked_candidates(tiny_settings):
+    model = built_run("UniSRec", "tiny", (), {**tiny_settings, "evidence": ["covisit", "two_hop"]}).model.eval()
+    scores, rows = VectorScores(model), torch.tensor([7, 3, 7])
+    parts = scores.parts(*HISTORIES, rows)
+    assert list(parts) == ["text", "covisit", "two_hop", "repeats"] and parts["covisit"].any()
+    torch.testing.assert_close(sum(parts.values()), scores(*HISTORIES)[:, rows])
 
 
 @torch.no_grad()

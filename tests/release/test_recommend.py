@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_folders import recommender_of as moved_recommender
 from support import RestoredRun, built_run
 
 from recbole_mpo.cli.main import main
@@ -180,6 +181,95 @@ class TestInput:
         settings = {key: tiny_settings[key] for key in ("data_path", "checkpoint_dir", "use_gpu")}
         with pytest.raises(DataError, match="models that score all items, but this is a CoVisit"):
             recommender_of(built_run("CoVisit", "tiny", (), settings))
+
+
+def test_excluded_items_are_never_recommended(untrained):
+    recommender = recommender_of(untrained())
+    (whole,) = recommender.recommend([["i3", "i4"]], topk=40)
+    first = [item.token for item in whole[:3]]
+    (rest,) = recommender.recommend([["i3", "i4"]], topk=40, exclude=[*first, "unknown"])
+    assert rest == whole[3:]
+
+
+def test_among_limits_what_is_recommended(untrained):
+    recommender = recommender_of(untrained())
+    (whole,) = recommender.recommend([["i3", "i4"]], topk=40)
+    few = [item.token for item in whole[::5]]
+    (found,) = recommender.recommend([["i3", "i4"]], topk=40, among=["i3", *few[::-1], "unknown"])
+    # An item of the history stays out.
+    assert found == whole[::5]
+    assert recommender.recommend([["i3"], ["i4"]], among=[]) == [[], []]
+    assert recommender.recommend([["i3"]], among=few, exclude=few) == [[]]
+    with pytest.raises(DataError, match="unknown item 'unknown'"):
+        recommender.recommend([["i3"]], among=["unknown"])
+
+
+def test_many_histories_are_read_a_part_at_a_time(untrained, monkeypatch):
+    recommender = recommender_of(untrained())
+    histories = [[f"i{number % 30}", f"i{number % 7}"] for number in range(50)]
+    whole = recommender.recommend(histories, topk=3)
+    monkeypatch.setattr("recbole_mpo.release.recommend.MOST_HISTORIES", 8)
+    parts = recommender.recommend(histories, topk=3)
+    assert [[item.token for item in one] for one in parts] == [[item.token for item in one] for one in whole]
+
+
+EXPLAINED = {
+    "text": ({}, {"text"}),
+    "evidence": ({"evidence": ["covisit", "words", "two_hop"]}, {"text", "covisit", "words", "two_hop", "repeats"}),
+    "ids in scores": ({"item_input": "text+id", "evidence": ["words"]}, {"text", "ids", "words", "repeats"}),
+    "ids in vectors": ({"item_input": "text+id", "id_side": "both"}, {"text", "ids"}),
+    "ids": ({"item_input": "id", "evidence": ["covisit"]}, {"ids", "covisit", "repeats"}),
+    "inner products": ({"model": "SASRecCE", "item_input": "text+id"}, {"text", "ids"}),
+    "a head": ({"model": "PeterRec", "item_input": "text"}, {"text", "ids"}),
+}
+
+
+class TestExplain:
+    @pytest.fixture(params=EXPLAINED)
+    def explained(self, request, tiny_settings):
+        changes, names = EXPLAINED[request.param]
+        unused = {"PeterRec": ("n_exps", "inner_size")}.get(changes.get("model"), ())
+        settings = {key: value for key, value in tiny_settings.items() if key not in unused}
+        return moved_recommender(settings, **changes), names
+
+    def test_parts_sum_to_the_score(self, explained):
+        recommender, names = explained
+        history = ["i3", "i4", "i9", "i3"]
+        (found,) = recommender.recommend([history], topk=40)
+        parts = recommender.explain(history, [item.token for item in found])
+        assert all(set(one) == names for one in parts)
+        assert [sum(one.values()) for one in parts] == pytest.approx([item.score for item in found], abs=1e-4)
+
+    def test_items_of_the_history_are_explained_too(self, explained):
+        recommender, names = explained
+        rows = torch.tensor([[recommender.row_of[token] for token in ("i3", "i4")]])
+        with torch.no_grad():
+            scores = recommender.scores(rows, torch.tensor([2]))[0]
+        for token, parts in zip(("i3", "i7"), recommender.explain(["i3", "i4"], ["i3", "i7"]), strict=True):
+            assert sum(parts.values()) == pytest.approx(scores[recommender.row_of[token]].item(), abs=1e-4)
+            assert "repeats" not in names or (parts["repeats"] != 0) == (token == "i3")
+
+    def test_the_part_of_ids_is_what_ids_change(self, tiny_settings):
+        """Without them an item has the score of the text's part, where both stand in the scores alone."""
+        recommender = moved_recommender(tiny_settings, item_input="text+id")
+        (parts,) = recommender.explain(["i3"], ["i7"])
+        ids = recommender.model.item_ids
+        with torch.no_grad():
+            ids.table.zero_()
+            ids.bias.zero_()
+        without = recommender.model.encode_items()
+        rows = torch.tensor([[recommender.row_of["i3"]]])
+        with torch.no_grad():
+            states = recommender.model.encode_sequences(without, rows, torch.tensor([1]))
+            score = recommender.model.score(states, without)[0, recommender.row_of["i7"]].item()
+        assert parts["text"] == pytest.approx(score, abs=1e-4) and abs(parts["ids"]) > 1e-3
+
+    def test_mistakes_are_told(self, tiny_settings):
+        recommender = moved_recommender(tiny_settings)
+        assert recommender.explain(["i3"], []) == []
+        for history, tokens in ((["i3"], ["x"]), (["x"], ["i3"]), ([], ["i3"])):
+            with pytest.raises(DataError, match="unknown item 'x'|at least one item"):
+                recommender.explain(history, tokens)
 
 
 class TestCommand:
