@@ -100,6 +100,7 @@ def make_app(
         # Both pages would load their scripts from another host.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses={"default": {"model": bodies.ErrorBody, "description": "What is wrong."}},
         exception_handlers={
             RequestError: _refused,

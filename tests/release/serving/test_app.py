@@ -155,6 +155,7 @@ class TestErrors:
         [
             ("/recommendations", "GET", 404, "not_found"),
             ("/docs", "GET", 404, "not_found"),
+            ("/models/", "GET", 404, "not_found"),
             ("/%ff%00", "GET", 404, "not_found"),
             ("/recommend", "GET", 405, "method_not_allowed"),
             ("/items", "DELETE", 405, "method_not_allowed"),
