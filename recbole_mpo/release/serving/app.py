@@ -86,13 +86,22 @@ def make_app(
     """
     limits, measures = limits or Limits(), Measures()
     desk = Desk(models, limits, measures)
+    app = _empty_app(desk)
+    _add_questions(app, desk, limits)
+    _add_state(app, desk, measures)
+    _add_page(app, _packaged_page() if page is None else page)
+    return Guard(app, {*app.openapi()["paths"], "/", "/openapi.json"}, measures, limits, api_key, is_local)
+
+
+def _empty_app(desk: Desk) -> FastAPI:
+    """Return an application without routes, which answers errors in one form and ends the models' threads."""
 
     @asynccontextmanager
     async def closing(_):
         yield
         await asyncio.to_thread(desk.close)
 
-    app = FastAPI(
+    return FastAPI(
         title="recbole_mpo",
         version=__version__,
         description="Recommendations of exported models.",
@@ -109,10 +118,6 @@ def make_app(
             Exception: _failed,
         },
     )
-    _add_questions(app, desk, limits)
-    _add_state(app, desk, measures)
-    _add_page(app, _packaged_page() if page is None else page)
-    return Guard(app, {*app.openapi()["paths"], "/", "/openapi.json"}, measures, limits, api_key, is_local)
 
 
 def _add_questions(app: FastAPI, desk: Desk, limits: Limits):
@@ -197,11 +202,11 @@ async def _invalid(_, problem: RequestValidationError) -> JSONResponse:
     # Kinds of entries are no places.
     parts = [str(part) for part in first["loc"][1:] if not str(part).startswith("<")]
     field = ".".join(parts) or None
-    message = first["msg"] if field is None else f"{shown_place(field)}: {first['msg']}"
+    message = first["msg"] if field is None else f"{_shortened(field)}: {first['msg']}"
     return _answer(RequestError(422, "invalid_request", message, field))
 
 
-def shown_place(field: str) -> str:
+def _shortened(field: str) -> str:
     """Return a place in a body for a message; a client may have sent a name of any length."""
     return field if len(field) <= 100 else f"{field[:100]}…"
 

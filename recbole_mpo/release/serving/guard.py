@@ -128,7 +128,7 @@ def _check_json(body: bytes):
 
 
 def _no_constant(name: str):
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _replay(body: bytes):
