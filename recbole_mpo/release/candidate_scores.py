@@ -20,7 +20,7 @@ from recbole_mpo.model.recbole_evidence import LateEvidence
 
 @dataclass(frozen=True)
 class NewRows:
-    """Items of histories that are no candidates; their numbers follow those of the candidates.
+    """Items of histories that are not candidates; their numbers follow those of the candidates.
 
     Attributes:
         vectors: [M, D] their rows of ``encode_items``.

@@ -15,8 +15,8 @@ def export_checkpoint(path: str | Path, output: str | Path, overrides: dict | No
         overrides: settings that override those of the checkpoint.
 
     Raises:
-        CheckpointError: the checkpoint cannot be used, or its model has no folder; or something else is in the place of
-            the output, or it cannot be written.
+        CheckpointError: the checkpoint cannot be used, or its model has no folder; or the output is a folder of others,
+            or it cannot be written.
         ConfigError: the settings do not fit together.
         DataError: the dataset cannot be read, or the model cannot recommend.
     """

@@ -30,7 +30,7 @@ def local_folder(name: str | Path, revision: str | None = None) -> Path:
     if folder.exists():
         raise CheckpointError(f"{folder} is a file; give the model folder, or use --checkpoint for a checkpoint")
     if isinstance(name, Path) or not HUB_ID.fullmatch(name):
-        raise CheckpointError(f"model folder {folder} does not exist, and {shown(str(name))} is no name on the hub")
+        raise CheckpointError(f"model folder {folder} does not exist, and {shown(str(name))} is not a name on the hub")
     hub = _client()
     try:
         return Path(hub.snapshot_download(name, revision=revision, allow_patterns=[*FILES, MANIFEST]))

@@ -71,6 +71,8 @@ def _data(run: dict) -> str:
     table = ["", "| file | sha256 |", "|---|---|", *rows] if rows else []
     edited = data.get("edited") or []
     note = ["", f"Changed since the training: {one_line(', '.join(edited))}."] if edited else []
+    source = run.get("pretrained") or {}
+    note += ["", f"Training began with pre-trained weights: sha256 `{source['sha256']}`."] if source else []
     return "\n".join([*lines, *table, *note]) or "Not known."
 
 

@@ -121,7 +121,8 @@ def read_folder(folder: Path) -> FolderContent:
     kinds = {"model": str, "settings": dict, "run": dict, "items": int, "candidates": int, "feature_size": int}
     wrong = [key for key, kind in kinds.items() if type(config.get(key)) is not kind]
     encoders = config.get("encoders")
-    if wrong or not isinstance(encoders, list | None):
+    are_encoders = encoders is None or (isinstance(encoders, list) and all(isinstance(one, dict) for one in encoders))
+    if wrong or not are_encoders:
         raise CheckpointError(f"{folder / files.CONFIG} has no usable {(wrong or ['encoders'])[0]}")
     tokens, titles = _read_items(folder / files.ITEMS)
     item_vectors = _load(folder / files.VECTORS).get(VECTORS)
@@ -167,7 +168,7 @@ def _read_items(path: Path) -> tuple[list[str], dict[str, str]]:
             except (ValueError, KeyError, TypeError, RecursionError) as problem:
                 raise CheckpointError(f'{path}, line {number}: not {{"item": "…", "title": "…"}}') from problem
             if not isinstance(token, str) or not isinstance(title, str) or token in titles:
-                raise CheckpointError(f"{path}, line {number}: {shown(token)} is no text or occurs twice")
+                raise CheckpointError(f"{path}, line {number}: {shown(token)} is not a text or occurs twice")
             tokens.append(token)
             titles[token] = title
     return tokens, {token: title for token, title in titles.items() if title}

@@ -28,7 +28,7 @@ from recbole_mpo.text.item_text import is_missing
 
 @dataclass(frozen=True)
 class NewText:
-    """An item of a history that is no candidate: its text says what it is.
+    """An item of a history that is not a candidate: its text says what it is.
 
     Attributes:
         text: text of the item, as the dataset's ``.text`` file would have it.
@@ -58,7 +58,10 @@ class NewTextEncoder:
     @cached_property
     def _encoders(self) -> Sequence:
         encoders = self._given or item_features.encoders_of(self.config)
-        for encoder, known in zip(encoders, self.fingerprints or [None] * len(encoders), strict=True):
+        known_ones = self.fingerprints or [None] * len(encoders)
+        if len(known_ones) != len(encoders):
+            raise FeatureError(f"the model was trained with {len(known_ones)} encoders, but there are {len(encoders)}")
+        for encoder, known in zip(encoders, known_ones, strict=True):
             # What is fitted is stored with the model, and needs no other file.
             if known is not None and not encoder.needs_fit and known != encoder.fingerprint():
                 raise FeatureError(

@@ -19,7 +19,7 @@ OF_MACHINE = {
     *("use_gpu", "gpu_id", "worker", "show_progress", "state", "track", "log_wandb", "wandb_project"),
 }
 # What is taken of a record as it is.
-RECORDED = ("run_id", "label", "seed", "best_epoch", "valid", "test", "params", "packages", "finished")
+RECORDED = ("run_id", "label", "seed", "best_epoch", "valid", "test", "params", "packages", "pretrained", "finished")
 # Settings that say how a run was measured.
 PROTOCOL = ("eval_history", "eval_args", "valid_metric", "MAX_ITEM_LIST_LENGTH")
 

@@ -186,7 +186,7 @@ class Recommender:
         """Return the best candidates for each history, best first, without the items of the history.
 
         Args:
-            histories: B histories, oldest item first; an item is a token, or the text of an item that is no candidate.
+            histories: B histories, oldest item first; an item is a token, or the text of one that is not a candidate.
             topk: number of items to recommend per history.
             exclude: tokens that are never recommended; unknown ones are ignored.
             among: tokens of which alone are recommended; unknown ones are ignored, if one is known.

@@ -72,7 +72,7 @@ def test_a_folder_of_this_machine_wins(hub, tmp_path):
     "name", ["/no/such", "../shop", "a/b/c", "", "-x", "shop with blanks", "~/none", "https://x/y"]
 )
 def test_paths_are_not_asked_for(hub, name):
-    with pytest.raises(CheckpointError, match="does not exist, and .* is no name on the hub|is not a model folder"):
+    with pytest.raises(CheckpointError, match="does not exist, and .* is not a name on the hub|is not a model folder"):
         Recommender.from_pretrained(name)
     assert hub.calls == []
 

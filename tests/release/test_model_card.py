@@ -53,6 +53,11 @@ def test_what_is_not_known_is_said():
     assert text.count("Not known.") == 2
 
 
+def test_weights_that_training_began_with_are_said():
+    assert "began with pre-trained weights: sha256 `cd" in card(pretrained={"file": "x.pth", "sha256": "cd" * 32})
+    assert "pre-trained" not in card()
+
+
 def test_edited_files_and_masked_histories_are_said():
     text = card(data={**CONFIG["run"]["data"], "edited": ["tiny.text"]}, protocol={"eval_history": "masked"})
     assert "Changed since the training: tiny.text." in text and "items of the history are no candidates" in text

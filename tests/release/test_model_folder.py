@@ -203,6 +203,7 @@ CONFIG_FAULTS = {
     "a text as width": (setting("hidden_size", "wide"), "hidden_size"),
     "a dataset elsewhere": (setting("dataset", "../../etc"), "dataset"),
     "no dataset": (lambda content: content["settings"].pop("dataset"), "dataset"),
+    "encoders of nothing": (lambda content: content.update(encoders=[None]), "config.json has no usable encoders"),
     "encoders as text": (lambda content: content.update(encoders="minilm"), "config.json has no usable encoders"),
 }
 
@@ -237,8 +238,8 @@ class TestDamage:
             (b"[]\n", "items.jsonl, line 32: not"),
             (b"{\n", "items.jsonl, line 32: not"),
             (b'{"item": "x"}\n', "items.jsonl, line 32: not"),
-            (b'{"item": 3, "title": ""}\n', "items.jsonl, line 32: 3 is no text"),
-            (b'{"item": "i3", "title": ""}\n', "items.jsonl, line 32: 'i3' is no text or occurs twice"),
+            (b'{"item": 3, "title": ""}\n', "items.jsonl, line 32: 3 is not a text"),
+            (b'{"item": "i3", "title": ""}\n', "items.jsonl, line 32: 'i3' is not a text or occurs twice"),
             (b'{"item": "x", "title": ""}\n', "does not fit together: 32 items, 31 vectors"),
             (b"\xff\n", "items.jsonl"),
             (b"[" * 100_000 + b"\n", "items.jsonl, line 32: not"),
