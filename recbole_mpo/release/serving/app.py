@@ -20,7 +20,7 @@ from recbole_mpo.release.serving.batching import Batcher
 from recbole_mpo.release.serving.guard import Guard
 from recbole_mpo.release.serving.limits import Limits, RequestError, check_length
 from recbole_mpo.release.serving.measures import Measures
-from recbole_mpo.release.serving.served_model import Search, ServedModel
+from recbole_mpo.release.serving.served_model import NewItems, Search, ServedModel
 
 # Prometheus' text form.
 MEASUREMENTS = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,11 +39,13 @@ class Desk:
     def __init__(self, models: list[ServedModel], limits: Limits, measures: Measures):
         self.models = {model.name: model for model in models}
         self.default = models[0].name
-        self.batchers = {}
+        self.batchers, self.adders = {}, {}
         for name, model in self.models.items():
             notice = measures.batches.labels(name).observe
             self.batchers[name] = Batcher(model.answer, limits, name, notice)
-            measures.watch(name, model, self.batchers[name])
+            # Texts take long to encode; recommendations go on meanwhile.
+            self.adders[name] = Batcher(model.answer, limits, f"{name}, additions")
+            measures.watch(name, model, (self.batchers[name], self.adders[name]))
 
     async def ask(self, name: str | None, request):
         """Return a model's answer; its error is raised.
@@ -55,7 +57,8 @@ class Desk:
         Raises:
             RequestError: the model does not exist, is too busy, or cannot answer.
         """
-        batcher = self.batchers.get(self.default if name is None else name)
+        batchers = self.adders if isinstance(request, NewItems) else self.batchers
+        batcher = batchers.get(self.default if name is None else name)
         if batcher is None:
             hint = suggestion(name, self.models) or f"; there are {', '.join(self.models)}"
             raise RequestError(422, "unknown_model", f"unknown model {shown(name)}{hint}", "model")
@@ -63,9 +66,10 @@ class Desk:
 
     def close(self):
         """Answer what waits, and end the threads."""
-        for name, batcher in self.batchers.items():
-            batcher.close()
-            self.models[name].close()
+        for name, model in self.models.items():
+            self.batchers[name].close()
+            self.adders[name].close()
+            model.close()
 
 
 def make_app(

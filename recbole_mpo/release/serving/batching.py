@@ -1,7 +1,7 @@
-"""One thread per model, which takes the requests that wait and answers them together.
+"""A thread that takes the requests that wait and answers them together.
 
-A model is used by its thread alone, so that it needs no lock. The web server's own thread only puts requests into the
-queue and is never held up by a computation.
+Each model has one for questions and one for additions. The web server's own thread only puts requests into a queue and
+is never held up by a computation.
 """
 
 import logging

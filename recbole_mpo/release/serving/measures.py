@@ -40,15 +40,15 @@ class Measures:
         self.requests.labels(route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
 
-    def watch(self, name: str, model, batcher):
-        """Measure a model's items and its queue.
+    def watch(self, name: str, model, queues):
+        """Measure a model's items and its queues.
 
         Args:
             name: its name in requests.
             model: a ``ServedModel``.
-            batcher: its ``Batcher``.
+            queues: what waits for it.
         """
-        self.queue.labels(name).set_function(lambda: len(batcher))
+        self.queue.labels(name).set_function(lambda: sum(map(len, queues)))
         self.items.labels(name).set_function(lambda: model.items)
         self.added.labels(name).set_function(lambda: model.added_items)
 

@@ -1,7 +1,7 @@
-"""One served model: what its thread does with the requests that it takes together.
+"""One served model: what its threads do with the requests that they take together.
 
-Everything here runs in the model's own thread (:mod:`recbole_mpo.release.serving.batching`), so that an item that is
-added and a recommendation never meet.
+Questions are answered in one thread and items are added in another (:mod:`recbole_mpo.release.serving.batching`). A
+recommender allows that; here an item becomes known after the recommender has it, so that no question meets half of one.
 """
 
 import bisect

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 
 import pytest
 
@@ -82,6 +83,26 @@ class TestItems:
         assert answer.status == 409
         assert (answer.error["code"], answer.error["field"]) == ("item_exists", "items.1.item")
         assert client("/models").json["models"][0]["items"] == 20
+
+    def test_recommendations_go_on_while_items_are_added(self, client, stand_in):
+        from concurrent.futures import ThreadPoolExecutor
+
+        begun, gate, add = threading.Event(), threading.Event(), stand_in.add_items
+
+        def add_slowly(texts):
+            begun.set()
+            assert gate.wait(20)
+            add(texts)
+
+        stand_in.add_items = add_slowly
+        with ThreadPoolExecutor(1) as pool:
+            added = pool.submit(client, "/items", {"items": [{"item": "new", "text": "green chair"}]})
+            assert begun.wait(20)
+            assert client("/recommend", {"history": ["i1"]}).status == 200
+            assert client("/recommend", {"history": ["new"]}).error["code"] == "unknown_item"
+            gate.set()
+            assert added.result(20).json == {"added": 1, "items": 21}
+        assert client("/recommend", {"history": ["new"]}).status == 200
 
     def test_a_search_without_words_shows_the_first_items(self, client):
         assert [item["item"] for item in client("/items?limit=2").json["items"]] == ["i0", "i1"]

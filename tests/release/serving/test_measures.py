@@ -19,8 +19,8 @@ def test_items_and_queues_are_read_when_they_are_asked_for(served):
     from recbole_mpo.release.serving.measures import Measures
 
     measures, queue = Measures(), []
-    measures.watch("shop", served, queue)
+    measures.watch("shop", served, [queue, [3]])
     queue += [1, 2]
     text = measures.as_text().decode()
-    assert 'recbole_mpo_queue_length{model="shop"} 2.0' in text and 'recbole_mpo_items{model="shop"} 20.0' in text
+    assert 'recbole_mpo_queue_length{model="shop"} 3.0' in text and 'recbole_mpo_items{model="shop"} 20.0' in text
     assert "process_resident_memory_bytes" in text
