@@ -1,12 +1,13 @@
 """Finds items by words of their titles."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 
 class TitleSearch:
     """Titles in the form in which they are compared; it never changes, so threads may share it.
 
-    A search looks at each title once, about 10 ms for 100,000 titles.
+    A search looks at each title, 20 to 130 ms for 100,000 titles of 120 letters.
 
     Args:
         tokens: tokens of the items, PAD first.
@@ -35,11 +36,15 @@ class TitleSearch:
         hits = [place for place, title in enumerate(self._folded) if longest in title]
         hits = [place for place in hits if all(word in self._folded[place] for word in words)]
         start = " ".join(words)
-        orders = {place: self._order(self._folded[place], start, words) for place in hits}
-        return [self._items[place] for place in sorted(hits, key=orders.__getitem__)[:limit]]
+        places = [place for place in hits if self._folded[place].startswith(start)]
+        others = [place for place in hits if not self._folded[place].startswith(start)]
+        # Most queries are full before every title is looked at so closely.
+        places += islice((place for place in others if self._begins_words(place, words)), max(0, limit - len(places)))
+        taken = set(places) if len(places) < limit else ()
+        places += islice((place for place in others if place not in taken), max(0, limit - len(places)))
+        return [self._items[place] for place in places[:limit]]
 
-    @staticmethod
-    def _order(title: str, start: str, words: list[str]) -> int:
-        if title.startswith(start):
-            return 0
-        return 1 if all(title.startswith(word) or f" {word}" in title for word in words) else 2
+    def _begins_words(self, place: int, words: list[str]) -> bool:
+        """Return whether each word begins a word of a title."""
+        title = self._folded[place]
+        return all(title.startswith(word) or f" {word}" in title for word in words)
