@@ -45,14 +45,28 @@ def run_in_page(page, script: str, folder) -> dict:
         script: body of an async function, run when the page is loaded.
         folder: where the copy and the browser's own files are put.
     """
-    text = page.read_text(encoding="utf-8")
-    # After the policy, which must hold for the test's own scripts as well.
-    text = text.replace("<title>", f"{_BEFORE}<title>", 1).replace("</body></html>", f"{_AFTER % script}</body></html>")
     copy = folder / "page.html"
-    copy.write_text(text, encoding="utf-8")
+    copy.write_text(with_script(page.read_text(encoding="utf-8"), script), encoding="utf-8")
+    return findings_at(copy.as_uri(), folder)
+
+
+def with_script(text: str, script: str) -> str:
+    """Return a page's HTML with a script that is run when the page is loaded."""
+    # After the policy, which must hold for the test's own scripts as well.
+    text = text.replace("<title>", f"{_BEFORE}<title>", 1)
+    return text.replace("</body></html>", f"{_AFTER % script}</body></html>")
+
+
+def findings_at(address: str, folder) -> dict:
+    """Open an address, whose page :func:`with_script` has changed; return what its script found.
+
+    Args:
+        address: of a file or a server.
+        folder: where the browser's own files are put.
+    """
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1300,2000"]
     flags += [f"--user-data-dir={folder}/browser", "--virtual-time-budget=10000", "--dump-dom"]
-    command = [find_browser(), *flags, copy.as_uri()]
+    command = [find_browser(), *flags, address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     found = re.search(r'<pre id="findings">([^<]*)</pre>', done.stdout)
     assert found, f"the browser gave no answer: {done.stderr[-1000:]}"

@@ -13,9 +13,9 @@ HISTORIES = [["i3", "i4", "i9"], ["i7"], [f"i{number % 9}" for number in range(6
 EVIDENCE = ["covisit", "words", "two_hop"]
 
 
-def recommender_of(settings: dict, model: str = "UniSRec", **changes) -> Recommender:
+def recommender_of(settings: dict, model: str = "UniSRec", dataset: str = "tiny", **changes) -> Recommender:
     """Return a recommender of an untrained model whose weights all differ from their start."""
-    one = built_run(model, "tiny", (), {**settings, **changes})
+    one = built_run(model, dataset, (), {**settings, **changes})
     draw = torch.Generator().manual_seed(5)
     # Not as a run begins it: patches would need pre-trained weights.
     train = one.splits[0]

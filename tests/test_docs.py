@@ -4,23 +4,28 @@ The site that is made of it has its tests below: its navigation, docs/hooks.py, 
 """
 
 import importlib.util
+import json
 import logging
 import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from model_folders import recommender_of
+from stand_in import serving
 
 from recbole_mpo.cli.commands import COMMANDS
 from recbole_mpo.cli.main import main
 from recbole_mpo.common.schema import read_schema
 from recbole_mpo.common.values import parse_value
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
+from recbole_mpo.release.serving.served_model import ServedModel
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -47,7 +52,9 @@ ARGUMENTS = set(
     # of prepare
     "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
     "time_format item_column text separator encoding domains order rating min_rating "
-    "items_separator items_encoding".split()
+    "items_separator items_encoding "
+    # of serve
+    "host port api_key state_dir threads max_batch max_queue max_body timeout".split()
 )
 
 
@@ -175,6 +182,35 @@ def test_snippets_of_how_tos_run(name, shop, capsys):
     names = {}
     for snippet in blocks((DOCS / "howto" / f"{name}.md").read_text(encoding="utf-8"), "python"):
         exec(compile(snippet, name, "exec"), names)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_requests_of_the_how_to_of_serving_are_answered(shop, tiny_settings, tmp_path):
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        pytest.importorskip(package, reason="needs the extra [serve]")
+    settings = {**tiny_settings, "data_path": str(shop.parent)}
+    recommender_of(settings, dataset="shop").save_pretrained(tmp_path / "models" / "shop")
+    model = ServedModel.open("shop", tmp_path / "models" / "shop", None)
+    page = steps(DOCS / "howto" / "serve.md")
+    examples = {place: json.loads(content) for place, (language, _, content) in enumerate(page) if language == "json"}
+    with serving([model]) as address:
+        for place, (language, _, content) in enumerate(page):
+            if language == "bash":
+                command = content.replace("localhost:8000", address.removesuffix("/").removeprefix("http://"))
+                done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
+                assert place + 1 in examples or not done.stdout.startswith('{"error"')
+                if place + 1 in examples:
+                    assert shape(json.loads(done.stdout)) == shape(examples[place + 1])
+    assert model.kept.path == tmp_path / "models" / "shop.items.jsonl" and list(model.kept.texts) == ["P900"]
+    assert shape(examples[max(examples)]) == {"error": {"code": "unknown_item", "message": str, "field": "history.0"}}
+
+
+def shape(value):
+    """What an example must share with an answer: names, counts and codes, and not scores or which items are best."""
+    if isinstance(value, dict):
+        fixed = ("code", "field", "added")
+        return {key: part if key in fixed else shape(part) for key, part in value.items()}
+    return [shape(part) for part in value] if isinstance(value, list) else type(value)
 
 
 @pytest.mark.slow

@@ -86,6 +86,8 @@ def test_a_wheel_ignores_a_strangers_properties_in_site_packages(wheel_target, t
 def test_a_wheel_has_every_module_and_the_console_script(wheel_target, tree):
     modules = {path.relative_to(tree) for path in (tree / "recbole_mpo").rglob("*.py")}
     assert {module for module in modules if not (wheel_target / module).is_file()} == set()
+    page = Path("recbole_mpo", "release", "serving", "page.html")
+    assert (wheel_target / page).read_bytes() == (tree / page).read_bytes()
     assert not (wheel_target / "tests").exists() and not (wheel_target / "properties").exists()
     entry_points = next(wheel_target.glob("*.dist-info/entry_points.txt")).read_text()
     assert "recbole-mpo = recbole_mpo.cli.main:main" in entry_points

@@ -44,7 +44,7 @@ def replacing_path(path: str | Path):
             # The system does not say which file has no space.
             problem.filename = str(path)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _sync(path: Path):
@@ -53,7 +53,7 @@ def _sync(path: Path):
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path):
+def sync_folder(folder: Path):
     """Wait until a folder's entries are on the disk, where the system can be asked to; the file itself is there."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

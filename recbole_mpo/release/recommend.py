@@ -21,7 +21,7 @@ from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.release.answers import Recommended, listing
 from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScores
 from recbole_mpo.release.candidates import Candidates
-from recbole_mpo.release.folder_model import has_folder
+from recbole_mpo.release.explanation import explained
 from recbole_mpo.release.hub import local_folder, push
 from recbole_mpo.release.model_folder import write_folder
 from recbole_mpo.release.new_items import NewText, NewTextEncoder, check_new
@@ -210,7 +210,6 @@ class Recommender:
             results += self._best(now, rows[begin : begin + step], new, left_out, topk)
         return results
 
-    @torch.no_grad()
     def explain(self, history: list[str | NewText], tokens: list[str]) -> list[dict[str, float]]:
         """Return the parts of the scores of some candidates after a history, which sum to the scores.
 
@@ -225,17 +224,16 @@ class Recommender:
         Raises:
             DataError: the history is empty, a token is unknown, or the model is RecBole's, whose scores have no parts.
         """
+        return self.explain_each([history], [tokens])[0]
+
+    @torch.no_grad()
+    def explain_each(
+        self, histories: list[list[str | NewText]], tokens: list[list[str]]
+    ) -> list[list[dict[str, float]]]:
+        """Return what :meth:`explain` returns for each of several histories and its candidates, computed together."""
         now = self._now
-        now.check_known(tokens)
-        if not isinstance(now.scores, VectorScores) or not has_folder(self.model):
-            raise DataError(f"the scores of {type(self.model).__name__} have no parts to explain")
-        (rows,), new = self._read(now, [history])
-        if not tokens:
-            return []
-        asked = torch.tensor([now.row_of[token] for token in tokens], device=self.model.device)
-        parts = now.scores.parts(*self._padded([rows]), asked, new)
-        columns = {name: part[0].tolist() for name, part in parts.items()}
-        return [{name: column[place] for name, column in columns.items()} for place in range(len(tokens))]
+        rows, new = self._read(now, histories)
+        return explained(now, self.model, rows, self._padded, tokens, new)
 
     def add_items(self, items: Mapping[str, str]):
         """Add candidates, which can be recommended and be in histories at once.

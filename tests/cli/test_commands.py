@@ -16,6 +16,7 @@ from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.adapter_parts import FROZEN
 from recbole_mpo.release.answers import FORMATS
+from recbole_mpo.release.serving import Limits, Place
 from recbole_mpo.release.top_items import KINDS
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS
@@ -53,6 +54,17 @@ OPTIONS = {
         "--report=FILE": None,
     },
     "export": {"--checkpoint=FILE": REQUIRED, "--output=DIR": REQUIRED, "--format=folder|onnx": "folder"},
+    "serve": {
+        "--host=ADDRESS": "127.0.0.1",
+        "--port=NUMBER": "8000",
+        "--api_key=TEXT": None,
+        "--state_dir=FOLDER": None,
+        "--threads=NUMBER": None,
+        "--max_batch=NUMBER": "64",
+        "--max_queue=NUMBER": "256",
+        "--max_body=NUMBER": "1048576",
+        "--timeout=NUMBER": "10.0",
+    },
     "recommend": {
         "--checkpoint=FILE": None,
         "--model_folder=DIR": None,
@@ -239,6 +251,10 @@ class TestDeclarations:
         assert [prepare[key].default for key in ("k_core", "min_length")] == [recipe.k_core, recipe.min_length]
         assert [prepare[key].default for key in ("split", "layout")] == [form.split, form.layout]
         assert prepare["split_ratio"].type.read("split_ratio", prepare["split_ratio"].default) == list(form.ratios)
+        serve, limits = COMMANDS["serve"].options, Limits()
+        names = {"max_batch": "max_batch", "max_queue": "max_queue", "max_body": "body_bytes", "timeout": "timeout"}
+        assert {key: serve[key].default for key in names} == {key: getattr(limits, names[key]) for key in names}
+        assert (serve["host"].default, serve["port"].default) == (Place().host, Place().port)
         metrics = COMMANDS["table"].options["metrics"]
         assert metrics.type.read("metrics", metrics.default) == list(METRICS)
 
