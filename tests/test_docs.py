@@ -25,6 +25,8 @@ from recbole_mpo.cli.main import main
 from recbole_mpo.common.schema import read_schema
 from recbole_mpo.common.values import parse_value
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.release.serving.served_model import ServedModel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,6 +205,31 @@ def test_requests_of_the_how_to_of_serving_are_answered(shop, tiny_settings, tmp
                     assert shape(json.loads(done.stdout)) == shape(examples[place + 1])
     assert model.kept.path == tmp_path / "models" / "shop.items.jsonl" and list(model.kept.texts) == ["P900"]
     assert shape(examples[max(examples)]) == {"error": {"code": "unknown_item", "message": str, "field": "history.0"}}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_readme_serves_what_it_trains(few_films):
+    """Train on ml-100k, export, serve, ask: the answer is the checkpoint's."""
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        pytest.importorskip(package, reason="needs the extra [serve]")
+    settings = {"epochs": 1, "hidden_size": 16, "n_exps": 2, "text_encoder": "tfidf-svd", "show_progress": False}
+    run_id = run("MPORec", "ml-100k", (), {**settings, "checkpoint_dir": "saved/demo"})["run_id"]
+    export, asking = (
+        part for part in blocks(README.read_text(encoding="utf-8"), "bash") if "models/films" in part or "curl" in part
+    )
+    export, serve = export.replace("RUN", run_id).splitlines()
+    assert main(shlex.split(export)[1:]) == 0
+    name, folder = *shlex.split(serve)[1:-1], shlex.split(serve)[-1]
+    assert name == "serve"
+    with serving([ServedModel.open("films", Path(folder), None)]) as address:
+        command = asking.replace("localhost:8000", address.removesuffix("/").removeprefix("http://"))
+        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=True)
+    recommended = Recommender.from_checkpoint(f"saved/demo/{run_id}/best.pth").recommend([["50", "181", "172"]], 3)[0]
+    answered = json.loads(done.stdout)["items"]
+    assert [(item["item"], item["title"]) for item in answered] == [(item.token, item.title) for item in recommended]
+    assert [sum(item["why"].values()) for item in answered] == pytest.approx(
+        [item.score for item in recommended], abs=1e-3
+    )
 
 
 def shape(value):
