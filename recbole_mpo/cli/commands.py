@@ -3,7 +3,7 @@
 from recbole_mpo.cli.arguments import Command, CommandTable, command, option
 from recbole_mpo.cli.data import inspect_command, prepare_command
 from recbole_mpo.cli.kinds import Number, Text, Whole
-from recbole_mpo.cli.releases import merge_command, recommend_command
+from recbole_mpo.cli.releases import compress_command, merge_command, recommend_command
 from recbole_mpo.cli.runs import evaluate_command, pretrain_command, run_command
 from recbole_mpo.cli.studies import compare_command, report_command, table_command
 
@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate_command,
     "recommend": recommend_command,
     "merge": merge_command,
+    "compress": compress_command,
     "table": table_command,
     "compare": compare_command,
     "report": report_command,
