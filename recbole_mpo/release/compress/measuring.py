@@ -69,7 +69,8 @@ class Measures:
     def latencies(self, model: nn.Module) -> dict[str, dict[str, float]]:
         """Return the median and the 95th percentile of the milliseconds of ranking, by number of histories.
 
-        Item vectors are computed before, one thread computes, and the first few rankings are not counted.
+        Item vectors are computed before, one thread computes, and the first few rankings are not counted. ``busy_p50``
+        is the median of the processor's time, which other programs on the machine disturb less.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -83,16 +84,19 @@ class Measures:
 
     def _latency(self, model: nn.Module, vectors: Tensor, candidates: Tensor, size: int) -> dict[str, float]:
         available = len(self.histories(max(BATCHES)))
-        seconds = []
+        seconds, busy = [], []
         for number in range(WARM_UP + REPEATS):
             begin = number * size % max(available - size + 1, 1)
             rows = self.histories(max(BATCHES))[begin : begin + size]
-            start = time.perf_counter()
+            start, start_busy = time.perf_counter(), time.process_time()
             states = model.encode_histories(vectors, rows)
             (model.queries(states) @ candidates.t())[:, 1:].topk(min(TOP, len(candidates) - 1))
             seconds.append(time.perf_counter() - start)
+            busy.append(time.process_time() - start_busy)
         middle, high = np.quantile(seconds[WARM_UP:], (0.5, 0.95)) * 1000
-        return {"p50": float(middle), "p95": float(high), "histories": min(size, available)}
+        busy_middle = np.median(busy[WARM_UP:]) * 1000
+        figures = {"p50": float(middle), "p95": float(high), "busy_p50": float(busy_middle)}
+        return {**figures, "histories": min(size, available)}
 
 
 def metrics_of(ranks_R: np.ndarray) -> dict[str, float]:

@@ -68,12 +68,14 @@ def compress(path, output, method, epochs=(0,), **options):
     return compress_checkpoint(path, output, Options(method, list(epochs), **options), settings_of(path))
 
 
-class TestReport:
-    @pytest.fixture(scope="class")
-    def reported(self, trained, tmp_path_factory):
-        output = tmp_path_factory.mktemp("reported") / "compressed"
-        return trained["UniSRec"], output, compress(trained["UniSRec"], output, "prune:0.9,svd:0.5", (0, 1))
+@pytest.fixture(scope="module")
+def reported(trained, tmp_path_factory):
+    """A report: checkpoint, folder and rows."""
+    output = tmp_path_factory.mktemp("reported") / "compressed"
+    return trained["UniSRec"], output, compress(trained["UniSRec"], output, "prune:0.9,svd:0.5", (0, 1))
 
+
+class TestReport:
     def test_the_uncompressed_row_is_the_models_own_evaluation(self, reported):
         path, _, rows = reported
         results = evaluate_checkpoint(path, settings_of(path))
