@@ -139,7 +139,7 @@ def load_compressed(folder: str | Path, cached: bool = True):
     """
     folder = Path(folder)
     description = _read_json(folder / DESCRIPTION)
-    if description.get("format_version", FORMAT + 1) > FORMAT:
+    if description.get("format_version") != FORMAT:
         raise CheckpointError(f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo")
     tensors = _read_tensors(folder / ENCODER)
     tensors |= _read_tensors(folder / ITEMS) if cached else _read_tensors(folder / ADAPTOR)
@@ -199,7 +199,7 @@ def _dense_model(description: dict, tokens: list[str]):
 def _store(tensors: dict[str, Tensor], folder: Path) -> ItemStore:
     if TABLE not in tensors:
         raise CheckpointError(f"{folder / ITEMS} has no item vectors")
-    return ItemStore(*(tensors.get(f"{STORE}.{name}") for name in ("table", "axes", "mean")))
+    return ItemStore(*(tensors.get(f"{STORE}.{name}") for name in ("table", "axes")))
 
 
 def _use_features(model: nn.Module, description: dict, features: dict[str, Tensor]):

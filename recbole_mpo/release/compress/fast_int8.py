@@ -44,7 +44,8 @@ class FastInt8Linear(MergeableLinear, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x W^T + bias`` (..., out) of ``x`` (..., in), rounded to 8 bits before the product."""
-        return torch.ops.quantized.linear_dynamic(x, self.packed)
+        # Inputs of 7 bits: sums of products of 8 bits overflow on processors without instructions for them.
+        return torch.ops.quantized.linear_dynamic(x, self.packed, reduce_range=True)
 
 
 @torch.no_grad()

@@ -24,32 +24,28 @@ STORE = "item_store"
 
 
 class ItemStore(nn.Module):
-    """Vectors of items as ``table @ axes.T + mean``, or the table itself.
+    """Vectors of items as ``table @ axes.T``, or the table itself.
 
     Args:
-        table_Nk: a row of numbers per item.
-        axes_Dk: orthonormal axes; None if the table has the vectors themselves.
-        mean_D: what all vectors share; None for zero.
+        table_Nk: a row of numbers per item; an item without a vector has zeros.
+        axes_Dk: what they are multiplied by; None if the table has the vectors themselves.
     """
 
-    def __init__(self, table_Nk: Tensor, axes_Dk: Tensor | None = None, mean_D: Tensor | None = None):
+    def __init__(self, table_Nk: Tensor, axes_Dk: Tensor | None = None):
         super().__init__()
         self.register_buffer("table", table_Nk)
         self.register_buffer("axes", axes_Dk)
-        self.register_buffer("mean", mean_D)
 
     def rows(self, rows: slice | Tensor) -> Tensor:
         """Return the vectors [M, D] of some items."""
         part = take(self.table, rows)
-        part = part if self.axes is None else part @ self.axes.t()
-        return part if self.mean is None else part + self.mean
+        return part if self.axes is None else part @ self.axes.t()
 
     def basis(self) -> Tensor | None:
-        """Return orthonormal axes [D, k or k + 1] of the space of all vectors; None if it is the whole space."""
-        if self.axes is None:
+        """Return orthonormal axes [D, k] of the space of all vectors; None if it is the whole space."""
+        if self.axes is None or self.axes.shape[1] >= len(self.axes):
             return None
-        spanning = self.axes if self.mean is None else torch.cat([self.axes, self.mean.unsqueeze(1)], dim=1)
-        return torch.linalg.qr(spanning.double()).Q.float() if spanning.shape[1] < len(spanning) else None
+        return torch.linalg.qr(self.axes.double()).Q.float()
 
 
 class StoredItems:
@@ -124,13 +120,19 @@ def use_store(model: nn.Module, store: ItemStore, source=None):
 
 
 def _reduce(model: nn.Module, share: float, context: Context, name: str, is_centred: bool) -> nn.Module:
-    vectors_ND = store_items(model).table
+    vectors_ND = store_items(model).table.double()
+    # Items without text have no vector, and keep none.
+    has_vector_N1 = vectors_ND.any(dim=1, keepdim=True)
+    known_MD = vectors_ND[1:][has_vector_N1[1:, 0]]
     count = max(1, round((1 - share) * vectors_ND.shape[1]))
-    mean_D, axes_Dk = principal_axes(vectors_ND[1:], count, is_centred)
-    centred_ND = vectors_ND.double() - mean_D
+    mean_D, axes_Dk = principal_axes(known_MD, count, is_centred)
+    centred_ND = (vectors_ND - mean_D) * has_vector_N1
     table_Nk = centred_ND @ axes_Dk
     kept = float(table_Nk[1:].square().sum() / centred_ND[1:].square().sum().clamp_min(1e-30))
-    store = ItemStore(table_Nk.float(), axes_Dk.float().contiguous(), mean_D.float() if is_centred else None)
+    if is_centred:
+        # The mean is one more axis, with a one for each item that has a vector.
+        table_Nk, axes_Dk = torch.cat([table_Nk, has_vector_N1], dim=1), torch.cat([axes_Dk, mean_D[:, None]], dim=1)
+    store = ItemStore(table_Nk.float(), axes_Dk.float().contiguous())
     use_store(model, store, model.items.source)
     context.notes[name] = {"numbers_per_item": axes_Dk.shape[1], "energy_kept": kept}
     return model
@@ -181,7 +183,7 @@ ITEM_PCA = Method(
     ITEMS,
     item_pca,
     strength=_SHARE,
-    stored="components per item, axes and mean",
+    stored="components of each item and a one, axes and mean",
     bounds=(0.01, 0.99),
     artefact=CACHED_ITEMS,
 )

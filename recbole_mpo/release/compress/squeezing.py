@@ -25,6 +25,8 @@ from recbole_mpo.release.compress.mpo_bonds import as_mpo
 STEP = 1 / 16
 # Between two trainings the model becomes this much smaller.
 ROUND = 0.1
+# Epochs of each of these.
+LIGHT_EPOCHS = 1
 
 
 class Cut(NamedTuple):
@@ -48,7 +50,7 @@ class Cut(NamedTuple):
 def squeeze(model: nn.Module, share: float, context: Context) -> nn.Module:
     """Cut the cheapest bonds until this share of the matrices' entries is saved; return the model.
 
-    With further training in the context the auxiliary cores are trained for its epochs each time that the matrices have
+    With further training in the context the auxiliary cores are trained for an epoch each time that the matrices have
     lost a tenth of their entries. It stops early, at the last model that was good enough, once the quality on the valid
     part has dropped by more than ``largest_drop``.
 
@@ -72,7 +74,7 @@ def squeeze(model: nn.Module, share: float, context: Context) -> nn.Module:
         if first is None or squeezing.entries() > goal - ROUND * dense:
             continue
         goal = squeezing.entries()
-        context.train(model, context, context.epochs, is_auxiliary(layers))
+        context.train(model, context, LIGHT_EPOCHS, is_auxiliary(layers))
         squeezing.forget()
         score = context.score(model.eval())
         history[-1]["valid"] = score

@@ -23,7 +23,7 @@ def test_chains_are_parted_by_commas_and_blanks():
     [
         ("", "needs at least one method"),
         (" , ", "needs at least one method"),
-        ("prun:0.5", "unknown method 'prun'; did you mean prune"),
+        ("prun:0.5", r"unknown method 'prun' \(did you mean 'prune'"),
         ("prune:1.5", "must be a number from 0.01 to 0.99, not '1.5'"),
         ("prune:x", "must be a number from 0.01 to 0.99, not 'x'"),
         ("prune:nan", "must be a number"),

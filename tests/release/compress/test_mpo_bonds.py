@@ -18,19 +18,19 @@ def test_large_bonds_lose_nothing():
     assert torch.allclose(scores_of(model), scores_of(tiny_model()), atol=1e-3)
 
 
-@pytest.mark.parametrize("method, strength", [(mpo, 3), (mpo_energy, 0.3)])
+@pytest.mark.parametrize("method, strength", [(mpo, 3), (mpo_energy, 0.6)])
 def test_what_bonds_discard_adds_up_to_the_error(method, strength):
     model, context = tiny_model(), Context()
     method(model, strength, context)
     for name, note in context.notes["mpo"]["layers"].items():
         weight = matrices(tiny_model())[name].weight
-        error = float((weight_of(matrices(model)[name]) - weight).norm() / weight.norm())
-        assert math.hypot(*note["discarded"]) == pytest.approx(note["error"], rel=1e-9)
-        assert note["error"] == pytest.approx(error, rel=1e-4)
+        error = float(((weight_of(matrices(model)[name]) - weight).norm() / weight.norm()).detach())
+        assert math.hypot(*note["discarded"]) == pytest.approx(note["error"], rel=1e-9, abs=1e-12)
+        assert note["error"] == pytest.approx(error, rel=1e-4, abs=1e-6)
         if method is mpo:
             assert max(note["bonds"]) <= 3
         else:
-            assert note["error"] ** 2 <= 0.3 + 1e-9
+            assert note["error"] ** 2 <= 0.6 + 1e-9
         assert all(0 <= value <= math.log(400) for value in note["entropies"])
 
 
