@@ -42,6 +42,15 @@ OPTIONS = {
     },
     "evaluate": {"--checkpoint=FILE": REQUIRED},
     "merge": {"--checkpoint=FILE": REQUIRED, "--output=FILE": REQUIRED, "--layout=own|unisrec": "own"},
+    "compress": {
+        "--checkpoint=FILE": REQUIRED,
+        "--method=NAME:STRENGTH": REQUIRED,
+        "--output=FOLDER": REQUIRED,
+        "--finetune_epochs=NUMBER,NUMBER": "0",
+        "--l1=NUMBER": "0.0",
+        "--target_ratio=NUMBER": None,
+        "--largest_drop=NUMBER": "0.05",
+    },
     "recommend": {
         "--checkpoint=FILE": REQUIRED,
         "--items=TOKEN,TOKEN": None,
@@ -158,7 +167,7 @@ class TestHelp:
         for option in ("--help", "--version", "--debug"):
             assert option in out
 
-    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "recommend", "compare", "demo"])
+    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "compress", "recommend", "compare", "demo"])
     def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
         assert cli.main([name, "--help"]) == 0
         assert "docs/settings.md" in capsys.readouterr().out

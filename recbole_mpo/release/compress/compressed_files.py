@@ -140,7 +140,9 @@ def load_compressed(folder: str | Path, cached: bool = True):
     folder = Path(folder)
     description = _read_json(folder / DESCRIPTION)
     if description.get("format_version") != FORMAT:
-        raise CheckpointError(f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo")
+        raise CheckpointError(
+            f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo"
+        )
     tensors = _read_tensors(folder / ENCODER)
     tensors |= _read_tensors(folder / ITEMS) if cached else _read_tensors(folder / ADAPTOR)
     tensors = _decoded(tensors, description["forms"], folder)

@@ -156,15 +156,18 @@ class Compression:
         self.reference, self.scores = self.measures.ranks(self.model), self.measures.scores(self.model)
         rows = [self._measured(AS_TRAINED, [], 0, self.model)] if mpo_layers(self.model) else []
         rows += [self._measured(UNCOMPRESSED, [], 0, self.dense)]
-        return rows + [self._measured(UNCOMPRESSED, [], epochs, None) for epochs in self.options.finetune_epochs if epochs]
+        trained = [epochs for epochs in dict.fromkeys(self.options.finetune_epochs) if epochs]
+        return rows + [self._measured(UNCOMPRESSED, [], epochs, None) for epochs in trained]
 
     def row(self, steps: list[Step], epochs: int) -> dict:
-        """Return the row of one chain of methods."""
-        return self._measured(name_of_chain(steps), steps, epochs, None)
+        """Return the row of one chain of methods; it is not trained where that makes no sense."""
+        is_trained = any(step.method.is_trained for step in steps)
+        name = name_of_chain(steps)
+        if any(step.method.bounds and step.strength is None for step in steps):
+            name += f" to {self.options.target_ratio:g}"
+        return self._measured(name, steps, epochs if is_trained else 0, None)
 
     def _measured(self, name: str, steps: list[Step], epochs: int, model: nn.Module | None) -> dict:
-        is_trained = not steps or any(step.method.is_trained for step in steps)
-        epochs = epochs if is_trained else 0
         folder = self.output / _folder_name(name, epochs)
         identity = self._identity(name, epochs)
         if (row := _finished(folder, identity)) is not None:
@@ -177,11 +180,10 @@ class Compression:
             steps = self._with_strengths(steps)
             model = self.apply(steps, context, training if epochs else None)
         seconds = time.perf_counter() - begin - training.seconds
-        write_compressed(folder, model, context, self.settings, name)
+        write_compressed(folder, model, context, self.settings, name_of_chain(steps))
         row = {
             "identity": identity,
-            "name": name,
-            "steps": [str(step) for step in steps],
+            "name": name_of_chain(steps) if steps else name,
             "finetune_epochs": epochs,
             "seconds": {"compress": seconds, "train": training.seconds},
             **self._figures(folder, model, context),

@@ -40,13 +40,11 @@ class Measures:
         self._batch = None
 
     def ranks(self, model: nn.Module, splits: tuple[str, ...] = SPLITS[1:]) -> dict[str, np.ndarray]:
-        """Return the rank of each target [R] by split, as ``evaluate`` computes it; splits without rows are left out."""
+        """Return the rank of each target [R] by split, as ``evaluate`` computes it; empty splits are left out."""
         with without_tensorboard():
             trainer = self.experiment.trainer(model, self.folder)
         loaders = dict(zip(SPLITS[1:], self.experiment.data.loaders[1:], strict=True))
-        return {
-            split: trainer.target_ranks(loaders[split])["rank"] for split in splits if len(loaders[split]._dataset)
-        }
+        return {split: trainer.target_ranks(loaders[split])["rank"] for split in splits if len(loaders[split]._dataset)}
 
     def valid_score(self, model: nn.Module) -> float:
         """Return NDCG@10 on the valid part."""

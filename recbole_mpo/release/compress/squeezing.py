@@ -113,9 +113,7 @@ class Squeezing:
 
     def __init__(self, layers: dict[str, MPOLinear]):
         self.layers = layers
-        self.steps = {
-            name: [max(1, round(STEP * bond)) for bond in layer.bond_dims] for name, layer in layers.items()
-        }
+        self.steps = {name: [max(1, round(STEP * bond)) for bond in layer.bond_dims] for name, layer in layers.items()}
         self.cuts: dict[str, list[Cut]] = {}
 
     def entries(self) -> int:

@@ -3,8 +3,7 @@
 import copy
 import tempfile
 from collections.abc import Callable
-
-from torch import nn
+from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.release.compress.compressed_files import artefact_bytes
@@ -14,7 +13,9 @@ from recbole_mpo.release.compress.method import Method, Step
 TRIALS = 9
 
 
-def choose_strength(steps: list[Step], target: float, apply: Callable[[list[Step], str], nn.Module], whole: str) -> list:
+def choose_strength(
+    steps: list[Step], target: float, apply: Callable[[list[Step], str], None], whole: str | Path
+) -> list[Step]:
     """Return a chain with the weakest strength, tried by halving, at which an artefact is small enough.
 
     Args:

@@ -22,8 +22,8 @@ BYTES = {
 SPLIT, METRIC = "test", "ndcg@10"
 _INTRO = (
     "Bytes are those of the files, without the items' names. Differences are to the uncompressed model, with 95% "
-    "bootstrap intervals over users. Milliseconds are the median time of a processor for ranking all items, for 1 and for "
-    "256 histories, by stored item vectors with one thread; report.csv has latencies too."
+    "bootstrap intervals over users. Milliseconds are the median time of a processor for ranking all items, for 1 and "
+    "for 256 histories, by stored item vectors with one thread; report.csv has latencies too."
 )
 
 
