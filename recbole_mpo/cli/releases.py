@@ -61,7 +61,7 @@ def recommend_command(checkpoint, items, item, histories, topk, format, settings
 @option("--checkpoint", Text("FILE"), "Checkpoint of UniSRec, MPORec or LoRA.", required=True)
 @option("--method", Text("NAME:STRENGTH"), "Methods, such as prune:0.5,svd:0.5+int8; + joins them.", required=True)
 @option("--output", Text("FOLDER"), "Folder for the compressed models and their report.", required=True)
-@option("--finetune_epochs", WholeNumbers(), "Epochs of training after it; 0,5 reports both.", default="0")
+@option("--finetune_epochs", WholeNumbers("N,N"), "Epochs of training after it; 0,5 reports both.", default="0")
 @option("--l1", Number(), "Factor of the L1 norm of the matrices in that training.", default=0.0)
 @option("--target_ratio", Number(), "Chooses a strength that a method leaves out: bytes left, as a share.")
 @option("--largest_drop", Number(), "Share of NDCG@10 on valid that squeeze may lose.", default=0.05)

@@ -117,4 +117,4 @@ class TestCompress:
         said = failing("compress", "--checkpoint=a.pth", "--output=out", "--method=prun:0.5")
         assert said.startswith("unknown method 'prun' (did you mean 'prune'?)")
         said = failing("compress", "--checkpoint=a.pth", "--output=out", "--method=int8", "--finetune_epochs=x")
-        assert said == "finetune_epochs must be whole numbers like NUMBER,NUMBER, not 'x'"
+        assert said == "finetune_epochs must be whole numbers like N,N, not 'x'"

@@ -51,6 +51,8 @@ _LEFT_OUT = WRITTEN_TO | {"data_path", "pretrained", "feature_file", "config_fil
 _LAYER_SETTINGS = ("mpo_", "lora_")
 _ADAPTOR_PARTS = ("moe_adaptor.", "item_embedding.")
 _PART = ":"
+# What compressed.json needs.
+_KEYS = ("format_version", "config", "feature_size", "feature_hash", "layers", "heads", "experts", "forms")
 
 
 def write_compressed(folder: str | Path, model: nn.Module, context: Context, settings: dict, method: str):
@@ -138,17 +140,20 @@ def load_compressed(folder: str | Path, cached: bool = True):
         CheckpointError: a file is missing or damaged, or of a later version.
     """
     folder = Path(folder)
-    description = _read_json(folder / DESCRIPTION)
-    if description.get("format_version") != FORMAT:
+    description = _read_json(folder / DESCRIPTION, _KEYS)
+    if description["format_version"] != FORMAT:
         raise CheckpointError(
             f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo"
         )
     tensors = _read_tensors(folder / ENCODER)
     tensors |= _read_tensors(folder / ITEMS) if cached else _read_tensors(folder / ADAPTOR)
     tensors = _decoded(tensors, description["forms"], folder)
-    model = _dense_model(description, _read_json(folder / TOKENS)["item_tokens"])
+    model = _dense_model(description, _read_json(folder / TOKENS, ("item_tokens",))["item_tokens"])
+    attentions = _attentions(model)
     for name, heads in description["heads"].items():
-        model.get_submodule(name).num_heads = heads
+        if name not in attentions:
+            raise CheckpointError(f"{folder / DESCRIPTION} is of another model, which lacks attention {name}")
+        attentions[name].num_heads = heads
     if cached:
         use_store(model, _store(tensors, folder))
     else:
@@ -159,13 +164,16 @@ def load_compressed(folder: str | Path, cached: bool = True):
     return model.eval()
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path, keys: tuple[str, ...]) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise CheckpointError(f"{path} cannot be read: {problem.strerror}; give a folder of compress") from problem
     except ValueError as problem:
         raise CheckpointError(f"{path} is damaged: {problem}") from problem
+    if not isinstance(content, dict) or not set(keys) <= content.keys():
+        raise CheckpointError(f"{path} is damaged or not of compress: it needs {', '.join(keys)}")
+    return content
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

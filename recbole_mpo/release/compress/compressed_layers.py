@@ -47,7 +47,7 @@ def place_layers(model: nn.Module, kinds: dict[str, str], tensors: dict[str, Ten
     for name in outer:
         try:
             place(model, name, _layer(name, kinds, tensors))
-        except (KeyError, ValueError, IndexError, RuntimeError) as problem:
+        except (AttributeError, KeyError, ValueError, IndexError, RuntimeError) as problem:
             raise CheckpointError(f"layer {name} of the compressed model cannot be made: {problem}") from problem
 
 

@@ -271,10 +271,11 @@ def dense_copy(model: nn.Module) -> nn.Module:
 
 
 def _params(model: nn.Module) -> dict[str, int]:
-    tensors = [parameter.detach() for parameter in model.parameters()]
+    parameters = [*model.parameters()]
     return {
-        "total": sum(tensor.numel() for tensor in tensors),
-        "nonzero": sum(int(tensor.count_nonzero()) for tensor in tensors),
+        "total": sum(parameter.numel() for parameter in parameters),
+        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "nonzero": sum(int(parameter.detach().count_nonzero()) for parameter in parameters),
     }
 
 

@@ -54,6 +54,8 @@ def _search(method: Method, goal: float, size: Callable[[float], int]) -> float 
     weak, strong = (most, least) if method.falls else (least, most)
     if size(strong) > goal:
         return None
+    if size(weak) <= goal:
+        return weak
     for _ in range(TRIALS if not method.is_whole else int(most).bit_length()):
         middle = (weak + strong) / 2
         middle = int(middle) if method.is_whole else middle

@@ -97,7 +97,19 @@ class TestDamage:
         with pytest.raises(CheckpointError, match="format that this version does not read"):
             load_compressed(written[0])
 
-    def test_no_json(self, written):
-        (written[0] / "compressed.json").write_text("{")
-        with pytest.raises(CheckpointError, match="compressed.json is damaged"):
+    @pytest.mark.parametrize("name", ["compressed.json", "item_tokens.json"])
+    @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format_version": 1}'])
+    def test_no_such_json(self, written, name, content):
+        (written[0] / name).write_text(content)
+        with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+            load_compressed(written[0])
+
+    def test_an_unknown_layer_or_head(self, written):
+        path = written[0] / "compressed.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, "layers": {**content["layers"], "nowhere.lin": "linear"}}))
+        with pytest.raises(CheckpointError, match="layer nowhere.lin of the compressed model cannot be made"):
+            load_compressed(written[0])
+        path.write_text(json.dumps({**content, "heads": {"nowhere": 1}}))
+        with pytest.raises(CheckpointError, match="lacks attention nowhere"):
             load_compressed(written[0])

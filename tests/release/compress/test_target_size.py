@@ -1,7 +1,5 @@
 """A strength for a size: the weakest that is small enough."""
 
-import math
-
 import pytest
 
 from recbole_mpo.common.errors import ConfigError
@@ -13,7 +11,7 @@ from recbole_mpo.release.compress.methods import METHODS
 def chosen(monkeypatch, chain, target, size_of):
     """The strength, and all that were tried, of sizes that a function of the strength gives."""
     tried = []
-    sizes = {"whole": 1000}
+    sizes = {"whole": 1024}
 
     def apply(steps, folder):
         strength = next(step.strength for step in steps if step.method.bounds)
@@ -30,14 +28,14 @@ def chosen(monkeypatch, chain, target, size_of):
 
 @pytest.mark.parametrize("chain", ["svd", "svd+int8", "prune"])
 def test_a_share_is_found_by_halving(monkeypatch, chain):
-    steps, tried = chosen(monkeypatch, chain, 0.4, lambda strength: 1000 * (1 - strength))
-    assert 0.6 <= steps[0].strength < 0.603 and len(tried) <= 12
+    steps, tried = chosen(monkeypatch, chain, 0.4, lambda strength: 1024 * (1 - strength))
+    assert 0.6 <= steps[0].strength < 0.603 and len(tried) <= 13
     assert [step.method.name for step in steps] == chain.split("+")
 
 
 @pytest.mark.parametrize("goal", [1, 25, 64, 1024])
 def test_a_whole_number_is_found_exactly(monkeypatch, goal):
-    steps, _ = chosen(monkeypatch, "item-pq", goal / 1024, lambda strength: math.ceil(strength * 1000 / 1024))
+    steps, _ = chosen(monkeypatch, "item-pq", goal / 1024, lambda strength: strength)
     assert steps[0].strength == goal
 
 
