@@ -92,12 +92,14 @@ def compress_checkpoint(
     output = Path(output)
     _check_output(output)
     compression = Compression(path, output, options, overrides)
+    _mark(output)
     rows = compression.references()
     for steps in variants:
         for epochs in dict.fromkeys(options.finetune_epochs):
             if epochs == 0 or any(step.method.is_trained for step in steps) or len(options.finetune_epochs) == 1:
                 rows.append(compression.row(steps, epochs))
-    write_report(output, rows, compression.header())
+                # What is finished can be read while the rest is computed.
+                write_report(output, rows, compression.header())
     return rows
 
 
@@ -106,6 +108,10 @@ def _check_output(output: Path):
         raise CheckpointError(f"output {output} is a file; name a folder")
     if output.is_dir() and any(output.iterdir()) and not is_own_report(output):
         raise CheckpointError(f"output {output} exists and is not of compress; name another folder, or empty it first")
+
+
+def _mark(output: Path):
+    """Make the folder of a report, and mark it as one."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         if not (output / REPORT).exists():
@@ -128,7 +134,7 @@ class Compression:
         self.experiment, self.model, state = Experiment.from_checkpoint(
             path, {"show_progress": False, **(overrides or {})}
         )
-        _check_model(self.model, state["model"], path)
+        check_model(self.model, state["model"], path)
         self.settings = self.experiment.config.plain()
         # The dense model is trained on, whose cores have no stages.
         if self.settings.get("mpo_strategy") == "progressive":
@@ -245,7 +251,17 @@ class Compression:
         }
 
 
-def _check_model(model: nn.Module, name: str, path: str | Path):
+def check_model(model: nn.Module, name: str, path: str | Path):
+    """Refuse a model that cannot be compressed.
+
+    Args:
+        model: the model of a checkpoint.
+        name: its name.
+        path: file of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: its layers or tables are of a kind that compressed files have no place for.
+    """
     problem = ""
     if not isinstance(model, UniSRec) or not model.uses_text:
         problem = f"it is of {name}; compress works with UniSRec, MPORec and LoRA that read text"

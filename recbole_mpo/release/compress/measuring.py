@@ -51,11 +51,11 @@ class Measures:
         return metrics_of(self.ranks(model, SPLITS[1:2])["valid"])["ndcg@10"]
 
     def histories(self, count: int):
-        """Return the first rows of the valid part as a batch of RecBole's rows."""
+        """Return the first rows of the valid part as a batch of RecBole's rows; of the test part if that is empty."""
         if self._batch is None:
-            loader = self.experiment.data.loaders[1]
-            dataset = loader._dataset
-            self._batch = next(iter(loader))[0][: max(COMPARED, max(BATCHES))] if len(dataset) else None
+            loaders = self.experiment.data.loaders[1:]
+            loader = next((loader for loader in loaders if len(loader._dataset)), loaders[0])
+            self._batch = next(iter(loader))[0][: max(COMPARED, *BATCHES)]
         return self._batch[:count]
 
     def scores(self, model: nn.Module) -> Tensor:

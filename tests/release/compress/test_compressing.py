@@ -7,14 +7,17 @@ import sys
 
 import pytest
 import torch
+from release.compress.tiny_models import tiny_model
 from safetensors.torch import save_file
 from support import RestoredRun
 
 from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.layers.lora import LoRALinear, convert_to_lora
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.compress import Options, compress_checkpoint, load_compressed
 from recbole_mpo.release.compress.compressed_files import ARTEFACTS
+from recbole_mpo.release.compress.compressing import check_model, dense_copy
 from recbole_mpo.release.compress.measuring import Measures
 
 READ_AGAIN = """
@@ -191,6 +194,33 @@ def test_a_target_ratio_chooses_the_strength(trained, tmp_path):
     assert rows[1]["name"].startswith("svd:0.") and (tmp_path / "out" / "svd-to-0.8" / "record.json").is_file()
     with pytest.raises(ConfigError, match="cannot reach target_ratio=0.01 at any strength"):
         compress(trained["UniSRec"], tmp_path / "out", "svd", target_ratio=0.01)
+
+
+def test_low_rank_updates_are_merged_first():
+    model = tiny_model()
+    convert_to_lora(model, ["moe_adaptor.experts.*.lin"], 2, 4)
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            torch.nn.init.normal_(module.lora_B)
+    dense = dense_copy(model)
+    assert not any(isinstance(module, LoRALinear) for module in dense.modules())
+    assert all(parameter.requires_grad for parameter in dense.parameters())
+    with torch.no_grad():
+        assert torch.allclose(dense.encode_items(), model.encode_items(), atol=1e-5)
+        assert not torch.allclose(dense.encode_items(), tiny_model().encode_items(), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"adapter": "patches", "patch_reduction": 4}, r"it has patches \(adapter=patches\)"),
+        ({"item_input": "text+id", "id_side": "output"}, r"ids score its items too \(id_side=output\)"),
+        ({"item_input": "id"}, "it is of UniSRec; compress works with UniSRec, MPORec and LoRA that read text"),
+    ],
+)
+def test_models_that_cannot_be_compressed_are_named(settings, message):
+    with pytest.raises(CheckpointError, match=f"checkpoint a.pth cannot be compressed: {message}"):
+        check_model(tiny_model(**settings), "UniSRec", "a.pth")
 
 
 class TestRefusals:

@@ -17,6 +17,8 @@ def tiny_model(seed: int = 0, **settings):
     tokens = [PAD, *(f"i{number}" for number in range(1, ITEMS))]
     torch.manual_seed(seed)
     model = spec.build(config, Catalogue(tokens, FEATURES, "hash"))
+    if not model.uses_text:
+        return model.eval()
     features = torch.randn(ITEMS, FEATURES) @ torch.diag(torch.linspace(2, 0.1, FEATURES))
     features[[0, 5]] = 0
     model.item_table.features = features
