@@ -90,7 +90,7 @@ def _panel(rows: list[dict], costs: list[float], values: list[float], title: str
     line = "L".join(f"{x(costs[n]):.1f} {y(values[n]):.1f}" for n in front(costs, values))
     parts.append(f'<path d="M{line}" fill="none" stroke="#bbb" stroke-dasharray="4 3"/>')
     for row, cost, value in zip(rows, costs, values, strict=True):
-        trained = f", {row['finetune_epochs']} epochs" if row["finetune_epochs"] else ""
+        trained = f", trained for {row['finetune_epochs']}" if row["finetune_epochs"] else ""
         ring = f'stroke="#333" stroke-width="{1.5 if trained else 0}"'
         parts.append(
             f'<circle cx="{x(cost):.1f}" cy="{y(value):.1f}" r="5" fill="{_colour(row)}" {ring}>'

@@ -68,7 +68,8 @@ def title(header: dict) -> str:
 
 def label(row: dict) -> str:
     """Return the name of a variant in tables."""
-    return f"{row['name']}, trained {row['finetune_epochs']} epochs" if row["finetune_epochs"] else row["name"]
+    epochs = row["finetune_epochs"]
+    return f"{row['name']}, trained {epochs} epoch{'s' if epochs > 1 else ''}" if epochs else row["name"]
 
 
 def table(rows: list[dict]) -> tuple[list[str], list[list[str]]]:

@@ -30,7 +30,7 @@ def test_the_picture_has_a_point_per_variant_and_cost(rows):
     titles = [title.text for title in picture.iter(f"{space}title")]
     assert len(titles) == len(rows) * len(PANELS)
     if len(rows) > 1:
-        assert "svd:0.5, 5 epochs: 1, 0.0600" in titles
+        assert "svd:0.5, trained for 5: 1, 0.0600" in titles
     numbers = [float(circle.get(key)) for circle in picture.iter(f"{space}circle") for key in ("cx", "cy")]
     assert all(0 <= number <= 1400 for number in numbers)
 
