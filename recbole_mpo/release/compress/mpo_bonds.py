@@ -10,8 +10,34 @@ from torch import nn
 from recbole_mpo.layers.mpo import MPOLinear, convert_to_mpo
 from recbole_mpo.layers.mpo.decompose import to_tensor
 from recbole_mpo.layers.mpo.truncation import bond_spectra, entropy
+from recbole_mpo.layers.replace import place
 from recbole_mpo.release.compress.context import Context, matrices
 from recbole_mpo.release.compress.method import MATRICES, Method
+
+
+def stored_entries(layer: MPOLinear) -> int:
+    """Return the number of entries that a layer is stored with: those of its cores, or of the matrix if it has fewer.
+
+    Full bonds take a tenth more than the matrix itself.
+    """
+    return min(sum(core.numel() for core in layer.cores), layer.in_features * layer.out_features)
+
+
+def keep_dense(model: nn.Module, layers: dict[str, MPOLinear], dense: dict[str, nn.Module]) -> dict[str, MPOLinear]:
+    """Put dense layers back where cores are no smaller; return the MPO layers that stay, by name.
+
+    Args:
+        model: the model, changed in place.
+        layers: its MPO layers by name.
+        dense: what takes the place of each of them.
+    """
+    kept = {}
+    for name, layer in layers.items():
+        if sum(core.numel() for core in layer.cores) < layer.in_features * layer.out_features:
+            kept[name] = layer
+        else:
+            place(model, name, dense[name])
+    return kept
 
 
 def as_mpo(model: nn.Module) -> dict[str, MPOLinear]:
@@ -22,7 +48,7 @@ def as_mpo(model: nn.Module) -> dict[str, MPOLinear]:
 
 
 def mpo(model: nn.Module, bond: int, context: Context) -> nn.Module:
-    """Store each matrix as an MPO whose bonds have at most this dimension; return the model.
+    """Store each matrix as an MPO whose bonds have at most this dimension, where that is smaller; return the model.
 
     Args:
         model: the model with dense layers, changed in place.
@@ -33,7 +59,7 @@ def mpo(model: nn.Module, bond: int, context: Context) -> nn.Module:
 
 
 def mpo_energy(model: nn.Module, lost: float, context: Context) -> nn.Module:
-    """Store each matrix as an MPO that loses at most this share of its squared norm; return the model.
+    """Store each matrix as an MPO that loses at most this share of its squared norm, where that is smaller.
 
     Args:
         model: the model with dense layers, changed in place.
@@ -44,18 +70,23 @@ def mpo_energy(model: nn.Module, lost: float, context: Context) -> nn.Module:
 
 
 def _truncate(model: nn.Module, context: Context, limits: dict) -> nn.Module:
-    layers = {}
-    for name, layer in as_mpo(model).items():
+    dense, notes = matrices(model), {}
+    layers = as_mpo(model)
+    for name, layer in layers.items():
         spectra = bond_spectra(to_tensor(layer.merge().detach(), layer.in_factors, layer.out_factors))
         report = layer.truncate(**limits)
-        layers[name] = {
+        notes[name] = {
             "bonds": list(report.bond_dims),
             "error": report.error,
             "discarded": list(report.discarded),
             "entropies": [entropy(values) for values in spectra],
             "params_of_dense": report.params / (layer.in_features * layer.out_features),
         }
-    context.notes["mpo"] = {"layers": layers}
+    kept = keep_dense(model, layers, dense)
+    context.notes["mpo"] = {
+        "layers": {name: notes[name] for name in kept},
+        "dense": sorted(layers.keys() - kept.keys()),
+    }
     return model
 
 

@@ -17,9 +17,9 @@ from recbole_mpo.layers.mpo import MPOLinear
 from recbole_mpo.layers.mpo.decompose import to_tensor
 from recbole_mpo.layers.mpo.factors import parameter_counts
 from recbole_mpo.layers.mpo.truncation import bond_spectra
-from recbole_mpo.release.compress.context import Context
+from recbole_mpo.release.compress.context import Context, matrices
 from recbole_mpo.release.compress.method import MATRICES, Method
-from recbole_mpo.release.compress.mpo_bonds import as_mpo
+from recbole_mpo.release.compress.mpo_bonds import as_mpo, keep_dense, stored_entries
 
 # A bond is cut by this share of its first dimension at a time.
 STEP = 1 / 16
@@ -59,6 +59,7 @@ def squeeze(model: nn.Module, share: float, context: Context) -> nn.Module:
         share: share of the entries of all matrices that is saved.
         context: gets the history of cuts and why it ended.
     """
+    matrices_before = matrices(model)
     layers = as_mpo(model)
     dense = sum(layer.in_features * layer.out_features for layer in layers.values())
     squeezing = Squeezing(layers)
@@ -85,7 +86,11 @@ def squeeze(model: nn.Module, share: float, context: Context) -> nn.Module:
     if ended == "quality":
         for name, layer in layers.items():
             layer.cores = best[name]
+    # What was trained is no longer the former matrix.
+    whole = matrices_before if first is None else {name: layer.to_linear() for name, layer in layers.items()}
+    kept = keep_dense(model, layers, whole)
     context.notes["squeeze"] = {"history": history, "ended_by": ended, "entries": squeezing.entries(), "of": dense}
+    context.notes["squeeze"]["dense"] = sorted(layers.keys() - kept.keys())
     return model
 
 
@@ -117,8 +122,8 @@ class Squeezing:
         self.cuts: dict[str, list[Cut]] = {}
 
     def entries(self) -> int:
-        """Return the number of entries of all cores."""
-        return sum(core.numel() for layer in self.layers.values() for core in layer.cores)
+        """Return the number of entries that all layers are stored with, dense where that is fewer."""
+        return sum(map(stored_entries, self.layers.values()))
 
     def forget(self):
         """Compute all costs again: the weights have changed."""
@@ -159,7 +164,7 @@ class Squeezing:
             "to": list(report.bond_dims),
             "predicted": cut.error,
             "error": report.error,
-            "entries": self.entries(),
+            "entries": sum(core.numel() for each in self.layers.values() for core in each.cores),
         }
 
 

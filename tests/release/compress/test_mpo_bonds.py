@@ -8,20 +8,28 @@ from release.compress.tiny_models import scores_of, tiny_model
 
 from recbole_mpo.layers.mpo import MPOLinear
 from recbole_mpo.release.compress.context import Context, matrices, weight_of
-from recbole_mpo.release.compress.mpo_bonds import mpo, mpo_energy
+from recbole_mpo.release.compress.mpo_bonds import as_mpo, mpo, mpo_energy
 
 
-def test_large_bonds_lose_nothing():
+def test_full_bonds_lose_nothing():
     model = tiny_model()
-    mpo(model, 4096, Context())
-    assert all(isinstance(layer, MPOLinear) for layer in matrices(model).values())
+    assert all(isinstance(layer, MPOLinear) for layer in as_mpo(model).values())
     assert torch.allclose(scores_of(model), scores_of(tiny_model()), atol=1e-3)
+
+
+def test_a_matrix_that_would_grow_stays():
+    model, context = tiny_model(), Context()
+    mpo(model, 4096, context)
+    assert not any(isinstance(layer, MPOLinear) for layer in matrices(model).values())
+    assert torch.equal(scores_of(model), scores_of(tiny_model()))
+    assert set(context.notes["mpo"]["dense"]) == set(matrices(model))
 
 
 @pytest.mark.parametrize("method, strength", [(mpo, 3), (mpo_energy, 0.6)])
 def test_what_bonds_discard_adds_up_to_the_error(method, strength):
     model, context = tiny_model(), Context()
     method(model, strength, context)
+    assert context.notes["mpo"]["layers"]
     for name, note in context.notes["mpo"]["layers"].items():
         weight = matrices(tiny_model())[name].weight
         error = float(((weight_of(matrices(model)[name]) - weight).norm() / weight.norm()).detach())

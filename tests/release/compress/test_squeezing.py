@@ -4,8 +4,9 @@ import pytest
 import torch
 from release.compress.tiny_models import tiny_model
 
-from recbole_mpo.layers.mpo import MPOLinear
+from recbole_mpo.layers.mpo import MPOLinear, mpo_layers
 from recbole_mpo.release.compress.context import Context, matrices, weight_of
+from recbole_mpo.release.compress.mpo_bonds import as_mpo, stored_entries
 from recbole_mpo.release.compress.squeezing import Squeezing, is_auxiliary, squeeze
 
 
@@ -23,8 +24,6 @@ def test_predictions_are_the_errors_and_entries_fall():
 
 def test_each_cut_is_the_cheapest():
     model = tiny_model()
-    from recbole_mpo.release.compress.mpo_bonds import as_mpo
-
     squeezing = Squeezing(as_mpo(model))
     cut = squeezing.cheapest()
     for name, layer in squeezing.layers.items():
@@ -44,7 +43,7 @@ def test_it_stops_where_quality_drops_and_goes_back():
     def train(model, context, epochs, is_trained):
         names = [name for name, _ in model.named_parameters() if is_trained(name)]
         assert names and not any(".cores.2" in name for name in names)
-        trained.append(sum(p.numel() for p in model.parameters()))
+        trained.append(sum(stored_entries(layer) for layer in mpo_layers(model).values()))
 
     context = Context(train=train, score=lambda model: next(scores), epochs=1, largest_drop=0.05)
     model = tiny_model()
@@ -53,12 +52,10 @@ def test_it_stops_where_quality_drops_and_goes_back():
     assert note["ended_by"] == "quality" and len(trained) == 2
     assert [line["valid"] for line in note["history"] if "valid" in line] == [0.99, 0.5]
     # The model is the one of the first training.
-    assert sum(p.numel() for p in model.parameters()) == trained[0] > trained[1]
+    assert note["entries"] == trained[0] > trained[1]
 
 
 def test_auxiliary_cores_are_all_but_the_central_ones():
-    from recbole_mpo.release.compress.mpo_bonds import as_mpo
-
     layers = as_mpo(tiny_model())
     tests = is_auxiliary(layers)
     name = next(iter(layers))
@@ -71,4 +68,17 @@ def test_nothing_left_to_cut_is_said():
     squeeze(model, 0.99, context)
     assert context.notes["squeeze"]["ended_by"] == "no bond left to cut"
     assert all(set(layer.bond_dims) == {1} for layer in matrices(model).values())
-    assert torch.isfinite(next(model.parameters())).all()
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_layers_that_were_cut_too_little_stay_as_they_were():
+    model, context = tiny_model(), Context()
+    squeeze(model, 0.05, context)
+    dense = context.notes["squeeze"]["dense"]
+    assert dense and len(dense) < 16
+    for name in dense:
+        assert torch.equal(matrices(model)[name].weight, matrices(tiny_model())[name].weight)
+    stored = sum(
+        p.numel() for layer in matrices(model).values() for key, p in layer.named_parameters() if key != "bias"
+    )
+    assert stored == context.notes["squeeze"]["entries"] <= 0.95 * context.notes["squeeze"]["of"]
