@@ -24,6 +24,7 @@ from recbole_mpo.release.compress import measuring
 from recbole_mpo.release.compress.compressed_files import artefact_bytes, write_compressed
 from recbole_mpo.release.compress.context import Context
 from recbole_mpo.release.compress.further_training import FurtherTraining
+from recbole_mpo.release.compress.item_tables import StoredItems
 from recbole_mpo.release.compress.method import WEIGHT_BITS, Step, name_of_chain, parse_variants
 from recbole_mpo.release.compress.methods import METHODS
 from recbole_mpo.release.compress.target_size import choose_strength
@@ -288,6 +289,9 @@ def dense_copy(model: nn.Module) -> nn.Module:
 
 def _params(model: nn.Module) -> dict[str, int]:
     parameters = [*model.parameters()]
+    if isinstance(model.items, StoredItems):
+        # The adaptor is written beside the item vectors that it computed.
+        parameters += [parameter for part in model.items.source.modules.values() for parameter in part.parameters()]
     return {
         "total": sum(parameter.numel() for parameter in parameters),
         "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
