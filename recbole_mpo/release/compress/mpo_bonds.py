@@ -29,7 +29,7 @@ def keep_dense(model: nn.Module, layers: dict[str, MPOLinear], dense: dict[str, 
     Args:
         model: the model, changed in place.
         layers: its MPO layers by name.
-        dense: what takes the place of each of them.
+        dense: the layer that replaces each of them where it stays dense.
     """
     kept = {}
     for name, layer in layers.items():

@@ -59,39 +59,55 @@ def squeeze(model: nn.Module, share: float, context: Context) -> nn.Module:
         share: share of the entries of all matrices that is saved.
         context: gets the history of cuts and why it ended.
     """
-    matrices_before = matrices(model)
+    before = matrices(model)
     layers = as_mpo(model)
     dense = sum(layer.in_features * layer.out_features for layer in layers.values())
     squeezing = Squeezing(layers)
-    history, best, ended = [], _cores(layers), "size"
-    first = context.score(model.eval()) if context.train and context.score else None
-    goal = squeezing.entries()
-    while squeezing.entries() > (1 - share) * dense:
+    is_trained = context.train is not None and context.score is not None
+    history, ended = _cut(model, squeezing, (1 - share) * dense, context if is_trained else None)
+    # What was trained is no longer the former matrix.
+    whole = {name: layer.to_linear() for name, layer in layers.items()} if is_trained else before
+    kept = keep_dense(model, layers, whole)
+    context.notes["squeeze"] = {
+        "history": history,
+        "ended_by": ended,
+        "entries": squeezing.entries(),
+        "of": dense,
+        "dense": sorted(layers.keys() - kept.keys()),
+    }
+    return model
+
+
+def _cut(model: nn.Module, squeezing: "Squeezing", least: float, training: Context | None) -> tuple[list[dict], str]:
+    """Cut bonds until so many entries are left; return the history and why it ended.
+
+    Args:
+        model: the model of the layers.
+        squeezing: the layers and the costs of cutting them.
+        least: entries at which to stop.
+        training: how to train and judge the model between cuts; None to only cut.
+    """
+    layers, history = squeezing.layers, []
+    dense = sum(layer.in_features * layer.out_features for layer in layers.values())
+    best, first = _cores(layers), training.score(model.eval()) if training else 0.0
+    last_trained = squeezing.entries()
+    while squeezing.entries() > least:
         cut = squeezing.cheapest()
         if cut is None:
-            ended = "no bond left to cut"
-            break
+            return history, "no bond left to cut"
         history.append(squeezing.apply(cut))
-        if first is None or squeezing.entries() > goal - ROUND * dense:
+        if training is None or squeezing.entries() > last_trained - ROUND * dense:
             continue
-        goal = squeezing.entries()
-        context.train(model, context, LIGHT_EPOCHS, is_auxiliary(layers))
+        last_trained = squeezing.entries()
+        training.train(model, training, LIGHT_EPOCHS, is_auxiliary(layers))
         squeezing.forget()
-        score = context.score(model.eval())
-        history[-1]["valid"] = score
-        if score < (1 - context.largest_drop) * first:
-            ended = "quality"
-            break
+        history[-1]["valid"] = training.score(model.eval())
+        if history[-1]["valid"] < (1 - training.largest_drop) * first:
+            for name, layer in layers.items():
+                layer.cores = best[name]
+            return history, "quality"
         best = _cores(layers)
-    if ended == "quality":
-        for name, layer in layers.items():
-            layer.cores = best[name]
-    # What was trained is no longer the former matrix.
-    whole = matrices_before if first is None else {name: layer.to_linear() for name, layer in layers.items()}
-    kept = keep_dense(model, layers, whole)
-    context.notes["squeeze"] = {"history": history, "ended_by": ended, "entries": squeezing.entries(), "of": dense}
-    context.notes["squeeze"]["dense"] = sorted(layers.keys() - kept.keys())
-    return model
+    return history, "size"
 
 
 def _cores(layers: dict[str, MPOLinear]) -> dict[str, nn.ParameterList]:
