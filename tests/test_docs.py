@@ -38,7 +38,17 @@ INCLUDED = [README, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md"
 PAGES = [*INCLUDED, *DOCS_PAGES]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 # Pages whose commands and snippets run one after another in one folder, the first of which makes the data.
-HOW_TOS = ("compare_runs", "own_features", "own_encoder", "resume_a_run", "pretrain", "export", "adapters", "onnx")
+HOW_TOS = (
+    "compare_runs",
+    "own_features",
+    "own_encoder",
+    "resume_a_run",
+    "compress",
+    "pretrain",
+    "export",
+    "adapters",
+    "onnx",
+)
 LESSONS = ["tutorial", *(f"howto/{name}" for name in HOW_TOS)]
 SETTINGS = {name: setting for name, setting in read_schema().settings.items() if setting.models}
 # Arguments of commands that are no settings.
@@ -49,6 +59,8 @@ ARGUMENTS = set(
     "base adapter frozen report "
     # of compare
     "seeds title reuse jobs max_hours tune wilcoxon "
+    # of compress
+    "method finetune_epochs l1 target_ratio largest_drop "
     # of torchrun
     "nproc nnodes rdzv "
     # of prepare

@@ -3,7 +3,13 @@
 from recbole_mpo.cli.arguments import Command, CommandTable, command, option
 from recbole_mpo.cli.data import inspect_command, prepare_command
 from recbole_mpo.cli.kinds import Number, Text, Whole
-from recbole_mpo.cli.releases import adapter_command, export_command, merge_command, recommend_command
+from recbole_mpo.cli.releases import (
+    adapter_command,
+    compress_command,
+    export_command,
+    merge_command,
+    recommend_command,
+)
 from recbole_mpo.cli.runs import evaluate_command, pretrain_command, run_command
 from recbole_mpo.cli.serving import serve_command
 from recbole_mpo.cli.studies import compare_command, report_command, table_command
@@ -46,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "merge": merge_command,
     "export": export_command,
     "adapter": adapter_command,
+    "compress": compress_command,
     "serve": serve_command,
     "table": table_command,
     "compare": compare_command,

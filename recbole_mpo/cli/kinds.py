@@ -127,8 +127,8 @@ class WholeNumbers(Text):
     name = "whole numbers"
     may_be_empty = False
 
-    def __init__(self):
-        super().__init__("NUMBER,NUMBER")
+    def __init__(self, form: str = "NUMBER,NUMBER"):
+        super().__init__(form)
 
     def read(self, key: str, text: str) -> list[int]:
         """Return the list of numbers."""

@@ -1,7 +1,7 @@
-"""``merge``, ``adapter``, ``export`` and ``recommend``: what can be made of a checkpoint."""
+"""``merge``, ``adapter``, ``export``, ``recommend`` and ``compress``: what can be made of a checkpoint."""
 
 from recbole_mpo.cli.arguments import Command, command, option
-from recbole_mpo.cli.kinds import Choice, Text, Whole
+from recbole_mpo.cli.kinds import Choice, Number, Text, Whole, WholeNumbers
 from recbole_mpo.cli.runs import SETTINGS_OF_CHECKPOINT
 from recbole_mpo.common.errors import ConfigError
 
@@ -122,3 +122,24 @@ def recommend_command(checkpoint, model_folder, items, item, histories, topk, fo
     else:
         recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by)
     print(answers.format_answers(recommender, asked, topk, format), end="")
+
+
+@command("compress", settings=SETTINGS_OF_CHECKPOINT)
+@option("--checkpoint", Text("FILE"), "Checkpoint of UniSRec, MPORec or LoRA.", required=True)
+@option("--method", Text("NAME:STRENGTH"), "Methods, such as prune:0.5,svd:0.5+int8; + joins them.", required=True)
+@option("--output", Text("FOLDER"), "Folder for the compressed models and their report.", required=True)
+@option("--finetune_epochs", WholeNumbers("N,N"), "Epochs of training after it; 0,5 reports both.", default="0")
+@option("--l1", Number(), "Factor of the L1 norm of the matrices in that training.", default=0.0)
+@option("--target_ratio", Number(), "Chooses a strength that a method leaves out: bytes left, as a share.")
+@option("--largest_drop", Number(), "Share of NDCG@10 on valid that squeeze may lose.", default=0.05)
+def compress_command(checkpoint, output, settings, **options):
+    """Write smaller models of a checkpoint and report their size, speed and quality.
+
+    Finished variants in the folder are not computed again.
+    """
+    from recbole_mpo.release.compress import Options, compress_checkpoint
+    from recbole_mpo.release.compress.variant_report import markdown_table
+
+    rows = compress_checkpoint(checkpoint, output, Options(**options), settings)
+    print(markdown_table(rows), end="")
+    print(f"wrote {output}")

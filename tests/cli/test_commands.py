@@ -65,6 +65,15 @@ OPTIONS = {
         "--max_body=NUMBER": "1048576",
         "--timeout=NUMBER": "10.0",
     },
+    "compress": {
+        "--checkpoint=FILE": REQUIRED,
+        "--method=NAME:STRENGTH": REQUIRED,
+        "--output=FOLDER": REQUIRED,
+        "--finetune_epochs=N,N": "0",
+        "--l1=NUMBER": "0.0",
+        "--target_ratio=NUMBER": None,
+        "--largest_drop=NUMBER": "0.05",
+    },
     "recommend": {
         "--checkpoint=FILE": None,
         "--model_folder=DIR": None,
@@ -183,7 +192,7 @@ class TestHelp:
         for option in ("--help", "--version", "--debug"):
             assert option in out
 
-    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "export", "recommend", "compare", "demo"])
+    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "export", "compress", "recommend", "compare", "demo"])
     def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
         assert cli.main([name, "--help"]) == 0
         assert "docs/settings.md" in capsys.readouterr().out

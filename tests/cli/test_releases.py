@@ -1,13 +1,15 @@
-"""``merge``, ``adapter``, ``export`` and ``recommend``: what they need, and what they call."""
+"""``merge``, ``adapter``, ``export``, ``recommend`` and ``compress``: what they need, and what they call."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from release.compress.report_rows import ROWS
 
 from recbole_mpo.cli import main as cli
-from recbole_mpo.release import adapter_checkpoints, export, merge, onnx_export, recommend
+from recbole_mpo.release import adapter_checkpoints, compress, export, merge, onnx_export, recommend
+from recbole_mpo.release.compress import Options
 from recbole_mpo.release.recommend import Recommended
 
 
@@ -163,3 +165,30 @@ class TestRecommend:
     )
     def test_mistakes_are_told(self, failing, arguments, message):
         assert failing("recommend", *arguments).startswith(message)
+
+
+class TestCompress:
+    def test_it_passes_options_and_settings_on(self, monkeypatch, capsys):
+        calls = []
+
+        def record(*arguments):
+            calls.append(arguments)
+            return ROWS
+
+        monkeypatch.setattr(compress, "compress_checkpoint", record)
+        arguments = ["compress", "--checkpoint=a.pth", "--output=out", "--method=prune:0.5,svd:0.5+int8", "--seed=1"]
+        assert cli.main(arguments) == 0
+        others = ["--finetune_epochs=0,5", "--l1=1e-4", "--target_ratio=.5", "--largest_drop=0"]
+        assert cli.main([*arguments, *others]) == 0
+        first = Options("prune:0.5,svd:0.5+int8")
+        second = Options("prune:0.5,svd:0.5+int8", [0, 5], 1e-4, 0.5, 0.0)
+        assert calls == [("a.pth", "out", options, {"seed": 1}) for options in (first, second)]
+        out = capsys.readouterr().out
+        assert out.count("| svd:0.5, trained 5 epochs |") == 2 and out.endswith("wrote out\n")
+
+    def test_it_needs_a_checkpoint_a_method_and_a_folder(self, failing):
+        assert failing("compress", "--checkpoint=a.pth", "--output=out") == "compress needs --method=VALUE"
+        said = failing("compress", "--checkpoint=a.pth", "--output=out", "--method=prun:0.5")
+        assert said.startswith("unknown method 'prun' (did you mean 'prune'?)")
+        said = failing("compress", "--checkpoint=a.pth", "--output=out", "--method=int8", "--finetune_epochs=x")
+        assert said == "finetune_epochs must be whole numbers like N,N, not 'x'"

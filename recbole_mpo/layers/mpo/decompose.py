@@ -74,54 +74,77 @@ def decompose(
     Raises:
         ValueError: the gauge is unknown or needs larger bonds, or the weight is not finite.
     """
+    return decompose_with_errors(weight, in_factors, out_factors, bond_dims, gauge, bond_error)[0]
+
+
+@torch.no_grad()
+def decompose_with_errors(
+    weight: Tensor,
+    in_factors: Sequence[int],
+    out_factors: Sequence[int],
+    bond_dims: Sequence[int],
+    gauge: str = "central",
+    bond_error: float = 0.0,
+) -> tuple[list[Tensor], list[float]]:
+    """Return the cores that :func:`decompose` returns, and the norm that each of the n - 1 bonds discarded.
+
+    A bond is cut after the cores before it are orthogonal, so what the bonds discard is orthogonal too: the root of the
+    sum of the squares of the norms is the error of the whole decomposition, not a bound of it.
+    """
     check_gauge(gauge, in_factors, out_factors, bond_dims)
     tensor = to_tensor(weight, in_factors, out_factors)
     if gauge == "identity":
-        return _identity_cores(tensor, in_factors, out_factors, bond_dims)
+        return _identity_cores(tensor, in_factors, out_factors, bond_dims), [0.0] * len(bond_dims)
     n = len(in_factors)
     stop = n // 2 if gauge == "central" else n - 1
     bonds = list(bond_dims)
-    left, scales, rest = _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error)
-    right, rest = _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error)
+    left, scales, rest, left_errors = _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error)
+    right, rest, right_errors = _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error)
     last = rest.reshape(left[-1].shape[-1] if left else 1, in_factors[stop], out_factors[stop], -1)
     cores = [*left, last, *right]
-    return cores if gauge == "central" else _spread(cores, scales)
+    return cores if gauge == "central" else _spread(cores, scales), left_errors + right_errors
 
 
 def _sweep_left(tensor, in_factors, out_factors, bonds, stop, bond_error):
-    """Return cores 0..stop-1, which are orthogonal, the singular values of their bonds, and the rest of the tensor."""
-    cores, scales, rest, r = [], [], tensor, 1
+    """Return cores 0..stop-1, which are orthogonal, their bonds' singular values, the tensor's rest, and the errors."""
+    cores, scales, rest, r, errors = [], [], tensor, 1, []
     for k in range(stop):
         i, o = in_factors[k], out_factors[k]
-        U, S, Vh = _split(rest.reshape(r * i * o, -1), bonds[k], bond_error)
+        U, S, Vh, error = _split(rest.reshape(r * i * o, -1), bonds[k], bond_error)
         cores.append(U.reshape(r, i, o, -1))
         scales.append(S)
+        errors.append(error)
         rest, r = S.unsqueeze(1) * Vh, len(S)
-    return cores, scales, rest
+    return cores, scales, rest, errors
 
 
 def _sweep_right(rest, in_factors, out_factors, bonds, stop, bond_error):
-    """Return cores stop+1..n-1, which are orthogonal, and the rest of the tensor."""
-    cores, s = [], 1
+    """Return cores stop+1..n-1, which are orthogonal, the rest of the tensor, and the errors of their bonds."""
+    cores, s, errors = [], 1, []
     for k in reversed(range(stop + 1, len(in_factors))):
         i, o = in_factors[k], out_factors[k]
-        U, S, Vh = _split(rest.reshape(-1, i * o * s), bonds[k - 1], bond_error)
+        U, S, Vh, error = _split(rest.reshape(-1, i * o * s), bonds[k - 1], bond_error)
         cores.insert(0, Vh.reshape(-1, i, o, s))
+        errors.insert(0, error)
         rest, s = U * S, len(S)
-    return cores, rest
+    return cores, rest, errors
 
 
-def _split(matrix: Tensor, cap: int, bond_error: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the thin SVD with at most ``cap`` terms, and fewer if the discarded norm is within ``bond_error``."""
+def _split(matrix: Tensor, cap: int, bond_error: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Return the thin SVD with at most ``cap`` terms, and the norm of the rest.
+
+    There are fewer terms if the discarded norm is within ``bond_error``.
+    """
     U, S, Vh = torch.linalg.svd(matrix, full_matrices=False)
     tails = S.square().flip(0).cumsum(0).flip(0).sqrt()
     needed = int((tails > bond_error).sum()) if bond_error > 0 else len(S)
     rank = max(1, min(cap, needed))
+    error = float(S[rank:].norm())
     U, S, Vh = U[:, :rank], S[:rank], Vh[:rank]
     # An SVD does not fix the sign of each pair of vectors: make the largest entry of the left vector positive.
     largest = U.gather(0, U.abs().argmax(0, keepdim=True))
     signs = torch.where(largest < 0, -1.0, 1.0).to(U)
-    return U * signs, S, Vh * signs.t()
+    return U * signs, S, Vh * signs.t(), error
 
 
 def _spread(cores: list[Tensor], scales: list[Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_mpo.layers.mpo.contract import contract_cores
-from recbole_mpo.layers.mpo.decompose import decompose, to_tensor
+from recbole_mpo.layers.mpo.decompose import decompose_with_errors, to_tensor
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,15 @@ class TruncationReport:
         bound: upper bound of the error, computed from the discarded singular values.
         bond_dims: dimensions of the n - 1 bonds.
         params: number of core entries.
+        discarded: norm that each bond discarded in turn, relative to the weight's; the root of the sum of their squares
+            is ``error``.
     """
 
     error: float
     bound: float
     bond_dims: tuple[int, ...]
     params: int
+    discarded: tuple[float, ...]
 
 
 def check_limits(max_bond_dim: int | Sequence[int] | None, max_error: float | None) -> None:
@@ -66,7 +69,7 @@ def truncated(
     """
     norm = float(weight.norm())
     share = max_error * norm / math.sqrt(max(1, len(bond_dims)))
-    cores = decompose(weight, in_factors, out_factors, bond_dims, gauge, share)
+    cores, swept = decompose_with_errors(weight, in_factors, out_factors, bond_dims, gauge, share)
     new_bonds = tuple(core.shape[3] for core in cores[:-1])
     discarded = discarded_norms(to_tensor(weight, in_factors, out_factors), new_bonds)
     report = TruncationReport(
@@ -74,6 +77,7 @@ def truncated(
         bound=math.hypot(*discarded) / (norm or 1.0),
         bond_dims=new_bonds,
         params=sum(core.numel() for core in cores),
+        discarded=tuple(error / (norm or 1.0) for error in swept),
     )
     return cores, report
 
@@ -86,9 +90,28 @@ def discarded_norms(tensor: Tensor, bond_dims: Sequence[int]) -> list[float]:
         tensor: W as (i_0, o_0, i_1, o_1, ...).
         bond_dims: dimension of each bond.
     """
-    norms = []
-    for k, bond in enumerate(bond_dims, start=1):
-        rows = math.prod(tensor.shape[: 2 * k])
-        values = torch.linalg.svdvals(tensor.reshape(rows, -1))
-        norms.append(float(values[bond:].norm()))
-    return norms
+    return [float(values[bond:].norm()) for values, bond in zip(bond_spectra(tensor), bond_dims, strict=True)]
+
+
+@torch.no_grad()
+def bond_spectra(tensor: Tensor) -> list[Tensor]:
+    """Return for each of the n - 1 bonds the singular values of W as a matrix, cut at that bond, largest first.
+
+    Args:
+        tensor: W as (i_0, o_0, i_1, o_1, ...).
+    """
+    rows = [math.prod(tensor.shape[: 2 * k]) for k in range(1, tensor.dim() // 2)]
+    return [torch.linalg.svdvals(tensor.reshape(count, -1)) for count in rows]
+
+
+def entropy(values: Tensor) -> float:
+    """Return the entanglement entropy of a bond in nats: that of the shares of its squared singular values.
+
+    It is 0 where one value has all, and the logarithm of their number where all are equal: what is hard to truncate.
+
+    Args:
+        values: singular values of the bond.
+    """
+    shares = values.double().square()
+    shares = shares / shares.sum().clamp_min(1e-300)
+    return float(-torch.special.xlogy(shares, shares).sum())

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers.mpo.builders import factor_lists, mpo_of, relative
 
-from recbole_mpo.layers.mpo import GAUGES
+from recbole_mpo.layers.mpo import GAUGES, MPOLinear
 from recbole_mpo.layers.mpo.decompose import to_tensor
-from recbole_mpo.layers.mpo.truncation import discarded_norms
+from recbole_mpo.layers.mpo.truncation import bond_spectra, discarded_norms, entropy
 
 
 @settings(deadline=None, max_examples=30)
@@ -62,3 +62,33 @@ def test_truncation_takes_one_limit():
             layer.truncate(**limits)
     with pytest.raises(ValueError, match="max_error must be between 0 and 1, relative to the weight's norm; got 2"):
         layer.truncate(max_error=2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(factor_lists(), st.sampled_from(("central", "symmetric")), st.integers(1, 6))
+def test_what_bonds_discard_in_turn_adds_up_to_the_error(factors, gauge, cap):
+    base = mpo_of(factors, torch.float64, gauge=gauge)
+    weight = base.weight.detach()
+    report = base.truncate(max_bond_dim=cap)
+    assert math.hypot(*report.discarded) == pytest.approx(float(relative(base.weight, weight)), rel=1e-6, abs=1e-9)
+    assert len(report.discarded) == len(base.bond_dims)
+
+
+@pytest.mark.parametrize("size", [(768, 300), (300, 256), (300, 300)])
+@pytest.mark.parametrize("cores", [3, 5, 7])
+def test_the_error_of_a_sweep_is_exact_for_the_models_matrices(size, cores):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(*size, dtype=torch.float64)
+    layer = MPOLinear.from_linear(linear, num_cores=cores)
+    report = layer.truncate(max_bond_dim=max(layer.bond_dims) // 2)
+    error = float((layer.weight - linear.weight).norm().detach() / linear.weight.norm().detach())
+    assert math.hypot(*report.discarded) == pytest.approx(error, rel=1e-9) and error > 0.05
+
+
+def test_spectra_and_entropy_of_bonds():
+    tensor = torch.zeros(2, 2, 2, 2, dtype=torch.float64)
+    tensor[0, 0, 0, 0] = 3.0
+    (values,) = bond_spectra(tensor)
+    assert values.tolist() == [3, 0, 0, 0] and entropy(values) == 0
+    assert entropy(torch.ones(4)) == pytest.approx(math.log(4))
+    assert entropy(torch.zeros(3)) == 0
