@@ -23,6 +23,7 @@ from recbole_mpo.quick_start.record import write_ranks
 from recbole_mpo.release.compress import measuring
 from recbole_mpo.release.compress.compressed_files import artefact_bytes, write_compressed
 from recbole_mpo.release.compress.context import Context
+from recbole_mpo.release.compress.fast_int8 import FastInt8Linear
 from recbole_mpo.release.compress.further_training import FurtherTraining
 from recbole_mpo.release.compress.item_tables import StoredItems
 from recbole_mpo.release.compress.method import WEIGHT_BITS, Step, name_of_chain, parse_variants
@@ -292,6 +293,9 @@ def _params(model: nn.Module) -> dict[str, int]:
     if isinstance(model.items, StoredItems):
         # The adaptor is written beside the item vectors that it computed.
         parameters += [parameter for part in model.items.source.modules.values() for parameter in part.parameters()]
+    # Codes and biases of these are no parameters of torch's, but as many numbers as the matrix had.
+    fast = [module for module in model.modules() if isinstance(module, FastInt8Linear)]
+    parameters += [tensor for module in fast for tensor in (module.codes, module.bias) if tensor is not None]
     return {
         "total": sum(parameter.numel() for parameter in parameters),
         "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
