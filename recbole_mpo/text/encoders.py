@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from recbole_mpo.common.errors import ConfigError, DependencyError
+from recbole_mpo.common.quiet_imports import quiet_import
 from recbole_mpo.common.values import check_choice
 from recbole_mpo.text.encoder_folders import (
     MINILM_PACKAGE,
@@ -179,7 +180,8 @@ class SentenceEncoder:
     @cached_property
     def _model(self):
         self.fingerprint()  # verify the weights before using them
-        from sentence_transformers import SentenceTransformer
+        with quiet_import():
+            from sentence_transformers import SentenceTransformer
 
         try:
             with _without_bars():

@@ -3,13 +3,13 @@
 torchao chooses the numbers and scales of int8 and int4. It is needed to compress, not to use what was compressed.
 """
 
-import logging
 import warnings
 
 import torch
 from torch import Tensor, nn
 
 from recbole_mpo.common.errors import ConfigError, DependencyError
+from recbole_mpo.common.quiet_imports import quiet_import
 from recbole_mpo.layers.mpo.linear import MPOLinear
 from recbole_mpo.release.compress.context import Context, matrices
 from recbole_mpo.release.compress.method import WEIGHT_BITS, Method
@@ -68,19 +68,13 @@ def int4_weights(model: nn.Module, strength: None, context: Context) -> nn.Modul
 
 
 def _torchao():
-    # Its import says that kernels for GPUs cannot be loaded, which matters to nobody here.
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_import():
             from torchao import quantization
     except ImportError as problem:
         raise DependencyError(
             'int8 and int4 need torchao: pip install "recbole-mpo[quant]", or choose fp16 or int8-fast'
         ) from problem
-    finally:
-        logging.disable(before)
     return quantization
 
 

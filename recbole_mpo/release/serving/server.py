@@ -130,6 +130,7 @@ def serve(
             raise
         raise DependencyError(f"serve needs {problem.name}; run: pip install 'recbole-mpo[serve]'") from problem
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)  # it tells where it lies
     with place.bind() as bound:
         # One processor is left to the thread that reads and writes requests.
         torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - 1))
