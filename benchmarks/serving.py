@@ -1,17 +1,19 @@
 """Milliseconds to the best ten of a million items for one history: all scores, float32, 8 bits, and an index.
 
     python benchmarks/serving.py [--items=1000000] [--hidden=300] [--timed=100] [--checked=1000]
-                                 [--index_items=100000] [--output=FILE]
+                                 [--index_items=100000] [--kinds=uniform,clustered] [--folder=DIR] [--output=FILE]
 
 Vectors of length one, generated in two ways: ``uniform`` in all directions, and ``clustered`` around 1,000 centres; the
 queries are drawn as the items are. Each way runs in a process of its own. The ways to find the best take turns, query
 by query, so that other work on the machine is shared by all. Before that the answers of float32 and 8 bits are compared
-for ``checked`` queries. An index is built for ``index_items`` of the items, and its recall is that of the exact ten.
+for ``checked`` queries. An index is built for ``index_items`` of the items, and its recall is that of the exact ten. It
+is kept in ``folder``, where a later run finds it and needs not build it.
 """
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 from recbole_mpo.common.process import prepare_process
 
@@ -91,13 +93,15 @@ def exact(kind: str, items: int, hidden: int, timed: int, checked: int) -> dict:
     return found | {"peak_mb": peak_memory_mb(CPU)}
 
 
-def index(kind: str, items: int, hidden: int, timed: int, _) -> dict:
+def index(kind: str, items: int, hidden: int, timed: int, folder: str | None) -> dict:
     """Build an index, time it, and measure its recall; in this process."""
     vectors = generate(kind, items + max(timed, 500) + 1, hidden)
     vectors, queries = vectors[:items], vectors[items:] / TEMPERATURE
     left_out = torch.randint(1, items, (len(queries), HISTORY), generator=torch.Generator().manual_seed(2))
     before, built = peak_memory_mb(CPU), []
-    build = seconds(lambda: built.append(top_items(vectors, "index")))
+    path = folder and Path(folder) / f"{kind}-{items}-{hidden}.index"
+    is_kept = path is not None and path.is_file()
+    taken = seconds(lambda: built.append(top_items(vectors, "index", path)))
     (top,) = built
     expected = top.exact.search(queries, TOPK, list(left_out)).rows.tolist()
     found = [top.search(queries[row : row + 1], TOPK, [left_out[row]]).rows[0].tolist() for row in range(len(queries))]
@@ -108,7 +112,7 @@ def index(kind: str, items: int, hidden: int, timed: int, _) -> dict:
         **time_in_turns(ways, timed)["index"],
         "recall@10": float(np.mean(shared)),
         "queries": len(shared),
-        "build_seconds": build,
+        "build_seconds": None if is_kept else taken,
         "index_mb": top.index.memory_usage / 1e6,
         "peak_mb": peak_memory_mb(CPU),
         "peak_mb_before": before,
@@ -116,16 +120,22 @@ def index(kind: str, items: int, hidden: int, timed: int, _) -> dict:
 
 
 def measure(
-    items: int = 1_000_000, hidden: int = 300, timed: int = 100, checked: int = 1000, index_items: int = 100_000
+    items: int = 1_000_000,
+    hidden: int = 300,
+    timed: int = 100,
+    checked: int = 1000,
+    index_items: int = 100_000,
+    kinds: str = ",".join(KINDS_OF_DATA),
+    folder: str | None = None,
 ) -> dict:
     """Every way to find the best for every kind of data, each kind in a fresh process."""
     results = {"items": items, "hidden": hidden, "topk": TOPK, "exact": {}, "index": {}}
-    for kind in KINDS_OF_DATA:
-        for name, task, count in (("exact", exact, items), ("index", index, index_items)):
+    for kind in kinds.split(","):
+        for name, task, count, last in (("exact", exact, items, checked), ("index", index, index_items, folder)):
             if not count:
                 continue
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                result = pool.submit(task, kind, count, hidden, timed, checked).result()
+                result = pool.submit(task, kind, count, hidden, timed, last).result()
             results[name][kind] = result
             print(kind, name, result, flush=True)
     return results
