@@ -22,7 +22,7 @@ SMALLEST = 2.0**-126
 # Above this product of lengths a float32 score may overflow.
 LARGEST = 1e37
 # Relative errors of one factor where torch may multiply in fewer bits (``torch.set_float32_matmul_precision``).
-FACTOR_ERRORS = {"highest": 0.0, "high": 2.0**-11, "medium": 2.0**-8}
+FACTOR_ERRORS = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}
 # A block for one query is small enough for one thread: waiting for the others costs more than it saves.
 BLOCK, BLOCK_SCORES, PAIRS = 32_768, 4_194_304, 8_192
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from recbole_mpo import __version__
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import file_hash, write_json
@@ -57,11 +59,22 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             check_replaceable(path)
             if path.exists():
                 os.rename(path, scratch / "old")
-            os.rename(stage, path)
-    except OSError as problem:
+            _rename_or_restore(stage, path, scratch / "old")
+    except (OSError, SafetensorError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else None
         raise CheckpointError(
-            f"model folder {path} cannot be written: {problem.strerror or problem}; nothing was changed"
+            f"model folder {path} cannot be written: {reason or problem}; nothing was changed"
         ) from problem
+
+
+def _rename_or_restore(stage: Path, path: Path, former: Path):
+    """Move a folder to its place; where that fails, move the former one back."""
+    try:
+        os.rename(stage, path)
+    except BaseException:
+        if former.exists():
+            os.rename(former, path)
+        raise
 
 
 def check_replaceable(path: Path):

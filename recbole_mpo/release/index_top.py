@@ -60,6 +60,8 @@ class IndexTopK:
     ) -> Best:
         """Return good candidates of each query; arguments, result and errors as of ``BlockedTopK.search``."""
         queries, excluded = queries.detach().to(self.vectors), list(excluded)
+        if not queries.isfinite().all():
+            raise DataError("a query is not finite; the model has diverged")
         everywhere = torch.zeros(0, dtype=torch.long) if left_out is None else left_out.cpu()
         most = max((len(rows) for rows in excluded), default=0) + len(everywhere)
         wanted = min(topk + most, len(self.vectors) - 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.sequences import gather_padded
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.model.recbole_evidence import LateEvidence
@@ -197,10 +197,13 @@ class Recommender:
             among: tokens of which alone are recommended; unknown ones are ignored, if one is known.
 
         Raises:
+            ConfigError: ``topk`` is below 1.
             DataError: a history is empty or has an unknown token, which the message names; or it has a text that the
                 model cannot use.
             DependencyError: a text is to be encoded, and the encoder's package is missing.
         """
+        if topk < 1:
+            raise ConfigError(f"topk must be at least 1, not {topk}")
         now = self._now
         rows, new = self._read(now, histories)
         left_out = torch.from_numpy(now.left_out(exclude, among)).to(self.model.device)
@@ -251,7 +254,10 @@ class Recommender:
             now, encoder = self._now, self._needed_encoder()
             check_new(items, now.row_of)
             if items:
-                self._now = now.with_more(dict(items), encoder.vectors([*items.values()]), self.model)
+                more = now.with_more(dict(items), encoder.vectors([*items.values()]), self.model)
+                # Built before anyone asks; a failure leaves all as it was.
+                more.best  # noqa: B018
+                self._now = more
 
     def search(self, query: str, limit: int = 20) -> list[tuple[str, str]]:
         """Return tokens and titles of the candidates whose titles have all words of a query, capitals aside.

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
+# Words of a query beyond these are ignored: each is looked for in every title.
+MOST_WORDS = 32
+
 
 class TitleSearch:
     """Titles in the form in which they are compared; it never changes, so threads may share it.
@@ -29,7 +32,7 @@ class TitleSearch:
             query: words, or parts of words.
             limit: largest number of items to return.
         """
-        words = query.casefold().split()
+        words = list(dict.fromkeys(query.casefold().split()))[:MOST_WORDS]
         if not words or limit < 1:
             return []
         longest = max(words, key=len)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.release.candidate_scores import RowScores, VectorScores
 from recbole_mpo.release.exact_top import Best, BlockedTopK
 from recbole_mpo.release.index_top import IndexTopK
@@ -91,6 +91,8 @@ def dense_best(scores_BC: Tensor, topk: int, excluded: list[Tensor], left_out: T
         scores_BC[row, rows[rows < scores_BC.shape[1]].to(scores_BC.device)] = -torch.inf
     if left_out is not None:
         scores_BC[:, left_out.to(scores_BC.device)] = -torch.inf
+    if scores_BC.isnan().any():
+        raise DataError("a score is not a number; the model has diverged")
     topk = min(topk, scores_BC.shape[1])
     # topk leaves the order of equal scores open, so all that tie with the last one are sorted by row too.
     last = scores_BC.topk(topk, dim=1).values[:, -1:]
@@ -98,4 +100,5 @@ def dense_best(scores_BC: Tensor, topk: int, excluded: list[Tensor], left_out: T
     rows = scores_BC.topk(max(topk, ties), dim=1).indices.sort(dim=1).values
     scores = scores_BC.gather(1, rows)
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :topk]
-    return Best(rows.gather(1, order), scores.gather(1, order))
+    rows, scores = rows.gather(1, order), scores.gather(1, order)
+    return Best(rows.masked_fill(scores == -torch.inf, 0), scores)

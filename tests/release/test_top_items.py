@@ -4,7 +4,7 @@ import pytest
 import torch
 from support import built_run
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.release.candidate_scores import VectorScores
 from recbole_mpo.release.exact_top import BlockedTopK
 from recbole_mpo.release.recommend import Recommender
@@ -59,6 +59,16 @@ def test_recommend_uses_the_chosen_kind(tiny_settings, kind):
 def test_equal_scores_come_in_the_order_of_rows():
     best = dense_best(torch.zeros(2, 50), 3, [torch.tensor([2]), torch.tensor([1, 4])])
     assert best.rows.tolist() == [[1, 3, 4], [2, 3, 5]]
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    with pytest.raises(DataError, match="not a number; the model has diverged"):
+        dense_best(torch.tensor([[0.0, torch.nan, 1.0]]), 1, [])
+
+
+def test_where_there_are_no_more_candidates_rows_are_padding():
+    best = dense_best(torch.tensor([[0.0, 1.0, 2.0]]), 3, [torch.tensor([1])])
+    assert best.rows.tolist() == [[2, 0, 0]] and best.scores[0, 1:].tolist() == [-torch.inf] * 2
 
 
 def test_a_kind_is_known_and_only_an_index_has_a_file(tmp_path):

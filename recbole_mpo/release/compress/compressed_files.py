@@ -27,12 +27,12 @@ from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.layers.replace import place
 from recbole_mpo.layers.transformer import CausalSelfAttention
 from recbole_mpo.quick_start.configure import make_config
-from recbole_mpo.quick_start.starting import WRITTEN_TO
 from recbole_mpo.release.compress.compressed_layers import kinds_of, place_layers
 from recbole_mpo.release.compress.context import Context
 from recbole_mpo.release.compress.item_tables import STORE, TABLE, ItemStore, StoredItems, use_store
 from recbole_mpo.release.compress.method import CACHED_ITEMS, CHECKPOINT, WITH_FEATURES
 from recbole_mpo.release.compress.stored_forms import Form, pack, unpack
+from recbole_mpo.release.origin import OF_MACHINE
 
 FORMAT = 1
 DESCRIPTION, TOKENS = "compressed.json", "item_tokens.json"
@@ -47,7 +47,7 @@ ARTEFACTS = {
 # The dense model that compressed layers are placed in.
 DENSE_MODEL = "UniSRec"
 # Settings of places on a machine, and of layers that are merged away.
-_LEFT_OUT = WRITTEN_TO | {"data_path", "pretrained", "feature_file", "config_files"}
+_LEFT_OUT = OF_MACHINE | {"config_files"}
 _LAYER_SETTINGS = ("mpo_", "lora_")
 _ADAPTOR_PARTS = ("moe_adaptor.", "item_embedding.")
 _PART = ":"
@@ -92,8 +92,9 @@ def write_compressed(folder: str | Path, model: nn.Module, context: Context, set
         for file, tensors in groups.items():
             with replacing_path(folder / file) as path:
                 save_file({name: tensor.clone() for name, tensor in pack(tensors).items()}, path)
-    except OSError as problem:
-        raise CheckpointError(f"{folder} cannot be written: {problem.strerror or problem}") from problem
+    except (OSError, SafetensorError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else None
+        raise CheckpointError(f"{folder} cannot be written: {reason or problem}") from problem
 
 
 def _parts(name: str, tensor: Tensor, context: Context) -> dict[str, Tensor]:

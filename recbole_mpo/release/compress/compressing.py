@@ -4,14 +4,14 @@ import copy
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import file_hash, write_json
 from recbole_mpo.layers.lora import LoRALinear
 from recbole_mpo.layers.mpo.convert import merge_mpo, mpo_layers
@@ -21,6 +21,7 @@ from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import write_ranks
 from recbole_mpo.release.compress import measuring
+from recbole_mpo.release.compress.compress_options import Options
 from recbole_mpo.release.compress.compressed_files import artefact_bytes, write_compressed
 from recbole_mpo.release.compress.context import Context
 from recbole_mpo.release.compress.fast_int8 import FastInt8Linear
@@ -33,42 +34,6 @@ from recbole_mpo.release.compress.variant_report import REPORT, is_own_report, w
 
 UNCOMPRESSED, AS_TRAINED = "uncompressed", "as trained"
 RECORD, RANKS = "record.json", "ranks.npz"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a checkpoint is compressed.
-
-    Attributes:
-        method: chains of methods, parted by commas or blanks.
-        finetune_epochs: epochs of further training; one report may have several.
-        l1: factor of the L1 norm in further training.
-        target_ratio: share of an artefact's bytes, by which strengths are chosen that chains leave out.
-        largest_drop: share of the quality on the valid part that squeezing may lose.
-        seed: of the clustering of item vectors.
-    """
-
-    method: str
-    finetune_epochs: list[int] = field(default_factory=lambda: [0])
-    l1: float = 0.0
-    target_ratio: float | None = None
-    largest_drop: float = 0.05
-    seed: int = 2020
-
-    def check(self):
-        """Refuse values out of range.
-
-        Raises:
-            ConfigError: a number is out of range, or a penalty has no training to act in.
-        """
-        if self.target_ratio is not None and not 0 < self.target_ratio < 1:
-            raise ConfigError(f"target_ratio must be between 0 and 1, not {self.target_ratio:g}")
-        if not self.l1 >= 0 or not 0 <= self.largest_drop < 1:
-            raise ConfigError("l1 must be at least 0, and largest_drop from 0 up to 1")
-        if any(epochs < 0 for epochs in self.finetune_epochs):
-            raise ConfigError("finetune_epochs must be whole numbers from 0 up")
-        if self.l1 and not any(self.finetune_epochs):
-            raise ConfigError("l1 has no effect without finetune_epochs")
 
 
 def compress_checkpoint(
@@ -91,17 +56,18 @@ def compress_checkpoint(
     """
     options.check()
     variants = parse_variants(options.method, METHODS, options.target_ratio is not None)
+    options.check_used([step for steps in variants for step in steps])
     output = Path(output)
     _check_output(output)
     compression = Compression(path, output, options, overrides)
     _mark(output)
     rows = compression.references()
     for steps in variants:
-        for epochs in dict.fromkeys(options.finetune_epochs):
-            if epochs == 0 or any(step.method.is_trained for step in steps) or len(options.finetune_epochs) == 1:
-                rows.append(compression.row(steps, epochs))
-                # What is finished can be read while the rest is computed.
-                write_report(output, rows, compression.header())
+        is_trained = any(step.method.is_trained for step in steps)
+        for epochs in dict.fromkeys(options.finetune_epochs) if is_trained else (0,):
+            rows.append(compression.row(steps, epochs))
+            # What is finished can be read while the rest is computed.
+            write_report(output, rows, compression.header())
     return rows
 
 
@@ -134,7 +100,7 @@ class Compression:
 
     def __init__(self, path: str | Path, output: Path, options: Options, overrides: dict | None):
         self.experiment, self.model, state = Experiment.from_checkpoint(
-            path, {"show_progress": False, **(overrides or {})}
+            path, {"show_progress": False, **(overrides or {}), "use_gpu": False}
         )
         check_model(self.model, state["model"], path)
         self.settings = self.experiment.config.plain()
@@ -162,18 +128,20 @@ class Compression:
     def references(self) -> list[dict]:
         """Return the rows of the uncompressed model: with its MPO layers if it has any, dense, and trained further."""
         self.reference, self.scores = self.measures.ranks(self.model), self.measures.scores(self.model)
-        rows = [self._measured(AS_TRAINED, [], 0, self.model)] if mpo_layers(self.model) else []
+        layers = mpo_layers(self.model).values()
+        # Inserted cores and padding are no part of the files.
+        has_row = layers and not any(len(layer.expansion) or layer.pad for layer in layers)
+        rows = [self._measured(AS_TRAINED, [], 0, self.model)] if has_row else []
         rows += [self._measured(UNCOMPRESSED, [], 0, self.dense)]
         trained = [epochs for epochs in dict.fromkeys(self.options.finetune_epochs) if epochs]
         return rows + [self._measured(UNCOMPRESSED, [], epochs, None) for epochs in trained]
 
     def row(self, steps: list[Step], epochs: int) -> dict:
-        """Return the row of one chain of methods; it is not trained where that makes no sense."""
-        is_trained = any(step.method.is_trained for step in steps)
+        """Return the row of one chain of methods."""
         name = name_of_chain(steps)
         if any(step.method.bounds and step.strength is None for step in steps):
             name += f" to {self.options.target_ratio:g}"
-        return self._measured(name, steps, epochs if is_trained else 0, None)
+        return self._measured(name, steps, epochs, None)
 
     def _measured(self, name: str, steps: list[Step], epochs: int, model: nn.Module | None) -> dict:
         folder = self.output / _folder_name(name, epochs)
@@ -181,6 +149,8 @@ class Compression:
         if (row := _finished(folder, identity)) is not None:
             return row
         folder.mkdir(exist_ok=True)
+        # A record of other options must not vouch for what is written now.
+        (folder / RECORD).unlink(missing_ok=True)
         begin = time.perf_counter()
         training = FurtherTraining(self.experiment)
         context = self._context(training, epochs)

@@ -55,7 +55,7 @@ class Step(NamedTuple):
     strength: float | None
 
     def __str__(self) -> str:
-        return self.method.name if self.strength is None else f"{self.method.name}:{self.strength:g}"
+        return self.method.name if self.strength is None else f"{self.method.name}:{self.strength:.12g}"
 
 
 def parse_variants(text: str, methods: dict[str, Method], may_lack_strength: bool = False) -> list[list[Step]]:

@@ -59,6 +59,8 @@ class Guard:
         except RequestError as problem:
             await _refuse(counting, problem)
         except TimeoutError:
+            if status is not None:
+                return
             message = f"no answer within {self.limits.timeout:g} seconds; try again"
             await _refuse(counting, RequestError(504, "timeout", message, headers={"Retry-After": "1"}))
         except Exception:

@@ -84,6 +84,9 @@ def named_folders(folders: Iterable[str]) -> dict[str, Path]:
             raise ConfigError(f"{text!r} is neither a folder nor NAME=FOLDER")
         if name in by_name:
             raise ConfigError(f"two models are named {name!r}; name one of them: NAME={folder}")
+        same = [other for other, path in by_name.items() if path.resolve() == Path(folder).resolve()]
+        if same:
+            raise ConfigError(f"models {same[0]!r} and {name!r} are one folder, {folder}; name it once")
         by_name[name] = Path(folder)
     if not by_name:
         raise ConfigError("serve needs a folder that export wrote; give one or several")

@@ -58,7 +58,8 @@ def trained(tmp_path_factory):
     }
     record = run("UniSRec", "tiny", (), settings)
     mpo = run("MPORec", "tiny", (), settings)
-    names = {"UniSRec": record, "MPORec": mpo}
+    expanded = run("MPORecExpand", "tiny", (), {**settings, "epochs": 1})
+    names = {"UniSRec": record, "MPORec": mpo, "MPORecExpand": expanded}
     return {name: folder / "saved" / one["run_id"] / "best.pth" for name, one in names.items()}
 
 
@@ -187,6 +188,18 @@ def test_an_mpo_model_is_reported_with_and_without_its_cores(trained, tmp_path):
     results = evaluate_checkpoint(trained["MPORec"], settings_of(trained["MPORec"]))
     assert rows[0]["test"] == {name: results["test"][name] for name in rows[0]["test"]}
     assert rows[0]["params"]["total"] > rows[1]["params"]["total"] > rows[2]["params"]["total"]
+
+
+def test_inserted_cores_are_compressed_as_part_of_their_matrices(trained, tmp_path):
+    rows = compress(trained["MPORecExpand"], tmp_path / "out", "fp16")
+    assert [row["name"] for row in rows] == ["uncompressed", "fp16"]
+    results = evaluate_checkpoint(trained["MPORecExpand"], settings_of(trained["MPORecExpand"]))
+    assert rows[0]["test"] == pytest.approx({name: results["test"][name] for name in rows[0]["test"]})
+
+
+def test_what_is_not_trained_further_has_one_row_whatever_the_epochs(trained, tmp_path):
+    rows = compress(trained["UniSRec"], tmp_path / "out", "fp16", (1, 2))
+    assert [row["finetune_epochs"] for row in rows if row["name"] == "fp16"] == [0]
 
 
 def test_a_target_ratio_chooses_the_strength(trained, tmp_path):

@@ -146,6 +146,7 @@ class TestNames:
         [
             ([], "give one or several"),
             (["a/b", "c/b"], "two models are named 'b'; name one of them: NAME=c/b"),
+            (["x=a", "y=./a"], "models 'x' and 'y' are one folder"),
             (["=a"], "neither a folder nor"),
             (["a="], "neither a folder nor"),
             (["a\n=b"], "neither a folder nor"),
