@@ -48,6 +48,7 @@ KINDS = {
     "fitted_words": dict | None,
     "edited_items": tuple,
     "awaits_fit": bool,
+    "adds_evidence": bool,
     "task_sum": TaskSum | None,
     "feature_size": int,
 }

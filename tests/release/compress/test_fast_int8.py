@@ -40,6 +40,6 @@ def test_every_matrix_is_replaced(before):
 
 def test_nothing_to_replace_is_an_error():
     model = tiny_model()
-    mpo(model, 4, Context())
+    mpo(model, 1, Context())
     with pytest.raises(ConfigError, match="int8-fast found no matrix to quantise"):
         fast_int8(model, None, Context())
