@@ -25,6 +25,7 @@ from common import CPU, SETTINGS, main, seconds  # noqa: E402 - the process is p
 from interactions import write_interactions  # noqa: E402
 
 from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
+from recbole_mpo.common.values import as_list  # noqa: E402
 from recbole_mpo.data.pair_tables import largest_entries, two_steps  # noqa: E402
 from recbole_mpo.data.shared_words import share_words  # noqa: E402
 from recbole_mpo.data.training_counts import training_pairs  # noqa: E402
@@ -32,6 +33,7 @@ from recbole_mpo.quick_start.experiment import Experiment  # noqa: E402
 
 # The defaults of the settings evidence_window and evidence_entries.
 WINDOW, ENTRIES = 4, 100
+KINDS = ("covisit", "two_hop", "words")
 WORDS_PER_TITLE, WORDS_PER_ITEM = 12, 0.2
 
 
@@ -64,7 +66,7 @@ def run_kind(kind: str, name: str, data_path: str, texts: int) -> dict:
 def measure(
     items: int = 1_000_000,
     interactions: int = 10_000_000,
-    kinds: str = "covisit,two_hop,words",
+    kinds: str | list = KINDS,
     texts: int = 100_000,
 ) -> dict:
     """Every kind in a fresh process."""
@@ -72,7 +74,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         name = f"items-{items}"
         write_interactions(Path(folder), name, interactions, items)
-        for kind in kinds.split(","):
+        for kind in as_list(kinds):
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 results[kind] = pool.submit(run_kind, kind, name, folder, texts).result()
             print(f"{kind:<8} {results[kind]['seconds']:8.1f} s  peak {results[kind]['peak_mb']:,.0f} MB", flush=True)

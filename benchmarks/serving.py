@@ -25,6 +25,7 @@ from common import CPU, main, seconds  # noqa: E402
 from torch.nn.functional import normalize  # noqa: E402
 
 from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
+from recbole_mpo.common.values import as_list  # noqa: E402
 from recbole_mpo.release.top_items import dense_best, top_items  # noqa: E402
 
 KINDS_OF_DATA = ("uniform", "clustered")
@@ -125,12 +126,12 @@ def measure(
     timed: int = 100,
     checked: int = 1000,
     index_items: int = 100_000,
-    kinds: str = ",".join(KINDS_OF_DATA),
+    kinds: str | list = KINDS_OF_DATA,
     folder: str | None = None,
 ) -> dict:
     """Every way to find the best for every kind of data, each kind in a fresh process."""
     results = {"items": items, "hidden": hidden, "topk": TOPK, "exact": {}, "index": {}}
-    for kind in kinds.split(","):
+    for kind in as_list(kinds):
         for name, task, count, last in (("exact", exact, items, checked), ("index", index, index_items, folder)):
             if not count:
                 continue
