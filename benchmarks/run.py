@@ -21,7 +21,7 @@ DATA = HERE.parent.parent / "shared" / "data"
 PEER = HERE / "peers" / ".venv" / "bin" / "python"
 WITH_PEER = ("peer", "time_to_quality")
 ON_REAL_DATA = ("train_step", "mpo_step", "evaluation", *WITH_PEER, "recbole_models")
-BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "evidence_tables", "serving", "loading", "preparing")
+BENCHMARKS = (*ON_REAL_DATA, "epoch_time", "million_items", "serving", "loading", "preparing")
 ONLY_NAMED = ("time_to_quality",)
 
 
