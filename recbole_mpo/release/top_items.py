@@ -95,9 +95,10 @@ def dense_best(scores_BC: Tensor, topk: int, excluded: list[Tensor], left_out: T
         raise DataError("a score is not a number; the model has diverged")
     topk = min(topk, scores_BC.shape[1])
     # topk leaves the order of equal scores open, so all that tie with the last one are sorted by row too.
-    last = scores_BC.topk(topk, dim=1).values[:, -1:]
-    ties = int(((scores_BC >= last) & (scores_BC > -torch.inf)).sum(dim=1).max())
-    rows = scores_BC.topk(max(topk, ties), dim=1).indices.sort(dim=1).values
+    best = scores_BC.topk(topk, dim=1)
+    ties = int(((scores_BC >= best.values[:, -1:]) & (scores_BC > -torch.inf)).sum(dim=1).max())
+    best = best if ties <= topk else scores_BC.topk(ties, dim=1)
+    rows = best.indices.sort(dim=1).values
     scores = scores_BC.gather(1, rows)
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :topk]
     rows, scores = rows.gather(1, order), scores.gather(1, order)

@@ -48,8 +48,6 @@ class Options:
             ConfigError: a value has no effect; the message names it.
         """
         if self.target_ratio is not None and all(step.strength is not None for step in steps):
-            raise ConfigError(
-                "target_ratio chooses strengths that are left out, but all are given; leave it out"
-            )
+            raise ConfigError("target_ratio chooses strengths that are left out, but all are given; leave it out")
         if self.l1 and not any(step.method.is_trained for step in steps):
             raise ConfigError("l1 acts in further training, but no method is trained further; leave it out")

@@ -32,6 +32,7 @@ from recbole_mpo.release.compress.context import Context
 from recbole_mpo.release.compress.item_tables import STORE, TABLE, ItemStore, StoredItems, use_store
 from recbole_mpo.release.compress.method import CACHED_ITEMS, CHECKPOINT, WITH_FEATURES
 from recbole_mpo.release.compress.stored_forms import Form, pack, unpack
+from recbole_mpo.release.dense_twin import DENSE_MODEL, LAYER_SETTINGS
 from recbole_mpo.release.origin import OF_MACHINE
 
 FORMAT = 1
@@ -44,11 +45,8 @@ ARTEFACTS = {
     "serving_items": (DESCRIPTION, ENCODER, ITEMS),
     CACHED_ITEMS: (ITEMS,),
 }
-# The dense model that compressed layers are placed in.
-DENSE_MODEL = "UniSRec"
-# Settings of places on a machine, and of layers that are merged away.
+# Settings of places on a machine.
 _LEFT_OUT = OF_MACHINE | {"config_files"}
-_LAYER_SETTINGS = ("mpo_", "lora_")
 _ADAPTOR_PARTS = ("moe_adaptor.", "item_embedding.")
 _PART = ":"
 # What compressed.json needs.
@@ -103,7 +101,7 @@ def _parts(name: str, tensor: Tensor, context: Context) -> dict[str, Tensor]:
 
 
 def _description(model: nn.Module, source, context: Context, settings: dict, method: str) -> dict:
-    kept = {k: v for k, v in settings.items() if k not in _LEFT_OUT and not k.startswith(_LAYER_SETTINGS)}
+    kept = {k: v for k, v in settings.items() if k not in _LEFT_OUT and not k.startswith(LAYER_SETTINGS)}
     adaptors = {key: module for key, module in source.modules.items() if isinstance(model.items, StoredItems)}
     return {
         "format_version": FORMAT,

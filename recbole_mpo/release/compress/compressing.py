@@ -13,7 +13,6 @@ from torch import nn
 
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import file_hash, write_json
-from recbole_mpo.layers.lora import LoRALinear
 from recbole_mpo.layers.mpo.convert import merge_mpo, mpo_layers
 from recbole_mpo.layers.replace import place
 from recbole_mpo.model.scoring import CosineScoring
@@ -31,6 +30,7 @@ from recbole_mpo.release.compress.method import WEIGHT_BITS, Step, name_of_chain
 from recbole_mpo.release.compress.methods import METHODS
 from recbole_mpo.release.compress.target_size import choose_strength
 from recbole_mpo.release.compress.variant_report import REPORT, is_own_report, write_report
+from recbole_mpo.release.dense_twin import low_rank_layers
 
 UNCOMPRESSED, AS_TRAINED = "uncompressed", "as trained"
 RECORD, RANKS = "record.json", "ranks.npz"
@@ -250,11 +250,10 @@ def check_model(model: nn.Module, name: str, path: str | Path):
 def dense_copy(model: nn.Module) -> nn.Module:
     """Return a copy of a model in which MPO layers and low-rank updates are merged into dense layers."""
     dense = merge_mpo(copy.deepcopy(model))
-    for name, module in list(dense.named_modules()):
-        if isinstance(module, LoRALinear):
-            layer = nn.Linear(module.in_features, module.out_features, module.bias is not None, device="meta")
-            layer.weight, layer.bias = nn.Parameter(module.merged_weight().detach()), module.bias
-            place(dense, name, layer)
+    for name, module in low_rank_layers(dense).items():
+        layer = nn.Linear(module.in_features, module.out_features, module.bias is not None, device="meta")
+        layer.weight, layer.bias = nn.Parameter(module.merged_weight().detach()), module.bias
+        place(dense, name, layer)
     return dense.eval()
 
 
