@@ -59,6 +59,8 @@ ARGUMENTS = set(
     "base adapter frozen report "
     # of compare
     "seeds title reuse jobs max_hours tune wilcoxon "
+    # of scaling
+    "shard "
     # of compress
     "method finetune_epochs l1 target_ratio largest_drop "
     # of torchrun

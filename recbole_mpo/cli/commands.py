@@ -11,6 +11,7 @@ from recbole_mpo.cli.releases import (
     recommend_command,
 )
 from recbole_mpo.cli.runs import evaluate_command, pretrain_command, run_command
+from recbole_mpo.cli.scaling import scaling_command
 from recbole_mpo.cli.serving import serve_command
 from recbole_mpo.cli.studies import compare_command, report_command, table_command
 
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Command] = {
     "table": table_command,
     "compare": compare_command,
     "report": report_command,
+    "scaling": scaling_command,
     "prepare": prepare_command,
     "inspect": inspect_command,
     "demo": demo_command,

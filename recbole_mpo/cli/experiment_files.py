@@ -9,7 +9,8 @@ COMMAND = "command"
 CONFIG_FILES = "config_files"
 # The argument of a command that runs one experiment file.
 EXPERIMENT = "experiment"
-COMPARE = "compare"
+# Commands that run one experiment file, and how it is given to them.
+RUN_ONE = {"compare": "compare", "scaling": "scaling plan"}
 
 
 def read_experiments(
@@ -70,7 +71,7 @@ def read_experiment(words: list[str], command: str, options: Iterable[str]) -> t
 def _check(content: dict, path: str, command: str):
     if content[COMMAND] != command:
         name = content[COMMAND] or "NAME"
-        way = f"recbole-mpo {name} {path}" if name == COMPARE else f"recbole-mpo {name} --config_files={path}"
+        way = f"recbole-mpo {RUN_ONE[name]} {path}" if name in RUN_ONE else f"recbole-mpo {name} --config_files={path}"
         raise ConfigError(f"{path} is an experiment of the command {content[COMMAND]!r}, not of {command}: {way}")
     if CONFIG_FILES in content:
         raise ConfigError(f"{path} names config_files; write these settings into it, or give the files beside it")

@@ -68,6 +68,11 @@ class FoundRuns:
             return _Found(None, None, changed)
         return _Found(record, identity_of_record(record), changed)
 
+    @property
+    def completed(self) -> list[dict]:
+        """Return the records of completed runs, whatever they are of."""
+        return [one.record for one in self._runs.values() if one.record and one.record["status"] == COMPLETED]
+
     def finished(self, run: PlannedRun) -> tuple[dict, Path] | None:
         """Return the newest completed record of a run that has its ranks, and the record's file; None without one."""
         return self._newest(run, lambda record, path: record["status"] == COMPLETED and _has_ranks(path))
@@ -84,6 +89,11 @@ class FoundRuns:
         # A run that failed before its data were read has nothing to go on with.
         known = self._newest(run, lambda record, path: record["data"] and _can_go_on(record, path))
         return known[1].parent if known else None
+
+    def is_running(self, run: PlannedRun) -> bool:
+        """Return whether a process trains a run of the same settings, data and weights now."""
+        now = self._newest(run, lambda record, path: record["status"] != COMPLETED and is_held(path.parent))
+        return now is not None
 
     def _newest(self, run: PlannedRun, is_wanted) -> tuple[dict, Path] | None:
         wanted = [

@@ -104,6 +104,7 @@ OPTIONS = {
         "--dry_run": "false",
     },
     "report": {"--wilcoxon": "false"},
+    "scaling": {"--output=FOLDER": None, "--shard=I/N": None, "--jobs=NUMBER": "1", "--max_hours=NUMBER": None},
     "prepare": {
         "--data_path=FOLDER": "dataset",
         "--overwrite": "false",
@@ -192,7 +193,9 @@ class TestHelp:
         for option in ("--help", "--version", "--debug"):
             assert option in out
 
-    @pytest.mark.parametrize("name", ["run", "evaluate", "merge", "export", "compress", "recommend", "compare", "demo"])
+    @pytest.mark.parametrize(
+        "name", ["run", "evaluate", "merge", "export", "compress", "recommend", "compare", "scaling", "demo"]
+    )
     def test_commands_that_take_settings_say_where_they_are_listed(self, capsys, name):
         assert cli.main([name, "--help"]) == 0
         assert "docs/settings.md" in capsys.readouterr().out
