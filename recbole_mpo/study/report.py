@@ -63,13 +63,28 @@ def write_report(
     _check_groups(groups)
     results = Results.of(groups, reference, metrics or _metrics_of(groups[reference]), wilcoxon)
     parts = [*report_parts(results), *sections]
+    return write_parts(parts, output, title, {"report.csv": as_long_csv(results), "report.tex": as_tex(title, results)})
+
+
+def write_parts(parts: Sequence[Part], output: str | Path, title: str, texts: dict[str, str]) -> list[Path]:
+    """Write ``report.html``, ``report.md``, the figures and further texts, each whole or not at all; return the files.
+
+    Args:
+        parts: tables, figures and sections in the order of reading.
+        output: the folder.
+        title: heading of the report.
+        texts: content of further files by name.
+
+    Raises:
+        DataError: ``report.html`` is there and is not a page of this package.
+    """
     output = Path(output)
     # First, since it may refuse to replace a file that somebody else wrote.
     write_report_page(output / "report.html", title, parts)
     files = _figure_files([part for part in parts if isinstance(part, Picture)])
     drawn = {Path(name).stem for name in files if name.endswith(".svg")} | _remove_former(output / "figures", files)
-    texts = (as_report_markdown(title, parts, drawn), as_long_csv(results), as_tex(title, results))
-    files |= dict(zip(("report.md", "report.csv", "report.tex"), map(_encoded, texts), strict=True))
+    texts = {"report.md": as_report_markdown(title, parts, drawn), **texts}
+    files |= {name: _encoded(text) for name, text in texts.items()}
     for name, content in files.items():
         with replacing(output / name) as file:
             file.write(content)

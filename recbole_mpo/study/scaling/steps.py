@@ -1,15 +1,23 @@
 """The steps of a scaling study: what there is to do, the runs, the fits, and the report."""
 
+import json
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import ConfigError, RecordError
+from recbole_mpo.common.files import write_json
 from recbole_mpo.study.run_process import RUNS
+from recbole_mpo.study.scaling.all_fits import fit_all
 from recbole_mpo.study.scaling.announce import announce
 from recbole_mpo.study.scaling.grid_runs import GridRuns
+from recbole_mpo.study.scaling.outcomes import Outcome, find_outcomes
 from recbole_mpo.study.scaling.plan import Plan
+from recbole_mpo.study.scaling.prediction import predict, read_prediction, records_hash
+from recbole_mpo.study.scaling.scaling_report import write_scaling_report
+
+FIT = "fit.json"
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,51 @@ class Study:
         cells = self.made.shard(*read_shard(shard)) if shard else self.made.cells
         deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
         return self._runs(cells, jobs, deadline).finish()
+
+    def fit(self) -> dict:
+        """Predict what is held back if that is still to be run, fit all laws, and write ``fit.json``; return it.
+
+        Raises:
+            RecordError: there are too few runs, or a record does not hold what is needed.
+        """
+        outcomes = self._outcomes()
+        main = [one for one in outcomes if self.made.main in one.cell.groups]
+        held_back = [cell for cell in self.made.cells if cell.is_held_back]
+        if held_back:
+            known = [one for one in main if not one.cell.is_held_back]
+            missing = [cell for cell in self.made.cells if self.made.main in cell.groups and not cell.is_held_back]
+            missing = len(missing) - len(known)
+            has_outcomes = len(known) < len(main)
+            if missing and not has_outcomes:
+                print(f"no prediction yet: {missing} runs of {self.made.main} are not done")
+            else:
+                print(predict(self.output, self.made.metrics, known, held_back, has_outcomes))
+        content = fit_all(self.made, outcomes)
+        write_json(self.output / FIT, content)
+        print(f"{self.output / FIT}: laws of {', '.join(content['metrics'])} from {len(main)} runs")
+        return content
+
+    def report(self) -> list[Path]:
+        """Write the report of the runs that are done, and of the laws that were fitted; return its files.
+
+        Raises:
+            RecordError: nothing is fitted yet, or a record does not hold what is needed.
+        """
+        outcomes, path = self._outcomes(), self.output / FIT
+        if not path.is_file():
+            raise RecordError(f"{path} does not exist: give the same command with fit in place of report")
+        fits = json.loads(path.read_text(encoding="utf-8"))
+        if fits["records_hash"] != records_hash(outcomes):
+            raise RecordError(f"{path} was fitted to other records than there are now: fit again")
+        files = write_scaling_report(self.made, outcomes, fits, read_prediction(self.output), self.output)
+        print("report: " + ", ".join(str(file) for file in files if file.parent == self.output))
+        return files
+
+    def _outcomes(self) -> list[Outcome]:
+        outcomes, problems = find_outcomes(self.made.cells, self.output / RUNS)
+        for problem in problems:
+            print(f"Not used: {problem}")
+        return outcomes
 
     def _runs(self, cells, jobs: int = 1, deadline: float | None = None) -> GridRuns:
         runs = GridRuns(cells, self.output, jobs, deadline)

@@ -1,0 +1,90 @@
+"""What a scaling study says and what it cannot know, in words."""
+
+from collections.abc import Sequence
+
+from recbole_mpo.study.scaling.outcomes import Outcome
+
+
+def findings(outcomes: Sequence[Outcome], fits: dict, missing: Sequence[str]) -> str:
+    """Return the conclusions of a study as Markdown.
+
+    Args:
+        outcomes: runs of the main grid.
+        fits: content of ``fit.json``.
+        missing: titles of runs that are not done.
+    """
+    lines = [line for metric, found in fits["metrics"].items() for line in _of_metric(metric, found)]
+    lines += _limits(outcomes)
+    lines += [f"{len(missing)} runs of the plan are not done: {'; '.join(missing)}."] if missing else []
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _of_metric(metric: str, found: dict) -> list[str]:
+    lines, law = [], found["laws"]["F1"]
+    if found["doubts"]:
+        lines.append(f"**{metric}: asymptote not identified.** {_sentence('; '.join(found['doubts']))}")
+    else:
+        ends = law["parameters"]["E"]
+        lines.append(f"**{metric}: asymptote** E = {_with_ends(ends)}.")
+    if "missing" not in law:
+        named = {name: one for name, one in law["parameters"].items() if name.startswith("exponent")}
+        exponents = ", ".join(f"{name} {_with_ends(one)}" for name, one in named.items())
+        unsure = " They depend on the asymptote, so they are no better known than it." if found["doubts"] else ""
+        lines.append(f"{metric}: {exponents}.{unsure}")
+        rows = found["profile"]
+        lines.append(
+            f"{metric}: with E from {rows[0]['E']:.4g} to {rows[-1]['E']:.4g} the R² of F1 goes from "
+            f"{min(row['r2'] for row in rows):.4f} to {max(row['r2'] for row in rows):.4f}."
+        )
+        lines += _optimal(metric, found["optimal"])
+    lines += _width_depth(metric, found["width_depth"])
+    return lines
+
+
+def _optimal(metric: str, optimal: dict) -> list[str]:
+    by_law = ", ".join(f"{name} as C^{_with_ends(one)}" for name, one in optimal["F1"].items())
+    lines = [f"{metric}: for a compute of 6 N D, F1 has its best at {by_law}."]
+    slopes = optimal["envelope"]
+    if slopes is None:
+        return [*lines, f"{metric}: the envelope has fewer than three points, too few for sizes that are best."]
+    grown = ", ".join(f"{name} as C^{value:.2f}" for name, value in slopes.items())
+    return [*lines, f"{metric}: along the envelope of counted operations the best runs grow as {grown}."]
+
+
+def _width_depth(metric: str, found: dict | None) -> list[str]:
+    if found is None:
+        return [f"{metric}: width and depth have no exponents of their own: one of them has fewer than three values."]
+    named = {name: one for name, one in found["parameters"].items() if name.startswith("exponent")}
+    exponents = ", ".join(f"{name} {_with_ends(one)}" for name, one in named.items())
+    return [f"{metric}: with a term each, {exponents} (R² {found['r2']:.3f})."]
+
+
+def _limits(outcomes: Sequence[Outcome]) -> list[str]:
+    at_limit = sum(bool(one.record.get("hit_epoch_limit")) for one in outcomes)
+    seeds = len({one.cell.seed for one in outcomes})
+    lines = []
+    if at_limit:
+        lines.append(
+            f"{at_limit} of {len(outcomes)} runs reached the largest number of epochs: longer training might change "
+            "their figures, and with them the laws."
+        )
+    if seeds == 1:
+        lines.append(
+            "All runs have one seed. How far seeds lie apart was not measured; intervals come from what the laws leave."
+        )
+    lines.append(
+        "All figures are of the same test users. Intervals do not count that other users would give other figures, nor "
+        "that another learning rate or more dropout may suit other sizes better: one recipe served all."
+    )
+    lines.append(
+        "N grows with the width more than with anything else, so that what is said of N is mostly said of the width."
+    )
+    return lines
+
+
+def _with_ends(one: dict) -> str:
+    return f"{one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."

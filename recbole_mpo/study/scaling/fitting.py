@@ -1,0 +1,149 @@
+"""Fits one law to points, and says how well it fits.
+
+Shapes: n points, K predictors, P parameters.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import curve_fit
+
+from recbole_mpo.common.errors import RecordError
+from recbole_mpo.study.scaling.laws import Law, LogLinear
+
+# Starts of a fit, at random, and the seed from which they follow.
+STARTS, SEED = 24, 0
+
+
+@dataclass(frozen=True)
+class Points:
+    """What laws are fitted to.
+
+    Attributes:
+        predictors: values [n] of each predictor by name, all above zero.
+        values_n: the loss or the metric.
+        cells_n: number of the cell of each point; runs that differ in their seed alone have the same one.
+    """
+
+    predictors: dict[str, np.ndarray]
+    values_n: np.ndarray
+    cells_n: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values_n)
+
+    def __getitem__(self, chosen: np.ndarray) -> "Points":
+        predictors = {name: values[chosen] for name, values in self.predictors.items()}
+        return Points(predictors, self.values_n[chosen], self.cells_n[chosen])
+
+    def centres(self, law: Law) -> np.ndarray:
+        """Return the mean logarithm of each predictor of a law [K]."""
+        return np.array([np.log(self.predictors[name]).mean() for name in law.predictors])
+
+    def logs(self, law: Law, centres: np.ndarray) -> np.ndarray:
+        """Return the logarithms of a law's predictors [K, n], zero at ``centres``."""
+        rows = [np.log(self.predictors[name]) - centre for name, centre in zip(law.predictors, centres, strict=True)]
+        return np.array(rows).reshape(len(centres), len(self))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law that was fitted.
+
+    Attributes:
+        law: the law.
+        parameters: its parameters [P].
+        centres: mean logarithm of each predictor, at which its amplitude is given [K].
+        rms: root of the mean squared residual.
+        r2: share of the variance that it explains.
+        aicc: Akaike's criterion with its correction for few points; None where there are too few for it.
+    """
+
+    law: Law
+    parameters: np.ndarray
+    centres: np.ndarray
+    rms: float
+    r2: float
+    aicc: float | None
+
+    def at(self, points: Points, parameters: np.ndarray | None = None) -> np.ndarray:
+        """Return what the law gives at points [n], for other parameters [..., P] [..., n]."""
+        parameters = self.parameters if parameters is None else parameters
+        return self.law.values(parameters, points.logs(self.law, self.centres))
+
+    def named(self) -> dict[str, float]:
+        """Return the parameters by name."""
+        return dict(zip(self.law.names, self.parameters.tolist(), strict=True))
+
+
+def fit(law: Law, points: Points) -> Fit:
+    """Return the law that fits best; large residuals count less than by their squares, unless the law is linear.
+
+    Raises:
+        RecordError: there are fewer points than parameters and one.
+    """
+    if len(points) <= len(law.names):
+        raise RecordError(f"a law of {len(law.names)} parameters needs more than {len(points)} points")
+    centres = points.centres(law)
+    logs = points.logs(law, centres)
+    if isinstance(law, LogLinear):
+        parameters = law.solved(points.values_n, logs)
+    else:
+        parameters = _curve_fit(law, points.values_n, logs)
+    return assessed(law, parameters, centres, points)
+
+
+def assessed(law: Law, parameters: np.ndarray, centres: np.ndarray, points: Points) -> Fit:
+    """Return a law with given parameters, and how well it fits points."""
+    residuals = points.values_n - law.values(parameters, points.logs(law, centres))
+    squares = float(np.square(residuals).sum())
+    variance = float(np.square(points.values_n - points.values_n.mean()).sum())
+    count, size = len(points), len(law.names) + 1
+    aicc = None
+    if count > size + 1:
+        aicc = count * np.log(max(squares, 1e-300) / count) + 2 * size + 2 * size * (size + 1) / (count - size - 1)
+    return Fit(law, parameters, centres, (squares / count) ** 0.5, 1 - squares / (variance or 1e-300), aicc)
+
+
+def _curve_fit(law: Law, values_n: np.ndarray, logs_Kn: np.ndarray) -> np.ndarray:
+    """Return the best parameters of fits from many starts: by squares first, which tells how large residuals are."""
+    starts = law.starts(values_n, logs_Kn, STARTS, SEED)
+    best, scale = None, None
+    for way in ("linear", "soft_l1"):
+        tried = [_fit_from(law, values_n, logs_Kn, start, way, scale) for start in starts]
+        best = min((one for one in tried if one is not None), key=lambda one: one[0], default=(0, starts[0]))[1]
+        residuals = values_n - law.values(best, logs_Kn)
+        # Of noise alone, twice its deviation; never zero, where points lie on the law.
+        scale = 2 * float(np.sqrt(np.square(residuals).mean())) + 1e-12 * (np.ptp(values_n) or 1.0)
+        starts = [best]
+    return best
+
+
+def _fit_from(law: Law, values_n, logs_Kn, start, way: str, scale: float | None):
+    """Return cost and parameters of a fit from one start; None if it does not come to an end."""
+    lowest, highest = law.bounds(values_n)
+    room = 1e-9 * (highest - lowest)
+    options = {} if scale is None else {"f_scale": scale}
+    with warnings.catch_warnings():
+        # That no covariance can be given, which nobody asks for.
+        warnings.simplefilter("ignore")
+        try:
+            found, _, more, *_ = curve_fit(
+                lambda logs, *parameters: law.values(np.array(parameters), logs),
+                logs_Kn,
+                values_n,
+                p0=np.clip(start, lowest + room, highest - room),
+                jac=lambda logs, *parameters: law.slopes(np.array(parameters), logs),
+                bounds=(lowest, highest),
+                method="trf",
+                loss=way,
+                full_output=True,
+                max_nfev=400,
+                **options,
+            )
+        except RuntimeError:
+            return None
+    squares = np.square(more["fvec"])
+    cost = squares.sum() if scale is None else (2 * scale**2 * (np.sqrt(1 + squares / scale**2) - 1)).sum()
+    return float(cost), found

@@ -1,0 +1,105 @@
+"""How sure a fitted law is: intervals from bootstrap draws, errors on data it has not seen, profiles of its asymptote.
+
+Shapes: n points, P parameters, B draws.
+"""
+
+import numpy as np
+from scipy import stats
+
+from recbole_mpo.common.errors import RecordError
+from recbole_mpo.study.scaling.fitting import SEED, Fit, Points, assessed, fit
+from recbole_mpo.study.scaling.laws import LogLinear, PowerLaw
+from recbole_mpo.study.scaling.least_squares import fit_many
+
+DRAWS = 200
+# Starts of each point of a profile: exponents of all predictors.
+PROFILE_EXPONENTS = (0.05, 0.2, 0.5, 1.0)
+
+
+def bootstrap(fitted: Fit, points: Points, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
+    """Return the parameters [B, P] that the law has for resampled points.
+
+    Where each cell has several runs, they are resampled within their cell. Otherwise the residuals of the law are
+    resampled, since one run does not say how far others would lie; they are widened by as much as the fit has made them
+    smaller, and as Student's t is wider than a normal distribution where points are few.
+    """
+    draw = np.random.default_rng(seed)
+    if has_several_runs(points):
+        places = [np.flatnonzero(points.cells_n == cell) for cell in np.unique(points.cells_n)]
+        chosen_Bn = np.concatenate([own[draw.integers(len(own), size=(draws, len(own)))] for own in places], axis=1)
+        order = np.concatenate(places)
+        values_Bn = np.empty((draws, len(points)))
+        values_Bn[:, order] = points.values_n[chosen_Bn]
+    else:
+        expected_n = fitted.at(points)
+        residuals_n = points.values_n - expected_n
+        residuals_n = residuals_n - residuals_n.mean()
+        freedom = max(1, len(points) - len(fitted.law.names))
+        wider = np.sqrt(len(points) / freedom) * stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
+        values_Bn = expected_n + wider * residuals_n[draw.integers(len(points), size=(draws, len(points)))]
+    return refitted(fitted, points, values_Bn)
+
+
+def refitted(fitted: Fit, points: Points, values_Bn: np.ndarray) -> np.ndarray:
+    """Return the parameters [B, P] of least squares for other values at the same points."""
+    logs = points.logs(fitted.law, fitted.centres)
+    if isinstance(fitted.law, LogLinear):
+        return fitted.law.solved(values_Bn, logs)
+    starts = np.tile(fitted.parameters, (len(values_Bn), 1))
+    return fit_many(fitted.law, values_Bn, logs, starts, fitted.law.bounds(points.values_n))[0]
+
+
+def has_several_runs(points: Points) -> bool:
+    """Return whether each cell has several runs."""
+    return bool((np.unique(points.cells_n, return_counts=True)[1] > 1).all())
+
+
+def interval(values_B: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the middle share of draws."""
+    low, high = np.quantile(values_B, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def leave_out(law, points: Points, predictor: str) -> dict[float, float]:
+    """Return, for each value of a predictor, the root mean squared error at its points of a law that has not seen them.
+
+    That of the largest value is an extrapolation. Values without which too few points are left are not there.
+    """
+    errors = {}
+    for value in np.unique(points.predictors[predictor]):
+        out_n = points.predictors[predictor] == value
+        try:
+            other = fit(law, points[~out_n])
+        except RecordError:
+            continue
+        left = points[out_n]
+        errors[float(value)] = float(np.sqrt(np.square(left.values_n - other.at(left)).mean()))
+    return errors
+
+
+def profile(law: PowerLaw, points: Points, count: int = 25) -> list[dict[str, float]]:
+    """Return the best R2 and exponents for each of several fixed asymptotes E, from the best value that was seen on.
+
+    A flat profile says that the points do not tell the asymptote.
+    """
+    lowest, highest = (float(ends[0]) for ends in law.bounds(points.values_n))
+    spread = float(np.ptp(points.values_n)) or 1.0
+    begin, end = (lowest, highest) if law.rises else (highest, lowest)
+    # Closer near what was seen, where the curve bends.
+    reach = abs(end - begin)
+    steps = np.concatenate([[0.0], np.geomspace(min(0.02 * spread, 0.5 * reach), reach, count - 1)])
+    asymptotes = begin + steps * (1 if law.rises else -1)
+    centres = points.centres(law)
+    logs = points.logs(law, centres)
+    grid = np.array(np.meshgrid(*[PROFILE_EXPONENTS] * len(logs))).reshape(len(logs), -1).T
+    all_E, all_a = np.repeat(asymptotes, len(grid)), np.tile(grid, (len(asymptotes), 1))
+    starts = law.completed(all_E, all_a, points.values_n, logs)
+    values = np.tile(points.values_n, (len(starts), 1))
+    found, costs = fit_many(law, values, logs, starts, law.bounds(points.values_n), fixed=(0,))
+    best = costs.reshape(len(asymptotes), -1).argmin(axis=1) + np.arange(len(asymptotes)) * len(grid)
+    rows = []
+    for parameters in found[best]:
+        one = assessed(law, parameters, centres, points)
+        exponents = {name: value for name, value in one.named().items() if name.startswith("exponent")}
+        rows.append({"E": float(parameters[0]), "r2": one.r2, **exponents})
+    return rows
