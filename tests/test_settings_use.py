@@ -50,7 +50,8 @@ IDLE = (
     ({"mpo_strategy"}, ("recbole", "own"), "a run and the trainer ask for every model"),
     ({"evidence_fit"}, ("BERT4RecFair", "CCDR", *COUNTING), "a run asks for every model"),
     ({"adapter"}, ("UniSRec_F", "mpo", "LoRA"), "they are built as UniSRec is"),
-    ({"train_users"}, ("recbole",), "a run asks for every model"),
+    ({"train_users", "eval_users"}, ("recbole",), "a run asks for every model"),
+    ({"eval_loss", "count_flops"}, ("recbole", "own"), "a run asks for every model"),
     ({"trim_batches"}, ("recbole", "BERT4RecFair", *COUNTING), "the trainer asks the setting before the model"),
     (
         {"mpo_lr_multiplier", "evidence_lr_multiplier", "weighting_lr_multiplier", "id_lr_multiplier"},

@@ -144,20 +144,20 @@ def profile_picture(metric: str, found: dict) -> Picture | None:
 
 def transfer_picture(gains: Sequence[dict], metric: str, target: str) -> Picture | None:
     """Return the gain of fine-tuning over training from scratch, against the data of pre-training."""
-    rows = [row for row in gains if row.get(f"{metric} gain") is not None and row[DATA]]
+    rows = [row for row in gains if row.get(f"{metric} difference") is not None and row[DATA]]
     if not rows:
         return None
     traces = []
     for place, key in enumerate(sorted({(row["way"], row["width"]) for row in rows})):
         own = sorted((row for row in rows if (row["way"], row["width"]) == key), key=lambda row: row[DATA])
-        marks = _marks(place, f"{key[0]}, width {key[1]:g}", own, DATA, f"{metric} gain", mode="lines+markers")[0]
+        marks = _marks(place, f"{key[0]}, width {key[1]:g}", own, DATA, f"{metric} difference", mode="lines+markers")[0]
         if own[0][f"{metric} low"] is not None:
-            up = [row[f"{metric} high"] - row[f"{metric} gain"] for row in own]
-            down = [row[f"{metric} gain"] - row[f"{metric} low"] for row in own]
+            up = [row[f"{metric} high"] - row[f"{metric} difference"] for row in own]
+            down = [row[f"{metric} difference"] - row[f"{metric} low"] for row in own]
             marks["error_y"] = {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1}
         traces.append(marks)
-    title = f"{target}: gain in test {metric} over training from scratch"
-    return _picture(f"{file_name(metric)}_transfer", title, rows, traces, DATA, f"{metric} gain")
+    title = f"{target}: test {metric}, difference from training from scratch"
+    return _picture(f"{file_name(metric)}_transfer", title, rows, traces, DATA, f"{metric} difference")
 
 
 def _marks(place: int, name: str, rows: Sequence[dict], x: str, y: str, mode: str = "markers") -> list[dict]:

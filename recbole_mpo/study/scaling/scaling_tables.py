@@ -102,20 +102,23 @@ def transfer_table(plan: Plan, gains: Sequence[dict]) -> Table | None:
     """Return what pre-training gains on the other dataset; None where nothing of it is done."""
     if not gains:
         return None
-    names = [name for name in plan.metrics if any(f"{name} gain" in row for row in gains)]
+    names = [name for name in plan.metrics if any(f"{name} difference" in row for row in gains)]
     columns = ["run", "N before", "D before"]
     for name in names:
-        columns += [name, f"{name}, from scratch", f"{name}, gain", f"{name}, gain, 95 % over users"]
+        columns += [name, f"{name}, from scratch", f"{name}, difference", f"{name}, difference, 95 %"]
     rows = []
     for row in gains:
         cells = [Shown(row["run"]), count(row["N"]), count(row["D"])]
         for name in names:
             cells += [number(row.get(key)) for key in (name, f"{name} scratch")]
             ends = "" if row.get(f"{name} low") is None else f"{row[f'{name} low']:+.4f} to {row[f'{name} high']:+.4f}"
-            cells += [number(row.get(f"{name} gain"), "+.4f"), Shown(ends)]
+            cells += [number(row.get(f"{name} difference"), "+.4f"), Shown(ends)]
         rows.append(tuple(cells))
     words = ("run", *(column for column in columns if "95 %" in column))
-    notes = ("From scratch: the same size and the same recipe. Intervals are over users alone, for one run of each.",)
+    notes = (
+        "From scratch: the same size and the same recipe. Intervals are over users alone, for one run of each. Of the "
+        "loss less is better.",
+    )
     return Table("Transfer", tuple(columns), tuple(rows), words, notes)
 
 

@@ -19,7 +19,7 @@ def transfer_gains(outcomes: Sequence[Outcome], metrics: Sequence[str]) -> list[
 
     Returns:
         Rows with ``run``, ``way``, ``width``, ``N`` and ``D`` (of the pre-trained run; None if its record is missing),
-        and for each metric its value, ``<metric> scratch``, ``<metric> gain``, ``low`` and ``high``.
+        and for each metric its value, ``<metric> scratch``, ``<metric> difference``, ``low`` and ``high``.
     """
     plain = {_size(one): one for one in outcomes if one.cell.way == SCRATCH}
     sources = {one.cell.title: one for one in outcomes}
@@ -44,7 +44,7 @@ def _size(one: Outcome) -> tuple:
 
 def _gain(one: Outcome, scratch: Outcome, metric: str) -> dict:
     value, other = one.value(metric), scratch.value(metric)
-    row = {metric: value, f"{metric} scratch": other, f"{metric} gain": value - other}
+    row = {metric: value, f"{metric} scratch": other, f"{metric} difference": value - other}
     try:
         ranks = [UserRanks.beside(each.record, each.path) for each in (one, scratch)] if split_metric(metric) else []
     # Records may have been copied without their ranks.

@@ -1,0 +1,75 @@
+"""Studies whose runs are trained in this process, in a second each, and studies of planted records."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from planted_study import content_of, write_study
+
+from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.study.run_process import RUNS
+from recbole_mpo.study.scaling import grid_runs
+from recbole_mpo.study.scaling.plan import Plan
+from recbole_mpo.study.scaling.steps import Study
+
+
+@pytest.fixture
+def small(tiny_settings, make_dataset):
+    """The content of a plan of four runs on ``tiny`` and fine-tuning on ``other``."""
+    make_dataset(Path(tiny_settings["data_path"]), "other", seed=1)
+    shared = {
+        key: value for key, value in tiny_settings.items() if key not in ("seed", "checkpoint_dir", "hidden_size")
+    }
+    del shared["inner_size"]
+    recipe = {"epochs": 1, "eval_loss": True, "count_flops": True, "track": []}
+    recipe |= {key: shared[key] for key in ("data_path", "cache_dir", "use_gpu", "train_batch_size")}
+    return {
+        "dataset": "tiny",
+        "seeds": [7],
+        **shared,
+        **{"eval_users": 0.5, "eval_loss": True, "count_flops": True, "track": [], "inner_per_width": 1},
+        "grid": {"size": {"train_users": [0.25, 0.5], "hidden_size": [8, 16]}},
+        "transfer": {"dataset": "other", "from": [{"train_users": 0.5, "hidden_size": 8}], "settings": recipe},
+    }
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Trains runs in this process; lists what was started."""
+    titles = []
+
+    def start(cell, folder, threads=None, resume=None):
+        titles.append(cell.title)
+        own = {"checkpoint_dir": str(folder / RUNS), "run_label": cell.row.name, "show_progress": False}
+        code, says = 0, ""
+        try:
+            run(cell.row.model, cell.dataset, (), {**cell.settings, **own})
+        except RecboleMPOError as problem:
+            code, says = 1, str(problem)
+        process = SimpleNamespace(returncode=code)
+        return SimpleNamespace(
+            cell=cell,
+            process=process,
+            log=folder / "log",
+            has_ended=True,
+            seconds=1.0,
+            last_line=lambda pattern="": says,
+            end=lambda: None,
+            wait=lambda: None,
+        )
+
+    monkeypatch.setattr(grid_runs.RunProcess, "start", start)
+    monkeypatch.setattr(grid_runs, "LOOK_SECONDS", 0.01)
+    return titles
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """The study of scaling_cpu.yaml with planted records of all its runs, fitted and predicted in order."""
+    study = Study(Plan.read(content_of()), tmp_path / "study")
+    write_study(study.made, study.output, wanted=lambda cell: not cell.waits_for_prediction)
+    study.fit()
+    write_study(study.made, study.output, wanted=lambda cell: cell.waits_for_prediction)
+    study.fit()
+    return study

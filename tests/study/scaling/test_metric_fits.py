@@ -1,0 +1,66 @@
+"""All laws of a metric, and the flag that the asymptote is not known."""
+
+import json
+
+import numpy as np
+import pytest
+from planted_points import planted, srt_points
+
+from recbole_mpo.study.scaling.metric_fits import LAWS, metric_fits
+
+
+def fits(points, metric="loss", sized=None):
+    return metric_fits(metric, points, points if sized is None else sized)
+
+
+def test_a_planted_law_raises_no_doubt_and_is_in_its_intervals():
+    found = fits(planted(0))
+    assert found["doubts"] == [] and found["resampled"] == "residuals" and found["points"] == 64
+    law = found["laws"]["F1"]["parameters"]
+    for name, value in (("E", 4), ("exponent (N)", 0.35), ("exponent (D)", 0.3)):
+        assert law[name]["low"] <= value <= law[name]["high"]
+    assert found["laws"]["constant"]["r2"] == pytest.approx(0, abs=1e-9)
+    assert set(found["laws"]) == {*LAWS} and json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_straight_lines_raise_the_flag(seed):
+    assert fits(planted(seed, form="log-linear"))["doubts"]
+
+
+def test_srts_runs_raise_the_flag():
+    found = fits(srt_points(), "ndcg@5")
+    assert found["doubts"] == ["the interval of E reaches its bound 1"]
+    assert found["laws"]["F1"]["aicc"] < found["laws"]["F4"]["aicc"] - 100
+    width = found["width_depth"]["parameters"]
+    assert width["exponent (width)"]["value"] > 0.5
+    # Depth does nothing that width would not do better.
+    assert np.exp(width["log A (depth)"]["value"]) < 0.2 * np.exp(width["log A (width)"]["value"])
+
+
+def test_runs_of_several_seeds_are_resampled_within_their_cells():
+    assert fits(planted(0, sizes=4, runs=3))["resampled"] == "runs within cells"
+
+
+def test_too_few_runs_are_a_doubt_and_no_error():
+    found = fits(planted(0)[np.arange(5)])
+    assert found["laws"]["F1"]["missing"].startswith("a law of 5 parameters needs more than 5 points")
+    assert found["doubts"][0].startswith("F1 could not be fitted") and "profile" not in found
+    assert "AICc" in "".join(fits(planted(0)[np.arange(6) * 11])["doubts"])
+
+
+def test_width_and_depth_have_exponents_of_their_own_where_both_vary():
+    points = planted(0)
+    assert fits(points)["width_depth"] is None
+    draw = np.random.default_rng(0)
+    points.predictors["depth"] = draw.choice([1.0, 2.0, 4.0], len(points))
+    points.values_n[:] = 4 + 2 * points.predictors["width"] ** -0.5 + 0.5 * points.predictors["depth"] ** -0.8
+    points.values_n[:] += 2 * (points.predictors["D"] / 1e5) ** -0.3
+    found = fits(points)["width_depth"]["parameters"]
+    named = {name: found[f"exponent ({name})"]["value"] for name in ("width", "depth", "D")}
+    assert named == pytest.approx({"width": 0.5, "depth": 0.8, "D": 0.3}, rel=0.05)
+
+
+def test_a_law_of_compute_has_a_curve_with_its_interval():
+    curve = fits(planted(0))["laws"]["F2"]["curve"]
+    assert len(curve) == 40 and all(one["low"] <= one["value"] <= one["high"] for one in curve)
