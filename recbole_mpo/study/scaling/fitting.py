@@ -11,6 +11,7 @@ from scipy.optimize import curve_fit
 
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.study.scaling.laws import Law, LogLinear
+from recbole_mpo.study.scaling.least_squares import fit_many
 
 # Starts of a fit, at random, and the seed from which they follow.
 STARTS, SEED = 24, 0
@@ -107,29 +108,27 @@ def assessed(law: Law, parameters: np.ndarray, centres: np.ndarray, points: Poin
 
 
 def _curve_fit(law: Law, values_n: np.ndarray, logs_Kn: np.ndarray) -> np.ndarray:
-    """Return the best parameters of fits from many starts: by squares first, which tells how large residuals are."""
-    starts = law.starts(values_n, logs_Kn, STARTS, SEED)
-    best, scale = None, None
+    """Return the best parameters of many starts by squares; from there, those with which large residuals count less."""
+    starts, bounds = law.starts(values_n, logs_Kn, STARTS, SEED), law.bounds(values_n)
+    found, costs = fit_many(law, np.tile(values_n, (STARTS, 1)), logs_Kn, starts, bounds)
+    best = found[costs.argmin()]
     for way in ("linear", "soft_l1"):
-        tried = [_fit_from(law, values_n, logs_Kn, start, way, scale) for start in starts]
-        best = min((one for one in tried if one is not None), key=lambda one: one[0], default=(0, starts[0]))[1]
         residuals = values_n - law.values(best, logs_Kn)
         # Of noise alone, twice its deviation; never zero, where points lie on the law.
         scale = 2 * float(np.sqrt(np.square(residuals).mean())) + 1e-12 * (np.ptp(values_n) or 1.0)
-        starts = [best]
+        best = _fit_from(law, values_n, logs_Kn, best, way, scale)
     return best
 
 
-def _fit_from(law: Law, values_n, logs_Kn, start, way: str, scale: float | None):
-    """Return cost and parameters of a fit from one start; None if it does not come to an end."""
+def _fit_from(law: Law, values_n, logs_Kn, start: np.ndarray, way: str, scale: float) -> np.ndarray:
+    """Return the parameters of scipy's fit from one start; the start where it does not come to an end."""
     lowest, highest = law.bounds(values_n)
     room = 1e-9 * (highest - lowest)
-    options = {} if scale is None else {"f_scale": scale}
     with warnings.catch_warnings():
         # That no covariance can be given, which nobody asks for.
         warnings.simplefilter("ignore")
         try:
-            found, _, more, *_ = curve_fit(
+            return curve_fit(
                 lambda logs, *parameters: law.values(np.array(parameters), logs),
                 logs_Kn,
                 values_n,
@@ -138,12 +137,8 @@ def _fit_from(law: Law, values_n, logs_Kn, start, way: str, scale: float | None)
                 bounds=(lowest, highest),
                 method="trf",
                 loss=way,
-                full_output=True,
+                f_scale=scale,
                 max_nfev=400,
-                **options,
-            )
+            )[0]
         except RuntimeError:
-            return None
-    squares = np.square(more["fvec"])
-    cost = squares.sum() if scale is None else (2 * scale**2 * (np.sqrt(1 + squares / scale**2) - 1)).sum()
-    return float(cost), found
+            return start
