@@ -1,0 +1,31 @@
+"""The laws of all metrics of a study, and of which runs they are."""
+
+import json
+
+import pytest
+from planted_study import content_of, write_study
+
+from recbole_mpo.common.errors import RecordError
+from recbole_mpo.study.run_process import RUNS
+from recbole_mpo.study.scaling.all_fits import fit_all, main_outcomes, sized_outcomes
+from recbole_mpo.study.scaling.outcomes import find_outcomes
+from recbole_mpo.study.scaling.plan import Plan
+from recbole_mpo.study.scaling.prediction import records_hash
+
+
+def test_laws_are_of_the_main_grid_and_sizes_of_its_model(planted):
+    outcomes, _ = find_outcomes(planted.made.cells, planted.output / RUNS)
+    assert len(main_outcomes(planted.made, outcomes)) == 16
+    assert len(sized_outcomes(planted.made, outcomes)) == 18
+    content = json.loads((planted.output / "fit.json").read_text())
+    assert content == fit_all(planted.made, outcomes)
+    assert content["records_hash"] == records_hash(outcomes) and len(content["runs"]) == 16
+    assert {name: found["points"] for name, found in content["metrics"].items()} == {"loss": 16, "ndcg@10": 16}
+
+
+def test_too_few_runs_are_refused(tmp_path):
+    plan = Plan.read(content_of())
+    write_study(plan, tmp_path, wanted=lambda cell: cell in plan.cells[:3])
+    outcomes, _ = find_outcomes(plan.cells, tmp_path / RUNS)
+    with pytest.raises(RecordError, match="laws need at least 4 runs of size; 3 are done"):
+        fit_all(plan, outcomes)

@@ -1,0 +1,58 @@
+"""What a study says in words, and what it says it cannot know."""
+
+import json
+
+import pytest
+
+from recbole_mpo.study.run_process import RUNS
+from recbole_mpo.study.scaling.all_fits import main_outcomes
+from recbole_mpo.study.scaling.findings import findings
+from recbole_mpo.study.scaling.outcomes import find_outcomes
+
+
+@pytest.fixture
+def fits(planted):
+    return json.loads((planted.output / "fit.json").read_text())
+
+
+@pytest.fixture
+def main(planted):
+    return main_outcomes(planted.made, find_outcomes(planted.made.cells, planted.output / RUNS)[0])
+
+
+def test_an_asymptote_in_doubt_is_said_with_the_reason(main, fits):
+    found = fits["metrics"]["loss"]
+    found["doubts"] = ["the interval of E reaches its bound 0"]
+    says = findings(main, fits, [])
+    assert "**loss: asymptote not identified.** The interval of E reaches its bound 0." in says
+    assert "They depend on the asymptote" in says
+    found["doubts"] = []
+    assert "**loss: asymptote** E = " in findings(main, fits, [])
+
+
+def test_exponents_have_intervals(main, fits):
+    one = fits["metrics"]["loss"]["laws"]["F1"]["parameters"]["exponent (N)"]
+    assert f"exponent (N) {one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]" in findings(main, fits, [])
+    assert "along the envelope of counted operations the best runs grow as N as C^" in findings(main, fits, [])
+
+
+def test_what_was_not_measured_is_said(main, fits):
+    says = findings(main, fits, ["a run"])
+    assert (
+        "All runs have one seed" in says
+        and "the same test users" in says
+        and "1 runs of the plan are not done: a run." in says
+    )
+    assert "largest number of epochs" not in says
+    main[0].record["hit_epoch_limit"] = True
+    assert "1 of 16 runs reached the largest number of epochs" in findings(main, fits, [])
+
+
+def test_a_law_that_could_not_be_fitted_and_a_short_envelope_are_said(main, fits):
+    found = fits["metrics"]["loss"]
+    found["optimal"]["envelope"] = None
+    assert "too few for sizes that are best" in findings(main, fits, [])
+    found["laws"]["F1"], found["width_depth"] = {"missing": "too few points"}, None
+    found["doubts"] = ["F1 could not be fitted: too few points"]
+    says = findings(main, fits, [])
+    assert "loss: exponent" not in says and "width and depth have no exponents of their own" in says

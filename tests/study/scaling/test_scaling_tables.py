@@ -1,0 +1,76 @@
+"""The tables of the report: every run, every law, prediction beside outcome."""
+
+import json
+
+import pytest
+
+from recbole_mpo.study.run_process import RUNS
+from recbole_mpo.study.scaling.outcomes import find_outcomes
+from recbole_mpo.study.scaling.prediction import read_prediction
+from recbole_mpo.study.scaling.scaling_tables import law_table, model_table, prediction_table, run_table, transfer_table
+
+
+@pytest.fixture
+def outcomes(planted):
+    return find_outcomes(planted.made.cells, planted.output / RUNS)[0]
+
+
+def cells_of(table, column):
+    place = table.columns.index(column)
+    return [row[place].text for row in table.rows]
+
+
+def test_every_run_but_those_of_the_other_dataset_has_a_row(planted, outcomes):
+    table = run_table(planted.made, outcomes)
+    assert len(table.rows) == 19 and "UniSRec, 25 % of users, 128 wide, 4 deep" in cells_of(table, "run")
+    assert "360,000" in cells_of(table, "D") and {*cells_of(table, "limit")} == {""}
+    outcomes[0].record["hit_epoch_limit"] = True
+    assert cells_of(run_table(planted.made, outcomes), "limit")[0] == "reached"
+
+
+def test_every_law_of_every_metric_has_a_row(planted):
+    fits = json.loads((planted.output / "fit.json").read_text())
+    table = law_table(fits)
+    assert cells_of(table, "law") == ["F1", "F2", "F3", "F4", "constant"] * 2
+    assert "exponent (N)" in cells_of(table, "parameters, 95 %")[0]
+    unseen = cells_of(table, "rms at the largest D, unseen")
+    assert unseen[0] and unseen[3] and not unseen[1]
+    fits["metrics"]["loss"]["laws"]["F1"] = {"missing": "a law of 5 parameters needs more than 3 points"}
+    assert cells_of(law_table(fits), "parameters, 95 %")[0] == "a law of 5 parameters needs more than 3 points"
+
+
+def test_predictions_stand_beside_outcomes(planted, outcomes):
+    prediction = read_prediction(planted.output)
+    table = prediction_table(planted.made, prediction, outcomes)
+    assert len(table.rows) == 8 and {*cells_of(table, "law")} == {"F1", "F4"}
+    assert {*cells_of(table, "inside")} <= {"yes", "no"}
+    first = prediction["metrics"]["loss"]
+    title = next(iter(first))
+    value = next(one.value("loss") for one in outcomes if one.cell.title == title)
+    assert cells_of(table, "predicted")[0] == f"{first[title]['F1']['value']:.4f}"
+    assert cells_of(table, "predicted − outcome")[0] == f"{first[title]['F1']['value'] - value:+.4f}"
+    assert prediction["records_hash"][:16] in table.notes[0] and "14 records" in table.notes[0]
+
+
+def test_a_prediction_without_outcome_has_blanks(planted, outcomes):
+    known = [one for one in outcomes if not one.cell.is_held_back]
+    table = prediction_table(planted.made, read_prediction(planted.output), known)
+    assert {*cells_of(table, "outcome")} == {*cells_of(table, "inside")} == {""}
+    assert prediction_table(planted.made, None, outcomes) is None
+
+
+def test_models_stand_side_by_side(planted, outcomes):
+    assert [name.split(",")[0] for name in cells_of(model_table(planted.made, outcomes), "run")] == [
+        "UniSRec",
+        "MPORec",
+    ]
+    assert model_table(planted.made, [one for one in outcomes if one.cell.row.model == "UniSRec"]) is None
+
+
+def test_transfer_has_differences_and_intervals(planted):
+    row = {"run": "fine-tuned", "N": 5.0, "D": None, "loss": 3.0, "loss scratch": 4.0, "loss difference": -1.0}
+    row |= {"loss low": None, "loss high": None}
+    table = transfer_table(planted.made, [row])
+    assert cells_of(table, "loss, difference") == ["-1.0000"] and cells_of(table, "D before") == [""]
+    assert "ndcg@10" not in table.columns and cells_of(table, "loss, difference, 95 %") == [""]
+    assert transfer_table(planted.made, []) is None
