@@ -40,6 +40,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 # Pages whose commands and snippets run one after another in one folder, the first of which makes the data.
 HOW_TOS = (
     "compare_runs",
+    "scaling_study",
     "own_features",
     "own_encoder",
     "resume_a_run",

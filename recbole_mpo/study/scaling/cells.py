@@ -100,7 +100,7 @@ def chosen_cells(cells: Sequence[GridCell], choices, key: str) -> list[GridCell]
     """Return the runs that one of the choices describes.
 
     Raises:
-        ConfigError: a choice is no mapping, or describes no run.
+        ConfigError: a choice does not map settings to values, or describes no run.
     """
     found: list[GridCell] = []
     for wanted in choices if isinstance(choices, list | tuple) else [choices]:
