@@ -56,6 +56,10 @@ class GridRuns:
         Raises:
             RecboleMPOError: a run cannot be planned; the message names it.
         """
+        for cell in self.cells:
+            if cell.source is None:
+                # A run that is not possible is named before hours of others.
+                self.planned(cell)
         quiet_since = time.monotonic()
         try:
             while self.waiting or self.running:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from recbole_mpo.study.run_process import RUNS
@@ -99,3 +100,4 @@ def test_names_are_shown_as_they_are(planted, outcomes, found):
     main = main_outcomes(planted.made, outcomes)
     picture = figures.against(main, "ndcg@10", COMPUTE, SIZE, {"laws": {"F1": {"missing": "none"}}})
     assert picture.name == "ndcg_at_10_C" and json.dumps(picture.plot, allow_nan=False)
+    go.Figure(picture.plot)
