@@ -38,6 +38,23 @@ def test_it_is_that_of_a_naive_computation(tiny_settings, model, mask_pad, monke
     assert found == pytest.approx([naive(one, 1, mask_pad), naive(one, 2, mask_pad)], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("model", "more"), [("SASRecCE", {"item_input": "id"}), ("UniSRec", {"evidence": ["covisit"], "loss": "sampled"})]
+)
+def test_it_is_that_of_all_scores_of_other_models_too(tiny_settings, model, more):
+    dropped = {"n_exps"} if model == "SASRecCE" else set()
+    settings = {key: value for key, value in {**tiny_settings, **more}.items() if key not in dropped}
+    one = built_run(model, "tiny", (), settings)
+    losses = []
+    with torch.no_grad():
+        one.model.eval()
+        for interaction, _, _, targets in one.loaders[2]:
+            scores = one.model.full_sort_predict(interaction.to("cpu")).view(len(targets), -1)
+            losses.append(F.cross_entropy(scores, targets, reduction="none"))
+    found = mean_cross_entropy(one.model, one.loaders[2], torch.device("cpu"), 16, mask_pad=False)
+    assert found == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+
+
 def test_sums_over_many_items_are_in_float64():
     scores = torch.zeros(1, 20_000_001)
     scores[0, 1] = 20.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from recbole_mpo.study.scaling.laws import EXPONENTS
 from recbole_mpo.study.scaling.outcomes import Outcome
 
 
@@ -15,7 +16,7 @@ def findings(outcomes: Sequence[Outcome], fits: dict, missing: Sequence[str]) ->
     """
     lines = [line for metric, found in fits["metrics"].items() for line in _of_metric(metric, found)]
     lines += _limits(outcomes)
-    lines += [f"{len(missing)} runs of the plan are not done: {'; '.join(missing)}."] if missing else []
+    lines += [f"Not done yet, of the plan ({len(missing)}): {'; '.join(missing)}."] if missing else []
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -27,23 +28,35 @@ def _of_metric(metric: str, found: dict) -> list[str]:
         ends = law["parameters"]["E"]
         lines.append(f"**{metric}: asymptote** E = {_with_ends(ends)}.")
     if "missing" not in law:
-        named = {name: one for name, one in law["parameters"].items() if name.startswith("exponent")}
-        exponents = ", ".join(f"{name} {_with_ends(one)}" for name, one in named.items())
-        unsure = " They depend on the asymptote, so they are no better known than it." if found["doubts"] else ""
-        lines.append(f"{metric}: {exponents}.{unsure}")
+        lines.append(_exponents(metric, law, bool(found["doubts"])))
         rows = found["profile"]
         lines.append(
-            f"{metric}: with E from {rows[0]['E']:.4g} to {rows[-1]['E']:.4g} the R² of F1 goes from "
-            f"{min(row['r2'] for row in rows):.4f} to {max(row['r2'] for row in rows):.4f}."
+            f"{metric}: with any E from {rows[0]['E']:.4g} to {rows[-1]['E']:.4g} the R² of F1 is between "
+            f"{min(row['r2'] for row in rows):.4f} and {max(row['r2'] for row in rows):.4f}."
         )
-        lines += _optimal(metric, found["optimal"])
+        lines += _optimal(metric, found["optimal"], bool(found["doubts"]))
     lines += _width_depth(metric, found["width_depth"])
     return lines
 
 
-def _optimal(metric: str, optimal: dict) -> list[str]:
+def _exponents(metric: str, law: dict, in_doubt: bool) -> str:
+    named = {name: one for name, one in law["parameters"].items() if name.startswith("exponent")}
+    line = f"{metric}: {', '.join(f'{name} {_with_ends(one)}' for name, one in named.items())}."
+    open_ended = [name for name, one in named.items() if _reaches_a_bound(one)]
+    if open_ended:
+        line += f" The interval of {' and '.join(open_ended)} ends where the search ends, so that its end is not known."
+    return line + (" They depend on the asymptote, so they are no better known than it." if in_doubt else "")
+
+
+def _reaches_a_bound(one: dict) -> bool:
+    lowest, highest = EXPONENTS
+    return one["low"] <= 1.01 * lowest or one["high"] >= 0.99 * highest
+
+
+def _optimal(metric: str, optimal: dict, in_doubt: bool) -> list[str]:
+    """Return the best sizes; those of a law in doubt would be made up."""
     by_law = ", ".join(f"{name} as C^{_with_ends(one)}" for name, one in optimal["F1"].items())
-    lines = [f"{metric}: for a compute of 6 N D, F1 has its best at {by_law}."]
+    lines = [] if in_doubt else [f"{metric}: for a compute of 6 N D, F1 has its best at {by_law}."]
     slopes = optimal["envelope"]
     if slopes is None:
         return [*lines, f"{metric}: the envelope has fewer than three points, too few for sizes that are best."]

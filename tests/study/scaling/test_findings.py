@@ -36,12 +36,21 @@ def test_exponents_have_intervals(main, fits):
     assert "along the envelope of counted operations the best runs grow as N as C^" in findings(main, fits, [])
 
 
+def test_an_interval_that_ends_where_the_search_ends_is_said_and_the_best_sizes_are_not(main, fits):
+    found = fits["metrics"]["loss"]
+    assert "for a compute of 6 N D, F1 has its best at N as C^" in findings(main, fits, [])
+    found["laws"]["F1"]["parameters"]["exponent (N)"] = {"value": 2.0, "low": 0.4, "high": 3.0}
+    found["doubts"] = ["the interval of E reaches its bound 0"]
+    says = "\n".join(line for line in findings(main, fits, []).splitlines() if line.startswith("- loss"))
+    assert "The interval of exponent (N) ends where the search ends" in says and "6 N D" not in says
+
+
 def test_what_was_not_measured_is_said(main, fits):
     says = findings(main, fits, ["a run"])
     assert (
         "All runs have one seed" in says
         and "the same test users" in says
-        and "1 runs of the plan are not done: a run." in says
+        and "Not done yet, of the plan (1): a run." in says
     )
     assert "largest number of epochs" not in says
     main[0].record["hit_epoch_limit"] = True

@@ -34,7 +34,7 @@ def test_every_part_is_there_in_every_form(planted, capsys):
         "Runs",
     ):
         assert f"## {heading}\n" in text and f">{heading}</h2>" in page
-    assert "runs of the plan are not done" not in text
+    assert "Not done yet" not in text
     pictures = {path.stem for path in (planted.output / "figures").glob("*.svg")}
     assert pictures == {path.stem for path in (planted.output / "figures").glob("*.csv")} and len(pictures) == 14
     rows = list(csv.DictReader((planted.output / "report.csv").read_text().splitlines()))
@@ -47,7 +47,7 @@ def test_a_study_in_progress_has_a_report_too(planted, capsys):
     planted.fit()
     planted.report()
     text = (planted.output / "report.md").read_text()
-    assert "12 runs of the plan are not done" in text and "## Transfer" not in text
+    assert "Not done yet, of the plan (12)" in text and "## Transfer" not in text
 
 
 def test_runs_of_other_test_users_are_refused(planted):
