@@ -269,7 +269,7 @@ def _train(
     trained = {
         # Again, because a model may train more of its parameters at the end than at the beginning.
         "params": count_parameters(model),
-        "scale": scale_of(train_data, model, len(trainer.history), flops),
+        **scale_of(train_data, model, len(trainer.history), flops),
         "epochs_run": len(trainer.history),
         "hit_epoch_limit": len(trainer.history) >= config["epochs"],
         "history": trainer.history,

@@ -17,8 +17,8 @@ def step_flops_of(experiment, model) -> int | None:
     return step_flops(model, next(iter(experiment.data.loaders[0])), experiment.config["device"])
 
 
-def scale_of(loader, model, epochs: int, flops_per_step: int | None) -> dict:
-    """Return the size of a run that trained on packed batches; ``{}`` for other runs.
+def scale_of(loader, model, epochs: int, flops_per_step: int | None) -> dict[str, dict]:
+    """Return the size of a run that trained on packed batches as its record's ``scale``; ``{}`` for other runs.
 
     Args:
         loader: loader of the training part.
@@ -27,10 +27,10 @@ def scale_of(loader, model, epochs: int, flops_per_step: int | None) -> dict:
         flops_per_step: floating point operations of a step, if they were counted.
 
     Returns:
-        ``train_users``, ``train_rows`` (targets) and ``train_tokens`` (positions) of an epoch, ``steps_per_epoch``;
-        ``non_embedding`` parameters, which are all but the tables of items, MPO weights as their cores; and over all
-        epochs ``steps``, ``examples_seen`` (targets), ``flops_6nd`` (six times those parameters times positions) and,
-        if they were counted, ``flops_per_step`` and ``flops``.
+        ``{"scale": {...}}`` with ``train_users``, ``train_rows`` (targets) and ``train_tokens`` (positions) of an
+        epoch, ``steps_per_epoch``; ``non_embedding`` parameters, which are all but the tables of items, MPO weights as
+        their cores; and over all epochs ``steps``, ``examples_seen`` (targets), ``flops_6nd`` (six times those
+        parameters times positions) and, if they were counted, ``flops_per_step`` and ``flops``.
     """
     if not isinstance(loader, PackedLoader) or isinstance(loader, HistoryLoader):
         return {}
@@ -39,7 +39,7 @@ def scale_of(loader, model, epochs: int, flops_per_step: int | None) -> dict:
     size = sum(counts["total"] for group, counts in groups.items() if group not in ITEM_GROUPS)
     steps = len(loader) * epochs
     counted = {} if flops_per_step is None else {"flops_per_step": flops_per_step, "flops": flops_per_step * steps}
-    return {
+    scale = {
         "train_users": len(np.unique(loader.windows.users)),
         "train_rows": rows,
         "train_tokens": tokens,
@@ -48,5 +48,5 @@ def scale_of(loader, model, epochs: int, flops_per_step: int | None) -> dict:
         "steps": steps,
         "examples_seen": rows * epochs,
         "flops_6nd": 6 * size * tokens * epochs,
-        **counted,
     }
+    return {"scale": scale | counted}

@@ -37,7 +37,7 @@ class TestCompletedRun:
         record, folder = finished
         keys = """format_version status run_id model label dataset seed processes item_input data params features
                   valid test seconds started finished config packages device git best_epoch epochs_run hit_epoch_limit
-                  history peak_memory_mb recommended checkpoint_mb"""
+                  history peak_memory_mb recommended checkpoint_mb scale"""
         assert set(record) == set(keys.split())
         assert (record["status"], record["model"], record["dataset"]) == ("completed", "MPORec", "tiny")
         assert (record["seed"], record["item_input"], record["format_version"]) == (7, "text", 1)

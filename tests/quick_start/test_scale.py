@@ -33,7 +33,7 @@ def test_fewer_users_are_a_smaller_run(tiny_settings):
 
 def test_a_model_without_packed_training_has_none(tiny_settings):
     settings = {key: tiny_settings[key] for key in ("data_path", "checkpoint_dir")}
-    assert run("GRU4Rec", "tiny", (), {**settings, "epochs": 1, "hidden_size": 8})["scale"] == {}
+    assert "scale" not in run("GRU4Rec", "tiny", (), {**settings, "epochs": 1, "hidden_size": 8})
 
 
 def test_padded_rows_are_not_counted(tiny_settings):
