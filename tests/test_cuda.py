@@ -9,6 +9,8 @@ from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.pretrain import pretrain
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommender
+from recbole_mpo.trainer.step_flops import step_flops
+from recbole_mpo.trainer.target_losses import mean_cross_entropy
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,6 +58,19 @@ def test_scores_are_the_cpus(tiny_settings, cuda_settings, name):
     expected = on_cpu.model.eval().full_sort_predict(rows)
     found = on_gpu.model.eval().full_sort_predict(rows.to(on_gpu.config["device"])).cpu()
     assert (found - expected).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["UniSRec", "MPORec"])
+def test_losses_and_operations_are_the_cpus(tiny_settings, cuda_settings, name):
+    on_cpu, on_gpu = (built_run(name, "tiny", (), settings) for settings in (tiny_settings, cuda_settings))
+    on_gpu.model.load_state_dict(on_cpu.model.state_dict())
+    losses, operations = [], []
+    for one in (on_cpu, on_gpu):
+        device = one.config["device"]
+        losses.append(mean_cross_entropy(one.model, one.loaders[2], device, 16, mask_pad=False))
+        operations.append(step_flops(one.model, next(iter(one.loaders[0])), device))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert operations[1] == pytest.approx(operations[0], rel=0.05)
 
 
 @pytest.mark.parametrize("loss", ["full", "chunked", "sampled"])
