@@ -1,11 +1,14 @@
 """Claims on the runs of a study, so that processes that share its folder never do the same run."""
 
-from contextlib import suppress
+import time
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from recbole_mpo.common.errors import RecboleMPOError
+
+# Longer than another process takes to look whether a lock is held.
+LOOK_SECONDS = 0.05
 
 
 class Claims:
@@ -42,14 +45,19 @@ class Claims:
 
     def are_others(self) -> bool:
         """Return whether another process has a run."""
-        for path in self.folder.glob("*.lock"):
-            if path.stem in self._held:
-                continue
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                return True
-            with suppress(OSError):
-                lock.release()
+        others = [path for path in self.folder.glob("*.lock") if path.stem not in self._held]
+        return any(_is_held(path) for path in others)
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether a process holds a lock for longer than this function does to find that out."""
+    for _ in range(2):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            time.sleep(LOOK_SECONDS)
+            continue
+        lock.release()
         return False
+    return True

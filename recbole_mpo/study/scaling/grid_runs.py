@@ -68,10 +68,12 @@ class GridRuns:
                 self.found.read(self.output / RUNS)
                 self._look()
                 self._start_what_can()
+                if self._has_nothing_to_begin():
+                    break
                 if self.running or (self.waiting and self.claims.are_others()):
                     quiet_since = time.monotonic()
                 # Another part may be between two runs.
-                elif self._only_waits_for_prediction() or time.monotonic() - quiet_since > self.quiet_seconds:
+                elif time.monotonic() - quiet_since > self.quiet_seconds:
                     break
                 self.table.draw()
                 time.sleep(LOOK_SECONDS)
@@ -79,7 +81,10 @@ class GridRuns:
             self._stop()
         return [f"{self.cells[place].title}: {why}" for place, why in self.failed.items()]
 
-    def _only_waits_for_prediction(self) -> bool:
+    def _has_nothing_to_begin(self) -> bool:
+        """Return whether all that is left waits for the prediction, which no process writes by itself."""
+        if self.running:
+            return False
         return all(self.cells[place].waits_for_prediction for place in self.waiting) and not self._is_predicted()
 
     def _is_predicted(self) -> bool:

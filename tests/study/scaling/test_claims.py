@@ -5,7 +5,7 @@ import sys
 import textwrap
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.study.scaling.claims import Claims
@@ -21,6 +21,20 @@ def test_one_has_a_run_at_a_time(tmp_path):
     first.free("a")
     assert second.take("a")
     second.free("a")
+
+
+def test_a_look_at_a_lock_is_no_claim(tmp_path, monkeypatch):
+    claims, acquire, looks = Claims(tmp_path), FileLock.acquire, []
+    (tmp_path / "a.lock").touch()
+
+    def looked_at_by_another(self, **options):
+        looks.append(self.lock_file)
+        if len(looks) == 1:
+            raise Timeout(self.lock_file)
+        return acquire(self, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", looked_at_by_another)
+    assert not claims.are_others() and len(looks) == 2
 
 
 def test_a_killed_process_frees_its_claims(tmp_path):
