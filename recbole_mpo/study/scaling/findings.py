@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from recbole_mpo.study.scaling.laws import EXPONENTS
-from recbole_mpo.study.scaling.outcomes import Outcome
+from recbole_mpo.study.scaling.outcomes import DATA, SIZE, Outcome
 
 
 def findings(outcomes: Sequence[Outcome], fits: dict, missing: Sequence[str]) -> str:
@@ -14,7 +14,9 @@ def findings(outcomes: Sequence[Outcome], fits: dict, missing: Sequence[str]) ->
         fits: content of ``fit.json``.
         missing: titles of runs that are not done.
     """
-    lines = [line for metric, found in fits["metrics"].items() for line in _of_metric(metric, found)]
+    lines = []
+    for metric, found in fits["metrics"].items():
+        lines += [*_of_metric(metric, found), *_turns(outcomes, metric)]
     lines += _limits(outcomes)
     lines += [f"Not done yet, of the plan ({len(missing)}): {'; '.join(missing)}."] if missing else []
     return "\n".join(f"- {line}" for line in lines)
@@ -28,24 +30,32 @@ def _of_metric(metric: str, found: dict) -> list[str]:
         ends = law["parameters"]["E"]
         lines.append(f"**{metric}: asymptote** E = {_with_ends(ends)}.")
     if "missing" not in law:
-        lines.append(_exponents(metric, law, bool(found["doubts"])))
+        unsure = " They depend on the asymptote, so they are no better known than it." if found["doubts"] else ""
+        lines.append(f"{metric}: {_exponents(law)}{unsure}")
         rows = found["profile"]
         lines.append(
             f"{metric}: with any E from {rows[0]['E']:.4g} to {rows[-1]['E']:.4g} the R² of F1 is between "
             f"{min(row['r2'] for row in rows):.4f} and {max(row['r2'] for row in rows):.4f}."
         )
-        lines += _optimal(metric, found["optimal"], bool(found["doubts"]))
+        lines += _optimal(metric, found["optimal"], bool(found["doubts"] or _open_ended(law)))
     lines += _width_depth(metric, found["width_depth"])
     return lines
 
 
-def _exponents(metric: str, law: dict, in_doubt: bool) -> str:
-    named = {name: one for name, one in law["parameters"].items() if name.startswith("exponent")}
-    line = f"{metric}: {', '.join(f'{name} {_with_ends(one)}' for name, one in named.items())}."
-    open_ended = [name for name, one in named.items() if _reaches_a_bound(one)]
-    if open_ended:
-        line += f" The interval of {' and '.join(open_ended)} ends where the search ends, so that its end is not known."
-    return line + (" They depend on the asymptote, so they are no better known than it." if in_doubt else "")
+def _exponents(law: dict) -> str:
+    named = ", ".join(f"{name} {_with_ends(one)}" for name, one in _named_exponents(law).items())
+    unknown = _open_ended(law)
+    if not unknown:
+        return f"{named}."
+    return f"{named}. Not known, since its interval ends where the search ends: {', '.join(unknown)}."
+
+
+def _named_exponents(law: dict) -> dict[str, dict]:
+    return {name: one for name, one in law["parameters"].items() if name.startswith("exponent")}
+
+
+def _open_ended(law: dict) -> list[str]:
+    return [name for name, one in _named_exponents(law).items() if _reaches_a_bound(one)]
 
 
 def _reaches_a_bound(one: dict) -> bool:
@@ -67,9 +77,22 @@ def _optimal(metric: str, optimal: dict, in_doubt: bool) -> list[str]:
 def _width_depth(metric: str, found: dict | None) -> list[str]:
     if found is None:
         return [f"{metric}: width and depth have no exponents of their own: one of them has fewer than three values."]
-    named = {name: one for name, one in found["parameters"].items() if name.startswith("exponent")}
-    exponents = ", ".join(f"{name} {_with_ends(one)}" for name, one in named.items())
-    return [f"{metric}: with a term each, {exponents} (R² {found['r2']:.3f})."]
+    return [f"{metric}: with a term each for width, depth and data (R² {found['r2']:.3f}), {_exponents(found)}"]
+
+
+def _turns(outcomes: Sequence[Outcome], metric: str) -> list[str]:
+    """Return that larger models are worse somewhere, which none of the laws can say."""
+    best: dict[float, list[tuple[float, float]]] = {}
+    for one in outcomes:
+        sign = -1 if metric == "loss" else 1
+        best.setdefault(one.predictors[DATA], []).append((sign * one.value(metric), one.predictors[SIZE]))
+    worse = [data for data, runs in best.items() if max(runs)[1] < max(size for _, size in runs)]
+    if not worse:
+        return []
+    return [
+        f"{metric}: at {len(worse)} of {len(best)} sizes of the data the largest model is not the best. F1 knows no "
+        "such turn: in it more parameters never harm."
+    ]
 
 
 def _limits(outcomes: Sequence[Outcome]) -> list[str]:

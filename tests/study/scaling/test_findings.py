@@ -40,9 +40,18 @@ def test_an_interval_that_ends_where_the_search_ends_is_said_and_the_best_sizes_
     found = fits["metrics"]["loss"]
     assert "for a compute of 6 N D, F1 has its best at N as C^" in findings(main, fits, [])
     found["laws"]["F1"]["parameters"]["exponent (N)"] = {"value": 2.0, "low": 0.4, "high": 3.0}
-    found["doubts"] = ["the interval of E reaches its bound 0"]
     says = "\n".join(line for line in findings(main, fits, []).splitlines() if line.startswith("- loss"))
-    assert "The interval of exponent (N) ends where the search ends" in says and "6 N D" not in says
+    assert "its interval ends where the search ends: exponent (N)." in says and "6 N D" not in says
+
+
+def test_a_largest_model_that_is_not_the_best_is_said(main, fits):
+    assert "the largest model is not the best" not in findings(
+        main, {"metrics": {"ndcg@10": fits["metrics"]["ndcg@10"]}}, []
+    )
+    widest = next(one for one in main if one.cell.value("hidden_size") == 256)
+    widest.record["test"]["ndcg@10"] = 0.0
+    says = findings(main, fits, [])
+    assert "ndcg@10: at 1 of 4 sizes of the data the largest model is not the best" in says
 
 
 def test_what_was_not_measured_is_said(main, fits):
