@@ -1,5 +1,6 @@
 """Studies whose runs are trained in this process, in a second each, and studies of planted records."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,12 +65,19 @@ def started(monkeypatch):
     return titles
 
 
-@pytest.fixture
-def planted(tmp_path):
-    """The study of scaling_cpu.yaml with planted records of all its runs, fitted and predicted in order."""
-    study = Study(Plan.read(content_of()), tmp_path / "study")
+@pytest.fixture(scope="session")
+def planted_once(tmp_path_factory):
+    """The folder of that study, which no test changes."""
+    study = Study(Plan.read(content_of()), tmp_path_factory.mktemp("planted") / "study")
     write_study(study.made, study.output, wanted=lambda cell: not cell.waits_for_prediction)
     study.fit()
     write_study(study.made, study.output, wanted=lambda cell: cell.waits_for_prediction)
     study.fit()
     return study
+
+
+@pytest.fixture
+def planted(planted_once, tmp_path):
+    """The study of scaling_cpu.yaml with planted records of all its runs, fitted and predicted in order."""
+    shutil.copytree(planted_once.output, tmp_path / "study")
+    return Study(planted_once.made, tmp_path / "study")
