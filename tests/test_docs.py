@@ -60,7 +60,7 @@ ARGUMENTS = set(
     # of compare
     "seeds title reuse jobs max_hours tune wilcoxon "
     # of compress
-    "method finetune_epochs l1 target_ratio largest_drop "
+    "method finetune_epochs l1 target_ratio largest_drop times "
     # of torchrun
     "nproc nnodes rdzv "
     # of prepare

@@ -16,6 +16,7 @@ from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.adapter_parts import FROZEN
 from recbole_mpo.release.answers import FORMATS
+from recbole_mpo.release.compress.compress_options import TIMES
 from recbole_mpo.release.serving import Limits, Place
 from recbole_mpo.release.top_items import KINDS
 from recbole_mpo.study.forms import FORMS
@@ -71,8 +72,9 @@ OPTIONS = {
         "--output=FOLDER": REQUIRED,
         "--finetune_epochs=N,N": "0",
         "--l1=NUMBER": "0.0",
-        "--target_ratio=NUMBER": None,
+        "--target_ratio=NUMBER,NUMBER": None,
         "--largest_drop=NUMBER": "0.05",
+        "--times=with|without|only": "with",
     },
     "recommend": {
         "--checkpoint=FILE": None,
@@ -243,6 +245,7 @@ class TestDeclarations:
         }
         assert choices == {
             ("adapter", "frozen"): FROZEN,
+            ("compress", "times"): TIMES,
             ("export", "format"): ("folder", "onnx"),
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,

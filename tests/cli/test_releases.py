@@ -178,13 +178,15 @@ class TestCompress:
         monkeypatch.setattr(compress, "compress_checkpoint", record)
         arguments = ["compress", "--checkpoint=a.pth", "--output=out", "--method=prune:0.5,svd:0.5+int8", "--seed=1"]
         assert cli.main(arguments) == 0
-        others = ["--finetune_epochs=0,5", "--l1=1e-4", "--target_ratio=.5", "--largest_drop=0"]
+        others = ["--finetune_epochs=0,5", "--l1=1e-4", "--target_ratio=.5,.75", "--largest_drop=0"]
         assert cli.main([*arguments, *others]) == 0
+        assert cli.main([*arguments, "--target_ratio=.5", "--times=only"]) == 0
         first = Options("prune:0.5,svd:0.5+int8")
-        second = Options("prune:0.5,svd:0.5+int8", [0, 5], 1e-4, 0.5, 0.0)
-        assert calls == [("a.pth", "out", options, {"seed": 1}) for options in (first, second)]
+        third = Options("prune:0.5,svd:0.5+int8", target_ratio=[0.5], times="only")
+        second = Options("prune:0.5,svd:0.5+int8", [0, 5], 1e-4, [0.5, 0.75], 0.0)
+        assert calls == [("a.pth", "out", options, {"seed": 1}) for options in (first, second, third)]
         out = capsys.readouterr().out
-        assert out.count("| svd:0.5, trained 5 epochs |") == 2 and out.endswith("wrote out\n")
+        assert out.count("| svd:0.5, trained 5 epochs |") == 3 and out.endswith("wrote out\n")
 
     def test_it_needs_a_checkpoint_a_method_and_a_folder(self, failing):
         assert failing("compress", "--checkpoint=a.pth", "--output=out") == "compress needs --method=VALUE"
