@@ -94,7 +94,7 @@ class Numbers(Text):
 
     name = "numbers"
 
-    def __init__(self, form: str, may_be_one: bool = False):
+    def __init__(self, form: str = "NUMBER,NUMBER", may_be_one: bool = False):
         super().__init__(form)
         self.may_be_one = may_be_one
 
