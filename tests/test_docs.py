@@ -42,6 +42,7 @@ HOW_TOS = (
     "compare_runs",
     "own_features",
     "own_encoder",
+    "large_data_text",
     "resume_a_run",
     "compress",
     "pretrain",
@@ -61,6 +62,8 @@ ARGUMENTS = set(
     "seeds title reuse jobs max_hours tune wilcoxon "
     # of compress
     "method finetune_epochs l1 target_ratio largest_drop times "
+    # of encode
+    "processes "
     # of torchrun
     "nproc nnodes rdzv "
     # of prepare

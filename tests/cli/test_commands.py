@@ -22,6 +22,7 @@ from recbole_mpo.release.top_items import KINDS
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS
 from recbole_mpo.study.table import METRICS
+from recbole_mpo.text.encoders import POOLINGS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED = object()
@@ -137,6 +138,16 @@ OPTIONS = {
         "--text_encoder=NAME": None,
         "--cache_dir=FOLDER": "dataset/.cache",
     },
+    "encode": {
+        "--dataset=NAME": REQUIRED,
+        "--data_path=FOLDER": "dataset",
+        "--text_encoder=NAME": "minilm",
+        "--text_pooling=mean|cls|own": "mean",
+        "--cache_dir=FOLDER": "dataset/.cache",
+        "--processes=NUMBER": "1",
+        "--use_gpu=true|false": "true",
+        "--show_progress=true|false": "true",
+    },
     "inspect": {
         "--data_path=FOLDER": "dataset",
         "--page=FILE": None,
@@ -246,6 +257,7 @@ class TestDeclarations:
         assert choices == {
             ("adapter", "frozen"): FROZEN,
             ("compress", "times"): TIMES,
+            ("encode", "text_pooling"): POOLINGS,
             ("export", "format"): ("folder", "onnx"),
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,
