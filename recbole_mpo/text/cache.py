@@ -18,7 +18,7 @@ from recbole_mpo import __version__
 from recbole_mpo.common.errors import FeatureError
 from recbole_mpo.common.files import replacing_path, write_json
 from recbole_mpo.text.feature_files import MATRIX_KEY, feature_hash, read_safetensors
-from recbole_mpo.text.matrix_files import RowSource, map_matrix, write_matrix
+from recbole_mpo.text.matrix_files import RowSource, hash_matrix, map_matrix, write_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ def load_cached(folder: Path, name: str, mapped: bool = False) -> Stored | None:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         features = map_matrix(matrix_path) if mapped else read_safetensors(matrix_path)
         kept = _kept_beside(matrix_path)
-        if feature_hash(features) != manifest["features_sha256"] or hash_arrays(kept) != manifest.get("kept_sha256"):
+        features_sha256 = hash_matrix(matrix_path) if mapped else feature_hash(features)
+        if features_sha256 != manifest["features_sha256"] or hash_arrays(kept) != manifest.get("kept_sha256"):
             raise FeatureError("the hash of the numbers is not the one in the manifest")
         digests = kept.pop(DIGESTS_KEY, np.empty((0, 16), dtype=np.uint8))
         return Stored(manifest, features, digests, kept)

@@ -51,7 +51,6 @@ class PartialStore:
         self.path = folder / f"{name}.{self.key[:16]}.partial"
         self.count = count
         self._dimension: int | None = None
-        self._mapped: np.ndarray | None = None
 
     def __enter__(self) -> "PartialStore":
         self.file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
@@ -60,7 +59,6 @@ class PartialStore:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._mapped = None
         self.file.close()
 
     @property
@@ -131,15 +129,16 @@ class PartialStore:
 
     def read(self, numbers_M: np.ndarray) -> np.ndarray:
         """Return the rows [M, F] of some texts, whose chunks must be there, by their numbers in any order."""
-        # Rows begin at multiples of four bytes: those of the header, of digests and of numbers.
-        size = self._size() // _NUMBER_BYTES
-        if self._mapped is None or len(self._mapped) != size:
-            # Kept until the end: the system frees a process's claims on a file whenever one of its handles is closed.
-            self._mapped = np.memmap(self.file, dtype=np.float32, mode="r", shape=(size,))
         chunks_M, places_M = np.divmod(np.asarray(numbers_M, dtype=np.int64), CHUNK_SIZE)
-        first_M = _HEADER_BYTES // _NUMBER_BYTES + places_M * self.dimension
-        first_M += chunks_M * (CHUNK_SIZE * self.dimension + _DIGEST_BYTES // _NUMBER_BYTES)
-        return np.array(self._mapped[first_M[:, None] + np.arange(self.dimension)])
+        rows_MF = np.empty((len(chunks_M), self.dimension), dtype=np.float32)
+        # Read and not mapped: a second handle that is closed would free what this process claims.
+        for chunk in np.unique(chunks_M):
+            start = int(chunk) * CHUNK_SIZE
+            length = _NUMBER_BYTES * self.dimension * self.rows_from(start)
+            body = os.pread(self.file.fileno(), length, self._offset(start))
+            is_here_M = chunks_M == chunk
+            rows_MF[is_here_M] = np.frombuffer(body, dtype=np.float32).reshape(-1, self.dimension)[places_M[is_here_M]]
+        return rows_MF
 
     def _offset(self, start: int) -> int:
         chunk = _NUMBER_BYTES * self.dimension * CHUNK_SIZE + _DIGEST_BYTES

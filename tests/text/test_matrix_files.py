@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 from recbole_mpo.common.errors import FeatureError
 from recbole_mpo.text import matrix_files
 from recbole_mpo.text.feature_files import feature_hash
-from recbole_mpo.text.matrix_files import RowSource, map_matrix, write_matrix
+from recbole_mpo.text.matrix_files import RowSource, hash_matrix, map_matrix, write_matrix
 
 MATRIX = np.random.default_rng(0).standard_normal((25, 3)).astype(np.float32)
 OTHERS = {
@@ -40,6 +40,7 @@ def test_a_mapped_matrix_is_the_written_one(tmp_path, rows):
     write_matrix(tmp_path / "a.safetensors", RowSource.of(MATRIX[:rows]), {})
     mapped = map_matrix(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(mapped, MATRIX[:rows])
+    assert hash_matrix(tmp_path / "a.safetensors") == feature_hash(MATRIX[:rows])
 
 
 @pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{}", b"\xff" * 20, b"\x02\0\0\0\0\0\0\0{}"])
