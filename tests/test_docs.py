@@ -55,7 +55,7 @@ SETTINGS = {name: setting for name, setting in read_schema().settings.items() if
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
-    "format metrics mix published by page users reference item layout model_folder topk_by "
+    "format metrics mix published by page users reference item layout model_folder topk_by index_file "
     # of adapter
     "base adapter frozen report "
     # of compare

@@ -1,5 +1,7 @@
 """``merge``, ``adapter``, ``export``, ``recommend`` and ``compress``: what can be made of a checkpoint."""
 
+import click
+
 from recbole_mpo.cli.arguments import Command, command, option
 from recbole_mpo.cli.kinds import Choice, Number, Numbers, Text, Whole, WholeNumbers
 from recbole_mpo.cli.runs import SETTINGS_OF_CHECKPOINT
@@ -99,7 +101,8 @@ class _RepeatsItem(Command):
 @option(
     "--topk_by", Choice("float32", "int8", "index"), "How to find the best; index may miss some.", default="float32"
 )
-def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, topk_by, settings):
+@option("--index_file", Text("FILE"), "File of the index, for --topk_by=index; made where it is missing.")
+def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, topk_by, index_file, settings):
     """Print recommended items for histories of item tokens."""
     if (checkpoint is None) == (model_folder is None):
         raise ConfigError("recommend needs either --checkpoint=FILE or --model_folder=DIR")
@@ -118,9 +121,11 @@ def recommend_command(checkpoint, model_folder, items, item, histories, topk, fo
     else:
         asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
     if model_folder is not None:
-        recommender = Recommender.from_pretrained(model_folder, topk_by=topk_by)
+        recommender = Recommender.from_pretrained(model_folder, topk_by=topk_by, index_file=index_file)
     else:
-        recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by)
+        recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by, index_file)
+    if (recall := recommender.index_recall()) is not None:
+        click.echo(f"the index finds {recall:.1%} of the best ten (histories of one item each)", err=True)
     print(answers.format_answers(recommender, asked, topk, format), end="")
 
 

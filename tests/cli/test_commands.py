@@ -86,6 +86,7 @@ OPTIONS = {
         "--topk=NUMBER": "10",
         "--format=text|json|csv": "text",
         "--topk_by=float32|int8|index": "float32",
+        "--index_file=FILE": None,
     },
     "table": {
         "--format=markdown|text|csv": "markdown",

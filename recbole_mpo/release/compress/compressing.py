@@ -45,6 +45,7 @@ from recbole_mpo.release.compress.variants import (
 )
 from recbole_mpo.release.dense_twin import low_rank_layers
 from recbole_mpo.release.origin import OF_MACHINE
+from recbole_mpo.text.item_features import titles_of
 
 # Settings of the run that change no figure: a finished variant stays finished on another machine.
 _WITHOUT_EFFECT = OF_MACHINE | {"config_files"}
@@ -134,6 +135,7 @@ class Compression:
         self.overrides = {key: value for key, value in (overrides or {}).items() if key not in _WITHOUT_EFFECT}
         uses_gpu = bool((overrides or {}).get("use_gpu")) and torch.cuda.is_available()
         self.device = torch.device("cuda" if uses_gpu else "cpu")
+        self.titles = titles_of(self.experiment.config)
         self.weights = measuring.weights_of(self.dense)
 
     @cached_property
@@ -196,7 +198,7 @@ class Compression:
         else:
             model = self.apply(steps, context, training if variant.epochs else None)
         seconds = time.perf_counter() - begin - training.seconds
-        write_compressed(folder, model, context, self.settings, name_of_chain(steps))
+        write_compressed(folder, model, context, self.settings, name_of_chain(steps), self.titles)
         return {
             "identity": identity,
             "name": name_of_chain(steps) if steps else variant.name,
