@@ -9,6 +9,7 @@ import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ class Recommender:
         self._now = replace(candidates, topk_by=topk_by, index_file=index_file)
         self._now.best  # noqa: B018 - what is not possible is said before the first question
         self._encoder, self._origin = encoder, origin
+        self._padded = partial(padded, longest=model.max_seq_length, device=model.device)
         self._adding = threading.Lock()
 
     @property
@@ -288,8 +290,7 @@ class Recommender:
         Titles that begin with the query come first, then those in which each word begins a word.
 
         Args:
-            query: words or parts of words.
-            limit: largest number of items to return.
+            query, limit: words or parts of words, and the largest number of items to return.
         """
         return self._now.search.find(query, limit)
 
@@ -306,9 +307,6 @@ class Recommender:
         if not texts:
             return rows, None
         return rows, now.new_rows([*texts], self._needed_encoder().vectors([*texts]), self.model)
-
-    def _padded(self, histories: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        return padded(histories, self.model.max_seq_length, self.model.device)
 
     def as_text(self, history: list[str | NewText], recommended: list[Recommended], width: int = 70) -> str:
         """Return a history and its recommendations as text, one item per line.

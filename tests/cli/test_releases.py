@@ -97,6 +97,10 @@ class EchoRecommender:
     path: str
     settings: dict
     topk_by: str = "float32"
+    index_file: str | None = None
+
+    def index_recall(self):
+        return 0.987 if self.topk_by == "index" else None
 
     def recommend(self, histories, topk):
         return [[Recommended(f"{self.path} {topk}", 0.5, "title")] for _ in histories]
@@ -111,12 +115,19 @@ class TestRecommend:
         monkeypatch.setattr(recommend.Recommender, "from_checkpoint", EchoRecommender)
 
     def test_a_model_folder_needs_no_checkpoint(self, monkeypatch, capsys):
-        def from_pretrained(folder, topk_by):
-            return EchoRecommender(folder, {"topk_by": topk_by})
+        def from_pretrained(folder, topk_by, index_file):
+            return EchoRecommender(folder, {"topk_by": topk_by, "index_file": index_file}, topk_by)
 
         monkeypatch.setattr(recommend.Recommender, "from_pretrained", from_pretrained)
         assert cli.main(["recommend", "--model_folder=m", "--items=a", "--topk=2", "--topk_by=int8"]) == 0
-        assert capsys.readouterr().out == "['a'] ['m 2'] {'topk_by': 'int8'}\n"
+        assert capsys.readouterr() == ("['a'] ['m 2'] {'topk_by': 'int8', 'index_file': None}\n", "")
+
+    def test_what_an_index_finds_is_told_beside_the_answer(self, capsys):
+        arguments = ["recommend", "--checkpoint=a.pth", "--items=b", "--format=json", "--topk_by=index"]
+        assert cli.main([*arguments, "--index_file=i.index"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["items"] == ["b"]
+        assert err == "the index finds 98.7% of the best ten (histories of one item each)\n"
 
     def test_tokens_stay_text(self, capsys):
         arguments = ["recommend", "--checkpoint=a.pth", "--items=007, 1e3,,true", "--seed=1"]

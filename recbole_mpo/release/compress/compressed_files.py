@@ -80,16 +80,7 @@ def write_compressed(
     folder = Path(folder)
     source = model.items.source if isinstance(model.items, StoredItems) else model.items
     description = _description(model, source, context, settings, method)
-    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    if not isinstance(model.items, StoredItems):
-        with torch.no_grad(), merged(model.eval()):
-            state[TABLE] = model.encode_items()
-    else:
-        state |= {
-            f"{name}.{key}": tensor.detach()
-            for name, module in source.modules.items()
-            for key, tensor in module.state_dict().items()
-        }
+    state = _state(model, source)
     features = {"features": source.table.features, "is_empty": source.table.is_empty.to(torch.uint8)}
     groups: dict[str, dict[str, Tensor]] = {ENCODER: {}, ADAPTOR: {}, ITEMS: {}, FEATURES: features}
     for name, tensor in state.items():
@@ -106,6 +97,19 @@ def write_compressed(
     except (OSError, SafetensorError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else None
         raise CheckpointError(f"{folder} cannot be written: {reason or problem}") from problem
+
+
+def _state(model: nn.Module, source) -> dict[str, Tensor]:
+    """Return the tensors of a model by name, with its item vectors and with the parts that computed them."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if not isinstance(model.items, StoredItems):
+        with torch.no_grad(), merged(model.eval()):
+            return {**state, TABLE: model.encode_items()}
+    return state | {
+        f"{name}.{key}": tensor.detach()
+        for name, module in source.modules.items()
+        for key, tensor in module.state_dict().items()
+    }
 
 
 def _parts(name: str, tensor: Tensor, context: Context) -> dict[str, Tensor]:

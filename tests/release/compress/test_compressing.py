@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from support import RestoredRun
 
 from recbole_mpo.common.claims import claimed
-from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.errors import CheckpointError, ConfigError, DataError
 from recbole_mpo.layers.lora import LoRALinear, convert_to_lora
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
@@ -21,6 +21,8 @@ from recbole_mpo.release.compress import Options, compress_checkpoint, load_comp
 from recbole_mpo.release.compress.compressed_files import ARTEFACTS
 from recbole_mpo.release.compress.compressing import check_model, dense_copy
 from recbole_mpo.release.compress.measuring import Measures
+from recbole_mpo.release.new_items import NewText
+from recbole_mpo.release.recommend import Recommender
 
 READ_AGAIN = """
 import sys, torch
@@ -305,3 +307,34 @@ class TestRefusals:
         with pytest.raises(ConfigError, match=message):
             compress_checkpoint(trained["UniSRec"], tmp_path / "out", Options("fp16", **options))
         assert not (tmp_path / "out").exists()
+
+
+def test_a_variants_folder_is_a_model_folder(chains):
+    """Whatever the method: it recommends without the dataset, with titles and the parts of scores."""
+    _, restored, folders = chains
+    whole = Recommender.of(restored.experiment, restored.model)
+    for folder, row in folders.items():
+        recommender = Recommender.from_pretrained(folder)
+        (items,) = recommender.recommend([["i3", "i5"]], topk=5)
+        assert len(items) == 5 and all(item.title == whole.titles[item.token] for item in items), row["name"]
+        (parts,) = recommender.explain_each([["i3", "i5"]], [[item.token for item in items]])
+        assert [part["text"] for part in parts] == pytest.approx([item.score for item in items], abs=1e-4)
+        assert recommender.search("lamp", 1) == whole.search("lamp", 1)
+    with pytest.raises(DataError, match="a compressed model has item vectors, and not what computes those of new"):
+        recommender.recommend([[NewText("red lamp")]])
+    with pytest.raises(CheckpointError, match="this model is compressed, and has a folder already: copy that"):
+        recommender.save_pretrained(folder.parent / "again")
+
+
+def test_scores_of_a_variants_folder_are_the_models(chains, tmp_path):
+    _, restored, folders = chains
+    folder = next(folder for folder in folders if folder.name == "mpo-4")
+    scores = Measures(restored.experiment, tmp_path).scores(load_compressed(folder))
+    recommender = Recommender.from_pretrained(folder)
+    measured = Measures(restored.experiment, tmp_path).histories(1)
+    tokens = recommender.tokens
+    length = int(measured[restored.model.ITEM_SEQ_LEN][0])
+    history = [tokens[row] for row in measured[restored.model.ITEM_SEQ][0, :length].tolist()]
+    (items,) = recommender.recommend([history], topk=3)
+    for item in items:
+        assert item.score == pytest.approx(float(scores[0, tokens.index(item.token) - 1]), abs=1e-4)
