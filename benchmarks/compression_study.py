@@ -34,9 +34,9 @@ STRENGTHS = {
     "feature-pca": (0.5, 0.75, 0.9),
     "prune": (0.5, 0.75, 0.9),
     "svd": (0.25, 0.5, 0.75),
-    "svd-energy": (0.02, 0.1, 0.3),
+    "svd-energy": (0.1, 0.2, 0.35),
     "mpo": (56, 44, 32),
-    "mpo-energy": (0.02, 0.1, 0.3),
+    "mpo-energy": (0.15, 0.3, 0.5),
     "squeeze": (0.25, 0.5, 0.75),
     **{name: () for name in ("fp16", "int8", "int8-fast", "int4")},
     "item-svd": (0.5, 0.75, 0.9),
@@ -80,7 +80,9 @@ def make(checkpoint, output, processes=1, threads=2, times=False, **settings) ->
     """Run the processes that share the work; return 0 if all variants are there and no process failed."""
     line = command(checkpoint, output, "only" if times else "without", settings)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
-    running = [subprocess.Popen(line, env=environment) for _ in range(1 if times else processes)]
+    # Each would print the whole table; errors are seen.
+    quiet = subprocess.DEVNULL
+    running = [subprocess.Popen(line, env=environment, stdout=quiet) for _ in range(1 if times else processes)]
     codes = [process.wait() for process in running]
     print(f"exit codes of the processes: {codes}")
     return max(map(abs, codes))
@@ -160,13 +162,17 @@ def _folder(row: dict) -> str:
 
 
 def _sized(rows: list[dict], whole: dict, output: Path) -> str:
-    said = "Strengths chosen so that the training checkpoint has this share of the uncompressed bytes:\n\n"
+    said = (
+        "Strengths chosen so that the training checkpoint has this share of the uncompressed bytes. With training "
+        "`squeeze` ends before, at the last model that was good enough, where quality drops too far:\n\n"
+    )
     lines = ["| share | variant | checkpoint | NDCG@10 test | difference | to uncompressed, trained | same top 10 |"]
     lines.append("|---" * 7 + "|")
     for row in sorted(rows, key=lambda row: (-row["ratio"], row["finetune_epochs"])):
         difference = row["difference"]["test"]["ndcg@10"]
         between = f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
-        size = f"{row['bytes']['checkpoint'] / 1e6:.2f} MB"
+        count = row["bytes"]["checkpoint"]
+        size = f"{count / 1e6:.2f} MB ({count / whole['bytes']['checkpoint']:.2f})"
         trained = _to_trained(row, output) if row["finetune_epochs"] else ""
         cells = [f"{row['ratio']:g}", label({**row, "ratio": None}), size, f"{row['test']['ndcg@10']:.4f}"]
         cells += [between, trained, f"{row['scores']['top10_overlap']:.1%}"]
