@@ -17,7 +17,7 @@ import numpy as np
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.progress import progress_bar
-from recbole_mpo.text.cache import Stored, hash_arrays, load_cached, save_cached, text_digests
+from recbole_mpo.text.cache import Stored, hash_arrays, is_stored, load_cached, save_cached, text_digests
 from recbole_mpo.text.encoders import FittedTextEncoder, TextEncoder
 from recbole_mpo.text.item_text import ItemText, is_missing
 from recbole_mpo.text.making_features import Making, checked, rows_of_items, stored_in
@@ -93,15 +93,12 @@ def stored_features(
         DataError, FeatureError: as for :func:`encode_items`.
     """
     identity = _identity(item_text, encoder, fitted)
-    stored = load_cached(folder, encoder.name, mapped)
+    stored = _stored_before(folder, encoder.name, identity, mapped)
     changed = _changed(stored, identity, folder)
     if stored is not None and not changed:
         return stored
     texts, rows_N = _distinct(item_text)
     _require_writable(folder)
-    if stored is None:
-        # Of a damaged matrix the manifest must not say that it is there.
-        (folder / f"{encoder.name}.json").unlink(missing_ok=True)
     bar = partial(progress_bar, shown=show_progress, description=f"Encoding items ({encoder.name})", unit="item")
     digests = text_digests(item_text.texts)
     if encoder.needs_fit:
@@ -112,6 +109,17 @@ def stored_features(
     making = Making(encoder, folder, {**identity, "fitted_sha256": None}, rows_N, digests)
     making.make(texts, None if "encoder" in changed else stored, bar, first)
     return _made(folder, encoder.name, mapped)
+
+
+def _stored_before(folder: Path, name: str, identity: dict[str, Any], mapped: bool) -> Stored | None:
+    """Return what the cache holds; the manifest of a damaged matrix no longer says that it is there."""
+    # Asked first: another process may store the features while this one reads.
+    is_said_to_be_there = is_stored(folder, name, identity)
+    stored = load_cached(folder, name, mapped)
+    if stored is None and is_said_to_be_there:
+        with stored_in(folder):
+            (folder / f"{name}.json").unlink(missing_ok=True)
+    return stored
 
 
 def _save_fitted(stored: Stored, folder: Path, name: str):

@@ -123,6 +123,20 @@ def test_a_process_that_comes_late_finds_all_done(text_file, tmp_path, notes, mo
     assert not [*notes.iterdir()] and json.loads((folder / "slow.json").read_text())["rows"] == COUNT
 
 
+def test_what_others_store_while_a_process_reads_its_texts_stays(text_file, tmp_path, notes, monkeypatch):
+    folder, distinct = tmp_path / "Toy", encoding._distinct
+
+    def late(item_text):
+        monkeypatch.setattr(encoding, "_distinct", distinct)
+        encode_ahead(text_file, SlowEncoder(), folder, 1, False)
+        assert (folder / "slow.json").is_file()
+        return distinct(item_text)
+
+    monkeypatch.setattr(encoding, "_distinct", late)
+    assert encode_ahead(text_file, SlowEncoder(notes), folder, 1, False) == (COUNT, 6)
+    assert not [*notes.iterdir()]
+
+
 def test_an_error_of_all_processes_is_told_once(text_file, tmp_path, caplog):
     with pytest.raises(FeatureError, match="encoder slow returned numbers that are not finite"):
         encode_ahead(text_file, SlowEncoder(fails=True), tmp_path / "Toy", 2, False)
