@@ -71,6 +71,14 @@ class Int8TopK(BlockedTopK):
         self.errors = upwards(errors + 2.0**-18 * self.lengths)
         self.coarse_lengths = upwards(coarse_lengths * (1 + 2.0**-18))
 
+    def grown(self, vectors: Tensor) -> "Int8TopK":
+        """Return the same for these candidates and more after them, of which alone 8-bit vectors are made."""
+        both, more = super().grown(vectors.cpu()), Int8TopK(vectors[len(self.vectors) :])
+        both.codes = np.concatenate([self.codes, more.codes])
+        for name in ("scales", "errors", "coarse_lengths"):
+            setattr(both, name, torch.cat([getattr(self, name), getattr(more, name)]))
+        return both
+
     def _blocks(self, queries: Tensor) -> Iterator[Block]:
         lengths = lengths_of(queries)
         if not 0 < len(queries) <= MOST_QUERIES or float(lengths.max()) * self.largest >= LARGEST:

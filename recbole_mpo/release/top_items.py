@@ -61,7 +61,7 @@ class BestCandidates:
     ):
         self.scores, self.top = scores, None
         if isinstance(scores, VectorScores) and not scores.model.adds_evidence:
-            if before is not None and type(before.top) is BlockedTopK:
+            if before is not None and isinstance(before.top, BlockedTopK):
                 self.top = before.top.grown(scores.candidates)
             else:
                 self.top = top_items(scores.candidates, topk_by, index_file)
