@@ -96,6 +96,10 @@ class PartialStore:
         except (BlockingIOError, PermissionError):
             yield False
             return
+        except OSError:
+            # The file system has no locks. Processes may do the same work, and write the same.
+            yield True
+            return
         try:
             yield True
         finally:

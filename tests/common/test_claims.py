@@ -1,5 +1,7 @@
 """A lock file is held by one at a time, in other processes too, and is free once its holder is gone."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -32,3 +34,12 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
         process.kill()
         with claimed(path, waits=True) as is_mine:
             assert is_mine
+
+
+def test_where_there_are_no_locks_work_goes_on(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with claimed(tmp_path / "a.lock") as is_mine:
+        assert is_mine

@@ -1,5 +1,7 @@
 """Rows of an encoding under way survive a kill, and several processes make them together."""
 
+import errno
+import fcntl
 import multiprocessing
 
 import numpy as np
@@ -113,3 +115,12 @@ def test_what_one_process_claims_no_other_gets(tmp_path):
         store.read(np.arange(3))
         assert is_mine and not claims(tmp_path, 0) and claims(tmp_path, 20) and not claims(tmp_path, END)
     assert claims(tmp_path, 0)
+
+
+def test_where_there_are_no_locks_work_goes_on(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with store_of(tmp_path) as store, store.claimed(0) as is_mine:
+        assert is_mine
