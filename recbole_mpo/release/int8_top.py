@@ -75,8 +75,9 @@ class Int8TopK(BlockedTopK):
         """Return the same for these candidates and more after them, of which alone 8-bit vectors are made."""
         both, more = super().grown(vectors.cpu()), Int8TopK(vectors[len(self.vectors) :])
         both.codes = np.concatenate([self.codes, more.codes])
-        for name in ("scales", "errors", "coarse_lengths"):
-            setattr(both, name, torch.cat([getattr(self, name), getattr(more, name)]))
+        both.scales = torch.cat([self.scales, more.scales])
+        both.errors = torch.cat([self.errors, more.errors])
+        both.coarse_lengths = torch.cat([self.coarse_lengths, more.coarse_lengths])
         return both
 
     def _blocks(self, queries: Tensor) -> Iterator[Block]:
