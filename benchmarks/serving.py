@@ -2,12 +2,16 @@
 
     python benchmarks/serving.py [--items=1000000] [--hidden=300] [--timed=100] [--checked=1000]
                                  [--index_items=100000] [--kinds=uniform,clustered] [--folder=DIR] [--output=FILE]
+                                 [--expansion=256]
 
 Vectors of length one, generated in two ways: ``uniform`` in all directions, and ``clustered`` around 1,000 centres; the
 queries are drawn as the items are. Each way runs in a process of its own. The ways to find the best take turns, query
 by query, so that other work on the machine is shared by all. Before that the answers of float32 and 8 bits are compared
 for ``checked`` queries. An index is built for ``index_items`` of the items, and its recall is that of the exact ten. It
-is kept in ``folder``, where a later run finds it and needs not build it.
+is kept in ``folder``, where a later run finds it and needs not build it. ``expansion`` is how many candidates a search
+of it keeps in mind. Without structure an index finds least; a million such vectors alone, which takes long to build::
+
+    python benchmarks/serving.py --items=0 --kinds=uniform --index_items=1000000 --folder=DIR --expansion=1024
 """
 
 import sys
@@ -26,6 +30,7 @@ from torch.nn.functional import normalize  # noqa: E402
 
 from recbole_mpo.common.machine import peak_memory_mb  # noqa: E402
 from recbole_mpo.common.values import as_list  # noqa: E402
+from recbole_mpo.release.index_top import EXPANSION_SEARCH, IndexTopK  # noqa: E402
 from recbole_mpo.release.top_items import dense_best, top_items  # noqa: E402
 
 KINDS_OF_DATA = ("uniform", "clustered")
@@ -94,7 +99,7 @@ def exact(kind: str, items: int, hidden: int, timed: int, checked: int) -> dict:
     return found | {"peak_mb": peak_memory_mb(CPU)}
 
 
-def index(kind: str, items: int, hidden: int, timed: int, folder: str | None) -> dict:
+def index(kind: str, items: int, hidden: int, timed: int, folder: str | None, expansion: int) -> dict:
     """Build an index, time it, and measure its recall; in this process."""
     vectors = generate(kind, items + max(timed, 500) + 1, hidden)
     vectors, queries = vectors[:items], vectors[items:] / TEMPERATURE
@@ -102,7 +107,7 @@ def index(kind: str, items: int, hidden: int, timed: int, folder: str | None) ->
     before, built = peak_memory_mb(CPU), []
     path = folder and Path(folder) / f"{kind}-{items}-{hidden}.index"
     is_kept = path is not None and path.is_file()
-    taken = seconds(lambda: built.append(top_items(vectors, "index", path)))
+    taken = seconds(lambda: built.append(IndexTopK(vectors, path, expansion)))
     (top,) = built
     expected = top.exact.search(queries, TOPK, list(left_out)).rows.tolist()
     found = [top.search(queries[row : row + 1], TOPK, [left_out[row]]).rows[0].tolist() for row in range(len(queries))]
@@ -110,6 +115,7 @@ def index(kind: str, items: int, hidden: int, timed: int, folder: str | None) ->
     ways = {"index": lambda number: top.search(queries[number : number + 1], TOPK, [left_out[number]])}
     return {
         "items": items,
+        "expansion": expansion,
         **time_in_turns(ways, timed)["index"],
         "recall@10": float(np.mean(shared)),
         "queries": len(shared),
@@ -128,15 +134,17 @@ def measure(
     index_items: int = 100_000,
     kinds: str | list = KINDS_OF_DATA,
     folder: str | None = None,
+    expansion: int = EXPANSION_SEARCH,
 ) -> dict:
     """Every way to find the best for every kind of data, each kind in a fresh process."""
     results = {"items": items, "hidden": hidden, "topk": TOPK, "exact": {}, "index": {}}
     for kind in as_list(kinds):
-        for name, task, count, last in (("exact", exact, items, checked), ("index", index, index_items, folder)):
+        tasks = (("exact", exact, items, (checked,)), ("index", index, index_items, (folder, expansion)))
+        for name, task, count, last in tasks:
             if not count:
                 continue
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-                result = pool.submit(task, kind, count, hidden, timed, last).result()
+                result = pool.submit(task, kind, count, hidden, timed, *last).result()
             results[name][kind] = result
             print(kind, name, result, flush=True)
     return results

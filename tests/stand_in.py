@@ -15,11 +15,13 @@ class StandIn:
         calls: number of histories of each call of ``recommend``.
         gate: each call waits for it.
         broken: a text that no call may hold in a history.
+        moments: how often it was asked for its state of a moment.
     """
 
     def __init__(self, count=20):
         self.titles = {f"i{number}": f"{'red' if number % 2 else 'blue'} lamp {number}" for number in range(count)}
         self.tokens = ["[PAD]", *self.titles]
+        self.moments = 0
         self.calls, self.gate, self.broken = [], threading.Event(), "broken"
         self.gate.set()
 
@@ -48,6 +50,14 @@ class StandIn:
     def add_items(self, texts):
         self.titles.update(texts)
         self.tokens += texts
+
+    def as_of_now(self):
+        self.moments += 1
+        return self
+
+    def titled(self, part, among=None):
+        tokens = self.titles if among is None else [token for token in self.titles if token in among]
+        return [token for token in tokens if part.lower() in self.titles[token].lower()]
 
     def search(self, query, limit=20):
         return [(token, title) for token, title in self.titles.items() if query.lower() in title.lower()][:limit]

@@ -8,6 +8,7 @@ from recbole_mpo.model.task_weighting import WEIGHTINGS
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.pretrain import pretrain
 from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.release.compress import Options, compress_checkpoint, load_compressed
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.trainer.step_flops import step_flops
 from recbole_mpo.trainer.target_losses import mean_cross_entropy
@@ -142,3 +143,17 @@ def test_pretrains_with_several_tasks(cuda_settings, tiny_path, make_dataset, mo
     assert record["device"]["type"] == "cuda" and after["train_loss"] != before["train_loss"]
     start = {**cuda_settings, "pretrained": str(tmp_path / "weights.pth")}
     assert run("MPORec", "tiny", (), start)["pretrained"]
+
+
+def test_compressing_trains_further_there_and_measures_on_the_cpu(cuda_settings, tmp_path):
+    record = run("MPORec", "tiny", (), cuda_settings)
+    asked = Options("prune:0.5,mpo:4,squeeze:0.3+int8-fast,feature-pca:0.5", [0, 1], target_ratio=[])
+    settings = {key: cuda_settings[key] for key in ("data_path", "cache_dir", "use_gpu")}
+    rows = compress_checkpoint(folder_of(record) / "best.pth", tmp_path / "out", asked, settings)
+    assert {(row["finetune_epochs"], row["trained_on"]) for row in rows} == {(0, None), (1, "cuda")}
+    before, after = (
+        load_compressed(tmp_path / "out" / name, cached=False) for name in ("prune-0.5", "prune-0.5-trained-1")
+    )
+    for (name, first), second in zip(before.state_dict().items(), after.state_dict().values(), strict=True):
+        if ".experts." in name and name.endswith("lin.weight"):
+            assert torch.equal(first == 0, second == 0) and not torch.equal(first, second)

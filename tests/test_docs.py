@@ -43,6 +43,7 @@ HOW_TOS = (
     "scaling_study",
     "own_features",
     "own_encoder",
+    "large_data_text",
     "resume_a_run",
     "compress",
     "pretrain",
@@ -55,7 +56,7 @@ SETTINGS = {name: setting for name, setting in read_schema().settings.items() if
 # Arguments of commands that are no settings.
 ARGUMENTS = set(
     "model dataset config_files dry_run resume record debug help version checkpoint items histories topk output "
-    "format metrics mix published by page users reference item layout model_folder topk_by "
+    "format metrics mix published by page users reference item layout model_folder topk_by index_file "
     # of adapter
     "base adapter frozen report "
     # of compare
@@ -63,7 +64,9 @@ ARGUMENTS = set(
     # of scaling
     "shard "
     # of compress
-    "method finetune_epochs l1 target_ratio largest_drop "
+    "method finetune_epochs l1 target_ratio largest_drop times "
+    # of encode
+    "processes "
     # of torchrun
     "nproc nnodes rdzv "
     # of prepare

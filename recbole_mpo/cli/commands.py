@@ -1,7 +1,7 @@
 """The table of all commands; the parser and all help are made from it."""
 
 from recbole_mpo.cli.arguments import Command, CommandTable, command, option
-from recbole_mpo.cli.data import inspect_command, prepare_command
+from recbole_mpo.cli.data import encode_command, inspect_command, prepare_command
 from recbole_mpo.cli.kinds import Number, Text, Whole
 from recbole_mpo.cli.releases import (
     adapter_command,
@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "report": report_command,
     "scaling": scaling_command,
     "prepare": prepare_command,
+    "encode": encode_command,
     "inspect": inspect_command,
     "demo": demo_command,
     "doctor": doctor_command,

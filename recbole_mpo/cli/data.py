@@ -223,11 +223,42 @@ def _table(options: dict, key: str, prefix: str):
     return Table(Path(options[key]), **{name: value for name, value in form.items() if value})
 
 
-def _encode(data_path: Path, name: str, encoder, options: dict):
-    """Encode a dataset's texts, and print where the features are."""
-    from recbole_mpo.text.encoding import encode_items
-    from recbole_mpo.text.item_text import read_dataset_text, text_file
+@command("encode")
+@option("--dataset", Text("NAME"), "The dataset, which must have a .text file.", required=True)
+@data_path_option
+@option("--text_encoder", Text("NAME"), "The encoder, or several as a,b; as the setting of a run.", default="minilm")
+@option("--text_pooling", Choice("mean", "cls", "own"), "How tokens' states become one vector.", default="mean")
+@option("--cache_dir", Text("FOLDER"), "Folder for the encoded texts.", default="dataset/.cache")
+@option("--processes", Whole(least=1), "Number of processes that share the work.", default=1)
+@option("--use_gpu", Truth(), "Encode on a GPU if there is one.", default=True)
+@option("--show_progress", Truth(), "Show a progress bar.", default=True)
+def encode_command(dataset, text_encoder, text_pooling, processes, use_gpu, **options):
+    """Encode a dataset's item texts before a run needs them.
 
-    item_text, cache = read_dataset_text(text_file(data_path, name)), options["cache_dir"]
-    count, size = encode_items(item_text, encoder, cache, name, options["show_progress"]).features.shape
-    print(f"encoded {count:,} texts into {size} features with {encoder.name}, stored in {cache}/{name}")
+    What is interrupted goes on where it stopped, and a run with the same settings reads the result. The same command
+    may run several times at once, on several machines too: each encodes texts that no other is at.
+    """
+    from recbole_mpo.text.encoders import build_encoder
+    from recbole_mpo.text.item_features import encoder_names
+
+    device = "cuda" if use_gpu and _has_gpu() else "cpu"
+    names = encoder_names(text_encoder)
+    encoders = [build_encoder(name, pooling=text_pooling, device=device) for name in names]
+    for encoder in encoders:
+        _encode(Path(options["data_path"]), dataset, encoder, options, processes)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _encode(data_path: Path, name: str, encoder, options: dict, processes: int = 1):
+    """Encode a dataset's texts, and print where the features are."""
+    from recbole_mpo.text.encoding_ahead import encode_ahead
+    from recbole_mpo.text.item_text import text_file
+
+    folder = Path(options["cache_dir"]) / name
+    count, size = encode_ahead(text_file(data_path, name), encoder, folder, processes, options["show_progress"])
+    print(f"encoded {count:,} texts into {size} features with {encoder.name}, stored in {folder}")

@@ -85,9 +85,18 @@ class Number(Text):
 
 
 class Numbers(Text):
-    """Several numbers, as ``0.8,0.1,0.1``."""
+    """Several numbers, as ``0.8,0.1,0.1``.
+
+    Args:
+        form: what help shows after ``=``.
+        may_be_one: whether one number is enough.
+    """
 
     name = "numbers"
+
+    def __init__(self, form: str = "NUMBER,NUMBER", may_be_one: bool = False):
+        super().__init__(form)
+        self.may_be_one = may_be_one
 
     def read(self, key: str, text: str) -> list[float]:
         """Return the list of numbers."""
@@ -95,7 +104,7 @@ class Numbers(Text):
 
         value = parse_value(text)
         try:
-            return [float(part) for part in value]
+            return [float(part) for part in ([value] if self.may_be_one and not isinstance(value, list) else value)]
         except (TypeError, ValueError) as problem:
             raise ConfigError(f"{key} must be numbers like {self.form}, not {value!r}") from problem
 

@@ -1,7 +1,9 @@
 """``merge``, ``adapter``, ``export``, ``recommend`` and ``compress``: what can be made of a checkpoint."""
 
+import click
+
 from recbole_mpo.cli.arguments import Command, command, option
-from recbole_mpo.cli.kinds import Choice, Number, Text, Whole, WholeNumbers
+from recbole_mpo.cli.kinds import Choice, Number, Numbers, Text, Whole, WholeNumbers
 from recbole_mpo.cli.runs import SETTINGS_OF_CHECKPOINT
 from recbole_mpo.common.errors import ConfigError
 
@@ -99,7 +101,8 @@ class _RepeatsItem(Command):
 @option(
     "--topk_by", Choice("float32", "int8", "index"), "How to find the best; index may miss some.", default="float32"
 )
-def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, topk_by, settings):
+@option("--index_file", Text("FILE"), "File of the index, for --topk_by=index; made where it is missing.")
+def recommend_command(checkpoint, model_folder, items, item, histories, topk, format, topk_by, index_file, settings):
     """Print recommended items for histories of item tokens."""
     if (checkpoint is None) == (model_folder is None):
         raise ConfigError("recommend needs either --checkpoint=FILE or --model_folder=DIR")
@@ -118,9 +121,11 @@ def recommend_command(checkpoint, model_folder, items, item, histories, topk, fo
     else:
         asked = [History("1", item or [token.strip() for token in items.split(",") if token.strip()])]
     if model_folder is not None:
-        recommender = Recommender.from_pretrained(model_folder, topk_by=topk_by)
+        recommender = Recommender.from_pretrained(model_folder, topk_by=topk_by, index_file=index_file)
     else:
-        recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by)
+        recommender = Recommender.from_checkpoint(checkpoint, settings, topk_by, index_file)
+    if (recall := recommender.index_recall()) is not None:
+        click.echo(f"the index finds {recall:.1%} of the best ten (histories of one item each)", err=True)
     print(answers.format_answers(recommender, asked, topk, format), end="")
 
 
@@ -130,16 +135,20 @@ def recommend_command(checkpoint, model_folder, items, item, histories, topk, fo
 @option("--output", Text("FOLDER"), "Folder for the compressed models and their report.", required=True)
 @option("--finetune_epochs", WholeNumbers("N,N"), "Epochs of training after it; 0,5 reports both.", default="0")
 @option("--l1", Number(), "Factor of the L1 norm of the matrices in that training.", default=0.0)
-@option("--target_ratio", Number(), "Chooses a strength that a method leaves out: bytes left, as a share.")
+@option("--target_ratio", Numbers("NUMBER,NUMBER", True), "Bytes left, as a share: chooses strengths left out.")
 @option("--largest_drop", Number(), "Share of NDCG@10 on valid that squeeze may lose.", default=0.05)
+@option("--times", Choice("with", "without", "only"), "Take times; only: those of finished variants.", default="with")
 def compress_command(checkpoint, output, settings, **options):
     """Write smaller models of a checkpoint and report their size, speed and quality.
 
-    Finished variants in the folder are not computed again.
+    Finished variants in the folder are not computed again, and several processes may share the work. With
+    --use_gpu=true further training is on a GPU.
     """
     from recbole_mpo.release.compress import Options, compress_checkpoint
     from recbole_mpo.release.compress.variant_report import markdown_table
 
+    # One number is read as one.
+    options["target_ratio"] = options["target_ratio"] or []
     rows = compress_checkpoint(checkpoint, output, Options(**options), settings)
     print(markdown_table(rows), end="")
     print(f"wrote {output}")

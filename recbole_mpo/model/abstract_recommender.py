@@ -76,6 +76,8 @@ class ModelContract:
     """Prefixes of the weights that are not taken from ``pretrained`` but initialised."""
     uses_text: bool = False
     """Whether item vectors are computed from text features."""
+    stores_items: bool = False
+    """Whether item vectors are stored that were computed from text before, in place of an item encoder."""
     scores_text_alone: bool = False
     """Whether an item that has text but no id can be recommended."""
     feature_hash: str | None = None

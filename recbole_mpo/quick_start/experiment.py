@@ -1,7 +1,7 @@
 """The parts of one run: settings, data and loaders, model, trainer."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,13 +88,20 @@ class Experiment:
         return cls(spec, config, source)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, overrides: dict | None = None, allows_edits: bool = False) -> Restored:
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        overrides: dict | None = None,
+        allows_edits: bool = False,
+        check: Callable[[dict], None] | None = None,
+    ) -> Restored:
         """Return the experiment that wrote a checkpoint, its model with the weights, and the checkpoint's content.
 
         Args:
             path: file of the checkpoint.
             overrides: settings that override those of the checkpoint.
             allows_edits: whether some items may have other texts than in training.
+            check: refuses settings of checkpoints, by raising, before the dataset is looked for.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
@@ -102,6 +109,8 @@ class Experiment:
             DataError: the dataset cannot be read.
         """
         state = checkpoint.load_checkpoint(path)
+        if check is not None:
+            check(state.get("config", {}))
         experiment = cls.with_config(*make_config(**settings_of(state, path, overrides)))
         model = experiment.restore_model(state, path, allows_edits)
         if model.awaits_fit:

@@ -6,7 +6,7 @@ optimizer's state.
 """
 
 import logging
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ from recbole_mpo.release.adapter_parts import (
     tensor_hash,
 )
 from recbole_mpo.release.adapter_report import AdapterReport, sizes_of
+from recbole_mpo.release.origin import OF_MACHINE
+from recbole_mpo.release.replaced_files import check_output
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS, content_hash
 
@@ -67,7 +69,7 @@ def take_adapter(path: str | Path, base: str | Path, output: str | Path, frozen:
         CheckpointError: a file cannot be read or written, or ``output`` is another file that would be lost.
     """
     output = Path(output)
-    _check_output(output, {"checkpoint": path, "base": base}, is_adapter, "not an adapter")
+    check_output(output, {"checkpoint": path, "base": base}, is_adapter, "an adapter")
     state, source = checkpoint.load_checkpoint(path), read_source(Path(base)).weights
     weights = state["state_dict"]
     gauge = state.get("config", {}).get("mpo_gauge")
@@ -92,10 +94,29 @@ def take_adapter(path: str | Path, base: str | Path, output: str | Path, frozen:
 
 def _content(state: dict, tensors: dict[str, Tensor], path: str | Path) -> dict:
     """Return what the adapter keeps of a checkpoint but its weights; tensors are added to ``tensors``."""
+    kept = {key: state[key] for key in KEPT if key in state}
+    if "config" in kept:
+        kept["config"] = without_places(kept["config"])
     try:
-        return packed({key: state[key] for key in KEPT if key in state}, tensors)
+        return packed(kept, tensors)
     except TypeError as problem:
         raise CheckpointError(f"checkpoint {path} has what an adapter has no place for: {problem}") from problem
+
+
+def without_places(settings: dict) -> dict:
+    """Return settings without paths of one machine: those that do not begin at the folder of the project."""
+    places = [key for key in settings if key in (*OF_MACHINE, "config_files") and _is_absolute(settings[key])]
+    kept = {key: value for key, value in settings.items() if key not in places}
+    if "feature_file" in places:
+        # By its name it is looked for beside the dataset.
+        kept["feature_file"] = Path(settings["feature_file"]).name
+    return kept
+
+
+def _is_absolute(value) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_is_absolute, value))
+    return isinstance(value, str) and (value.startswith("~") or PurePosixPath(value).is_absolute())
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -183,7 +204,7 @@ def put_back(path: str | Path, base: str | Path, output: str | Path):
             ``output`` is another file that would be lost.
     """
     output = Path(output)
-    _check_output(output, {"adapter": path, "base": base}, _is_put_back, "not of adapter")
+    check_output(output, {"adapter": path, "base": base}, _is_put_back, "of adapter")
     adapter, source = read_adapter(path), read_source(Path(base)).weights
     weights = whole_weights(adapter, source, path, base)
     content = {ADAPTER_BASE: adapter.header.base.weights_sha256, **adapter.content, "state_dict": weights}
@@ -192,16 +213,3 @@ def put_back(path: str | Path, base: str | Path, output: str | Path):
 
 def _is_put_back(path: Path) -> bool:
     return checkpoint.has_key(path, ADAPTER_BASE)
-
-
-def _check_output(output: Path, sources: dict[str, str | Path], is_own, what: str):
-    """Refuse an output that would replace a source, or a file that this command did not write."""
-    if output.is_dir():
-        raise CheckpointError(f"output {output} is a folder; name the file to write")
-    if not output.exists():
-        return
-    for kind, source in sources.items():
-        if Path(source).exists() and output.samefile(source):
-            raise CheckpointError(f"output {output} is the {kind} itself; name another file")
-    if not is_own(output):
-        raise CheckpointError(f"output {output} exists and is {what}; name another file, or move it away first")

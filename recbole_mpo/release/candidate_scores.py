@@ -16,6 +16,7 @@ from recbole_mpo.layers.mpo.convert import merged
 from recbole_mpo.layers.pair_evidence import Columns, ItemEvidence, Recent
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.model.recbole_evidence import LateEvidence
+from recbole_mpo.release.growing_rows import GrowingRows
 
 
 @dataclass(frozen=True)
@@ -39,30 +40,44 @@ class VectorScores:
         extra_features: features [C - N, F] of the items that have only text.
         item_vectors: vectors [C, D] that were computed before, instead of the features.
         evidence: evidence that knows all candidates; by default the model's own.
+        candidates: what queries are multiplied with, that was computed before; only with ``item_vectors``.
     """
 
     def __init__(
         self,
         model: ItemVectorRecommender,
         extra_features: Tensor | None = None,
-        item_vectors: Tensor | None = None,
+        item_vectors: Tensor | GrowingRows | None = None,
         evidence: ItemEvidence | None = None,
+        candidates: GrowingRows | None = None,
     ):
         self.model, self.evidence = model, evidence
         with torch.no_grad():
             vectors = _vectors(model, extra_features) if item_vectors is None else item_vectors
-            self.candidates = model.candidates(vectors)
-        self.item_vectors = vectors
+            self._vectors = vectors if isinstance(vectors, GrowingRows) else GrowingRows.of(vectors)
+            self._candidates = candidates or GrowingRows.of(model.candidates(self._vectors.rows))
+
+    @property
+    def item_vectors(self) -> Tensor:
+        """Vectors [C, D] of all candidates."""
+        return self._vectors.rows
+
+    @property
+    def candidates(self) -> Tensor:
+        """What queries are multiplied with for scores [C, S]."""
+        return self._candidates.rows
 
     def with_more(self, vectors: Tensor, evidence: ItemEvidence | None) -> "VectorScores":
-        """Return scores of more candidates.
+        """Return scores of more candidates; those that are there are not computed again.
 
         Args:
             vectors: [M, D] their rows of ``encode_items``.
             evidence: evidence that knows all candidates, these too; None to keep what there is.
         """
-        both = torch.cat([self.item_vectors, vectors])
-        return VectorScores(self.model, item_vectors=both, evidence=evidence or self.evidence)
+        with torch.no_grad():
+            candidates = self._candidates.with_more(self.model.candidates(vectors))
+        both = self._vectors.with_more(vectors)
+        return VectorScores(self.model, None, both, evidence or self.evidence, candidates)
 
     def __call__(self, item_seq: Tensor, lengths: Tensor, new: NewRows | None = None) -> Tensor:
         """Return the scores [B, C] of all candidates.
@@ -107,7 +122,8 @@ class VectorScores:
         model, count = self.model, len(self.candidates)
         queries = self.queries(item_seq, lengths, new)
         total = queries @ self.candidates.index_select(0, rows).t()
-        parts = {"text": total} if model.uses_text else {"ids": total}
+        # Stored vectors are those of texts.
+        parts = {"text": total} if model.uses_text or model.stores_items else {"ids": total}
         has_id = rows < model.n_items
         vectors = self.item_vectors.index_select(0, rows)
         by_ids = model.id_scores(queries, rows * has_id, vectors) if model.uses_text else None

@@ -6,6 +6,7 @@ Shapes: C candidates (row 0 is PAD).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +17,7 @@ from recbole_mpo.release.candidate_scores import NewRows, RowScores, VectorScore
 from recbole_mpo.release.new_items import KnownWords, NewText
 from recbole_mpo.release.title_search import TitleSearch
 from recbole_mpo.release.top_items import BestCandidates
+from recbole_mpo.trainer.ranking import rows_per_batch
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Candidates:
         scores: the scores of all.
         words: their words, if the model has evidence of words.
         topk_by: how the best are found, one of ``top_items.KINDS``.
+        index_file: file of the index of these candidates; None to build it in memory.
+        before: what fewer candidates were, the first of these; None if there were none.
     """
 
     tokens: list[str]
@@ -35,6 +39,8 @@ class Candidates:
     scores: VectorScores | RowScores
     words: KnownWords | None = None
     topk_by: str = "float32"
+    index_file: str | Path | None = None
+    before: BestCandidates | None = None
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -49,12 +55,16 @@ class Candidates:
             ConfigError: ``topk_by`` is unknown, or not possible with the model.
             DependencyError: ``topk_by`` needs a package that is missing.
         """
-        return BestCandidates(self.scores, self.topk_by)
+        return BestCandidates(self.scores, self.topk_by, self.index_file, self.before)
 
     @cached_property
     def search(self) -> TitleSearch:
         """A search for titles."""
         return TitleSearch(self.tokens, self.titles)
+
+    def histories_at_once(self, most: int) -> int:
+        """Return how many histories to score at once: fewer than ``most`` only if the scores of all are held."""
+        return most if self.best.top is not None else rows_per_batch(most, len(self.tokens))
 
     def new_rows(self, texts: Sequence[str], vectors: Tensor, model) -> NewRows:
         """Return what scores need of M new texts in histories.
@@ -80,7 +90,10 @@ class Candidates:
         if words is not None:
             words, evidence = words.with_more(self.scores.evidence or model.evidence, [*items.values()])
         scores = self.scores.with_more(vectors, evidence)
-        return Candidates([*self.tokens, *items], {**self.titles, **items}, scores, words, self.topk_by)
+        # The file of an index has no room for more.
+        return Candidates(
+            [*self.tokens, *items], {**self.titles, **items}, scores, words, self.topk_by, before=self.best
+        )
 
     def rows(self, history: Sequence[str | NewText], rows_of_texts: dict[str, int]) -> np.ndarray:
         """Return the rows of a history's items.

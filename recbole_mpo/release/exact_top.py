@@ -7,6 +7,7 @@ Shapes: B queries, C candidates (row 0 is PAD), D vector, c candidates of a bloc
 candidate.
 """
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -96,6 +97,23 @@ class BlockedTopK:
             raise DataError(f"the vector of candidate {row} is not finite; the model has diverged")
         self.largest = float(self.lengths.max()) if len(self.lengths) else 0.0
         self.rounded_lengths = upwards(self.lengths)
+
+    def grown(self, vectors: Tensor) -> "BlockedTopK":
+        """Return the same for these candidates and more after them, of which alone lengths are computed.
+
+        Args:
+            vectors: all candidates [C, D], the first of which are those of this object.
+
+        Raises:
+            DataError: a vector is not finite.
+        """
+        more = BlockedTopK(vectors[len(self.vectors) :])
+        both = copy.copy(self)
+        both.vectors = vectors.detach().float()
+        both.lengths = torch.cat([self.lengths, more.lengths])
+        both.largest = max(self.largest, more.largest)
+        both.rounded_lengths = torch.cat([self.rounded_lengths, more.rounded_lengths])
+        return both
 
     def search(
         self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), left_out: Tensor | None = None

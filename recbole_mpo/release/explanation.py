@@ -13,7 +13,6 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.release.candidate_scores import NewRows, VectorScores
 from recbole_mpo.release.candidates import Candidates
 from recbole_mpo.release.folder_model import has_folder
-from recbole_mpo.trainer.ranking import rows_per_batch
 
 
 def explained(
@@ -40,7 +39,7 @@ def explained(
     if not isinstance(candidates.scores, VectorScores) or not has_folder(model):
         raise DataError(f"the scores of {type(model).__name__} have no parts to explain")
     candidates.check_known([token for row in tokens for token in row])
-    step, parts = rows_per_batch(len(histories), len(candidates.tokens)), []
+    step, parts = candidates.histories_at_once(max(1, len(histories))), []
     for begin in range(0, len(histories), step):
         several = slice(begin, begin + step)
         parts += _parts(candidates, *padded(histories[several]), tokens[several], new)

@@ -158,20 +158,27 @@ def check_version(content: dict, folder: Path):
         )
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path, most: int = MOST_BYTES, keys: tuple[str, ...] = ()) -> dict:
     """Return the object of a file of JSON, whose numbers are all of a usual size.
+
+    Args:
+        path: the file.
+        most: largest number of its bytes.
+        keys: what it must have.
 
     Raises:
         CheckpointError: the file cannot be read, is too long, or holds something else.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"it has {path.stat().st_size} bytes, more than {MOST_BYTES}")
+        if path.stat().st_size > most:
+            raise ValueError(f"it has {path.stat().st_size} bytes, more than {most}")
         content = json.loads(
             path.read_text(encoding="utf-8"), parse_int=_whole, parse_float=_finite, parse_constant=_finite
         )
         if not isinstance(content, dict):
             raise ValueError("it holds no object")
+        if missing := [key for key in keys if key not in content]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
     except OSError as problem:
         raise CheckpointError(f"{path} cannot be read: {problem.strerror}") from problem
     except (ValueError, RecursionError) as problem:

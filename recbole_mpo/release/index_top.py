@@ -33,8 +33,8 @@ class IndexTopK:
 
     Args:
         vectors: the candidates [C, D]; row 0 is PAD and is never returned. They are taken to the processor.
-        path: file of the index. If it exists it is read, otherwise written, beside ``<path>.json``, which says what it
-            is; None to build it in memory.
+        path: file of the index. If it exists it is mapped, otherwise written, beside ``<path>.json``, which says what
+            it is; None to build it in memory.
         expansion: how many candidates a search keeps in mind; more find more and take longer.
 
     Raises:
@@ -101,7 +101,8 @@ class IndexTopK:
         # The reader of the index trusts its file, so that only what was written here is read.
         if said.get("index") != file_hash(path):
             raise DataError(f"index {path} is not the file that {about} describes; delete both files")
-        self.index.load(str(path))
+        # Not copied into memory: pages are read as searches need them.
+        self.index.view(str(path))
 
     def _write(self, path: Path):
         hashes = {"vectors": vectors_hash(self.vectors)}

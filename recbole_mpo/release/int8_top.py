@@ -3,8 +3,10 @@
 Shapes: B queries, C candidates (row 0 is PAD), D vector, c candidates of a block.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from recbole_mpo.release.exact_top import BLOCK, LARGEST, SMALLEST, Block, Block
 
 # More queries read each vector for several products, where float32 is as fast.
 MOST_QUERIES = 8
+# Blocks per thread that are computed before they are asked for.
+AHEAD = 2
 # A vector whose largest entry is smaller counts as zero; its length is the error.
 ZERO = 2.0**-100
 
@@ -67,6 +71,15 @@ class Int8TopK(BlockedTopK):
         self.errors = upwards(errors + 2.0**-18 * self.lengths)
         self.coarse_lengths = upwards(coarse_lengths * (1 + 2.0**-18))
 
+    def grown(self, vectors: Tensor) -> "Int8TopK":
+        """Return the same for these candidates and more after them, of which alone 8-bit vectors are made."""
+        both, more = super().grown(vectors.cpu()), Int8TopK(vectors[len(self.vectors) :])
+        both.codes = np.concatenate([self.codes, more.codes])
+        both.scales = torch.cat([self.scales, more.scales])
+        both.errors = torch.cat([self.errors, more.errors])
+        both.coarse_lengths = torch.cat([self.coarse_lengths, more.coarse_lengths])
+        return both
+
     def _blocks(self, queries: Tensor) -> Iterator[Block]:
         lengths = lengths_of(queries)
         if not 0 < len(queries) <= MOST_QUERIES or float(lengths.max()) * self.largest >= LARGEST:
@@ -75,9 +88,17 @@ class Int8TopK(BlockedTopK):
         codes, scales, errors, _ = _quantised(queries)
         tiny = queries.shape[1] * SMALLEST * (4 + lengths + self.largest)
         asked = (codes.numpy(), *(values[:, None] for values in (scales, *map(upwards, (lengths, errors, tiny)))))
-        begins = range(0, len(self.codes), BLOCK // len(queries))
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            yield from pool.map(lambda begin: self._block(begin, BLOCK // len(queries), *asked), begins)
+        begins = iter(range(0, len(self.codes), BLOCK // len(queries)))
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) as pool:
+            # Blocks that wait to be looked at hold memory: only a few are computed ahead.
+            ahead = deque(self._submit(pool, begin, asked) for begin in islice(begins, AHEAD * threads))
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(self._submit(pool, begin, asked) for begin in islice(begins, 1))
+
+    def _submit(self, pool: ThreadPoolExecutor, begin: int, asked: tuple) -> Future:
+        return pool.submit(self._block, begin, BLOCK // len(asked[0]), *asked)
 
     def _block(self, begin: int, size: int, codes: np.ndarray, scales, lengths, errors, tiny) -> Block:
         part = slice(begin, begin + size)

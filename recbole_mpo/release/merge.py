@@ -6,6 +6,7 @@ from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.model.unisrec import UniSRec
 from recbole_mpo.quick_start.without_data import model_of_checkpoint
 from recbole_mpo.release.dense_twin import DENSE_MODEL, dense_settings, dense_weights, is_dense
+from recbole_mpo.release.replaced_files import check_output
 from recbole_mpo.release.unisrec_layout import unisrec_layout
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
@@ -32,7 +33,7 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | Non
             be read or written, or ``output`` is another file that would be lost.
         ConfigError: the settings do not fit together.
     """
-    _check_output(Path(path), Path(output))
+    check_output(Path(output), {"checkpoint": path}, _is_merged, "of merge")
     model, state = model_of_checkpoint(path, overrides)
     if layout == "own" and is_dense(model):
         raise CheckpointError(f"checkpoint {path} is of {state['model']}, which has no MPO or LoRA layers to merge")
@@ -50,15 +51,5 @@ def merge_checkpoint(path: str | Path, output: str | Path, overrides: dict | Non
     checkpoint.save_checkpoint({MERGED_FROM: state["model"], **content}, output)
 
 
-def _check_output(path: Path, output: Path):
-    """Refuse an output that would replace the source, or a file that this command did not write."""
-    if output.is_dir():
-        raise CheckpointError(f"output {output} is a folder; name the file to write")
-    if not output.exists():
-        return
-    if path.exists() and output.samefile(path):
-        raise CheckpointError(
-            f"output {output} is the checkpoint itself, which would lose its cores and optimizer; name another file"
-        )
-    if not checkpoint.has_key(output, MERGED_FROM):
-        raise CheckpointError(f"output {output} exists and is not of merge; name another file, or move it away first")
+def _is_merged(path: Path) -> bool:
+    return checkpoint.has_key(path, MERGED_FROM)

@@ -184,3 +184,15 @@ def check_new(items: Mapping[str, str], known: Mapping[str, int]):
     empty = [token for token, text in items.items() if not isinstance(text, str) or is_missing(text)]
     if empty:
         raise DataError(f"the text of item {shown(empty[0])} has no letter or digit; give it a text")
+
+
+def no_new_texts(model) -> DataError:
+    """Return the error that says why a model takes no new texts."""
+    if model.stores_items:
+        return DataError(
+            "a compressed model has item vectors, and not what computes those of new texts: use a folder of export"
+        )
+    return DataError(
+        f"{type(model).__name__} scores items by ids, which new texts have not: only models with "
+        "item_input=text, or text+id with id_side=output, take them"
+    )

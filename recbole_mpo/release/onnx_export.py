@@ -14,6 +14,7 @@ Shapes: B histories, L length, C candidates, X a row of ``encode_items``, S a qu
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,12 @@ from recbole_mpo.release.onnx_graphs import OPSET, check_model, check_packages, 
 from recbole_mpo.release.recommender_parts import content_of, parts_of_experiment
 
 FORMAT_VERSION = 1
+# Divides a difference where all is zero.
+TINY = 1e-30
 DESCRIPTION = folder_files.ONNX_DESCRIPTION
-# Histories of the comparison with the model, and the largest difference that rounding makes, as a share of the largest
-# number: measured are 1e-6 and less.
-COMPARED, ROUNDING = 16, 1e-4
+# Numbers of histories, and of new items, in the comparison with the model; and the largest difference that rounding
+# makes, as a share of the largest number: measured are 1e-6 and less.
+COMPARED, ROUNDING = (1, 256), 1e-5
 
 
 def export_onnx(path: str | Path, output: str | Path, overrides: dict | None = None):
@@ -63,7 +66,7 @@ def export_onnx(path: str | Path, output: str | Path, overrides: dict | None = N
         difference = largest_difference(model, content.item_vectors, folder)
         if not difference <= ROUNDING:
             raise CheckpointError(
-                f"the ONNX graphs of {path} compute something else than the model: their queries and scores differ by "
+                f"the ONNX graphs of {path} compute something else than the model: their numbers differ by "
                 f"{difference:.1e} of the largest; nothing was written"
             )
         rows = ({"item": token, "title": content.titles.get(token, "")} for token in content.tokens)
@@ -90,7 +93,9 @@ def _description(content: FolderContent, model, graphs: list[str], difference: f
 
 @torch.no_grad()
 def largest_difference(model, item_vectors: torch.Tensor, folder: Path) -> float:
-    """Return by how much queries and scores of the graphs in a folder differ from the model's, relative to the largest.
+    """Return by how much the numbers of the graphs in a folder differ from the model's, relative to the largest.
+
+    Queries and scores are compared, and with text the vectors of new items.
 
     Args:
         model: the model, in evaluation mode.
@@ -99,18 +104,29 @@ def largest_difference(model, item_vectors: torch.Tensor, folder: Path) -> float
     """
     import onnxruntime
 
+    def session(name: str):
+        return onnxruntime.InferenceSession(folder / f"{name}.onnx")
+
     draw = np.random.default_rng(0)
+    encoder, scoring = session("sequence_encoder"), session("scoring")
     differences = [0.0]
-    sessions = [onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ("sequence_encoder", "scoring")]
-    for length in (1, model.max_seq_length):
-        item_seq = draw.integers(1, len(item_vectors), (COMPARED, length))
-        lengths = draw.integers(1, length + 1, COMPARED)
+    for count, length in product(COMPARED, (1, model.max_seq_length)):
+        item_seq = draw.integers(1, len(item_vectors), (count, length))
+        lengths = draw.integers(1, length + 1, count)
         states = model.encode_sequences(item_vectors, torch.from_numpy(item_seq), torch.from_numpy(lengths))
         query = model.queries(states)
         scores = query @ model.candidates(item_vectors).t()
-        found = sessions[0].run(None, {"item_seq": item_seq, "lengths": lengths})[0]
-        for expected, array in ((query, found), (scores, sessions[1].run(None, {"query": found})[0])):
-            largest = np.abs(array - expected.numpy()).max() / expected.abs().max().item()
-            # A comparison with NaN is never true, so NaN must not be lost in a maximum.
-            differences.append(float(largest) if np.isfinite(largest) else np.inf)
+        found = encoder.run(None, {"item_seq": item_seq, "lengths": lengths})[0]
+        differences += [_difference(found, query), _difference(scoring.run(None, {"query": found})[0], scores)]
+    for count in COMPARED if model.uses_text else ():
+        features = draw.standard_normal((count, model.feature_size), dtype=np.float32)
+        vectors = model.encode_features(torch.from_numpy(features))
+        found = session("item_encoder").run(None, {"features": features})
+        differences += map(_difference, found, (vectors, model.candidates(vectors)))
     return max(differences)
+
+
+def _difference(found: np.ndarray, expected: torch.Tensor) -> float:
+    largest = np.abs(found - expected.numpy()).max() / max(expected.abs().max().item(), TINY)
+    # A comparison with NaN is never true, so NaN must not be lost in a maximum.
+    return float(largest) if np.isfinite(largest) else np.inf

@@ -5,16 +5,17 @@ If the model needs only text, items that have text but no interactions can be re
 Shapes: N items with interactions (row 0 is PAD), C candidates, F feature, B histories.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from recbole_mpo.common.errors import ConfigError, DataError
-from recbole_mpo.data.sequences import gather_padded
+from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
@@ -24,10 +25,10 @@ from recbole_mpo.release.candidates import Candidates
 from recbole_mpo.release.explanation import explained
 from recbole_mpo.release.hub import local_folder, push
 from recbole_mpo.release.model_folder import write_folder
-from recbole_mpo.release.new_items import NewText, NewTextEncoder, check_new
+from recbole_mpo.release.new_items import NewText, NewTextEncoder, check_new, no_new_texts
 from recbole_mpo.release.origin import Origin
-from recbole_mpo.release.recommender_parts import content_of, parts_of_experiment, parts_of_folder
-from recbole_mpo.trainer.ranking import rows_per_batch
+from recbole_mpo.release.ranked_histories import best_after, padded
+from recbole_mpo.release.recommender_parts import check_settings, content_of, parts_of_experiment, parts_of_folder
 
 # Histories that are read at once: their states take more memory than their scores if the candidates are few.
 MOST_HISTORIES = 1024
@@ -46,9 +47,11 @@ class Recommender:
         encoder: encodes new texts; None if the model does not score them.
         origin: describes where the model comes from; None if it cannot be saved.
         topk_by: how the best are found, one of ``top_items.KINDS``.
+        index_file: file of the index, for ``topk_by`` index: read if it exists, or else written.
 
     Raises:
         ConfigError: ``topk_by`` is unknown, or not possible with the model.
+        DataError: the index is of other items, or damaged.
         DependencyError: ``topk_by`` needs a package that is missing.
     """
 
@@ -59,11 +62,13 @@ class Recommender:
         encoder: NewTextEncoder | None = None,
         origin: Callable[[], Origin] | None = None,
         topk_by: str = "float32",
+        index_file: str | Path | None = None,
     ):
         self.model = model.eval()
-        self._now = replace(candidates, topk_by=topk_by)
+        self._now = replace(candidates, topk_by=topk_by, index_file=index_file)
         self._now.best  # noqa: B018 - what is not possible is said before the first question
         self._encoder, self._origin = encoder, origin
+        self._padded = partial(padded, longest=model.max_seq_length, device=model.device)
         self._adding = threading.Lock()
 
     @property
@@ -88,14 +93,14 @@ class Recommender:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, overrides: dict | None = None, topk_by: str = "float32"
+        cls, path: str | Path, overrides: dict | None = None, topk_by: str = "float32", index_file=None
     ) -> "Recommender":
         """Return a recommender with the model, item tokens and texts of a checkpoint.
 
         Args:
             path: file of the checkpoint.
             overrides: settings that override those of the checkpoint.
-            topk_by: how the best are found, one of ``top_items.KINDS``.
+            topk_by, index_file: as for the class.
 
         Raises:
             CheckpointError: the checkpoint is missing, damaged or without settings, or was trained on other data.
@@ -103,10 +108,10 @@ class Recommender:
         """
         settings = {"show_progress": False, **(overrides or {})}
         # A shop edits its titles, and recommends with the model that it has.
-        experiment, model, _ = Experiment.from_checkpoint(path, settings, allows_edits=True)
+        experiment, model, _ = Experiment.from_checkpoint(path, settings, allows_edits=True, check=check_settings)
         # A record has the figures of the best epoch.
         record = Path(path).with_name("record.json") if Path(path).name == "best.pth" else None
-        return cls.of(experiment, model, record, topk_by)
+        return cls.of(experiment, model, record, topk_by, index_file)
 
     @classmethod
     def of(
@@ -115,6 +120,7 @@ class Recommender:
         model: ItemVectorRecommender | LateEvidence,
         record: Path | None = None,
         topk_by: str = "float32",
+        index_file: str | Path | None = None,
     ) -> "Recommender":
         """Return a recommender for a model of an experiment.
 
@@ -124,12 +130,12 @@ class Recommender:
             experiment: the experiment.
             model: its trained model.
             record: file of the run's record, for the card of a model folder.
-            topk_by: how the best are found, one of ``top_items.KINDS``.
+            topk_by, index_file: as for the class.
 
         Raises:
             DataError: the model cannot recommend (such as those that count).
         """
-        return cls(*parts_of_experiment(experiment, model, record), topk_by=topk_by)
+        return cls(*parts_of_experiment(experiment, model, record), topk_by, index_file)
 
     @classmethod
     def from_pretrained(
@@ -138,21 +144,22 @@ class Recommender:
         revision: str | None = None,
         encoders: Sequence | None = None,
         topk_by: str = "float32",
+        index_file: str | Path | None = None,
     ) -> "Recommender":
         """Return the recommender of a model folder; no dataset is needed, and nothing in the folder is executed.
 
         Args:
-            name: a folder that ``recbole-mpo export`` or :meth:`save_pretrained` wrote, or else the name of one on the
-                Hugging Face hub.
+            name: a folder that ``recbole-mpo export`` or :meth:`save_pretrained` wrote, or that of a variant of
+                ``compress``; or else the name of one on the Hugging Face hub.
             revision: branch, tag or commit on the hub.
             encoders: text encoders for new texts, where those that the settings name cannot be found by name.
-            topk_by: how the best are found, one of ``top_items.KINDS``.
+            topk_by, index_file: as for the class.
 
         Raises:
             CheckpointError: the folder does not exist, is damaged, or has a newer format.
             DependencyError: the folder is on the hub, and huggingface_hub is missing.
         """
-        return cls(*parts_of_folder(local_folder(name, revision), encoders), topk_by=topk_by)
+        return cls(*parts_of_folder(local_folder(name, revision), encoders), topk_by, index_file)
 
     def save_pretrained(self, path: str | Path):
         """Write the model and all candidates as a folder for :meth:`from_pretrained`.
@@ -207,10 +214,11 @@ class Recommender:
         now = self._now
         rows, new = self._read(now, histories)
         left_out = torch.from_numpy(now.left_out(exclude, among)).to(self.model.device)
-        step = rows_per_batch(MOST_HISTORIES, len(now.tokens))
+        step = now.histories_at_once(MOST_HISTORIES)
         results = []
         for begin in range(0, len(rows), step):
-            results += self._best(now, rows[begin : begin + step], new, left_out, topk)
+            several = rows[begin : begin + step]
+            results += best_after(now, several, self._padded(several), new, left_out, topk)
         return results
 
     def explain(self, history: list[str | NewText], tokens: list[str]) -> list[dict[str, float]]:
@@ -237,6 +245,23 @@ class Recommender:
         now = self._now
         rows, new = self._read(now, histories)
         return explained(now, self.model, rows, self._padded, tokens, new)
+
+    def index_recall(self) -> float | None:
+        """Return which share of the best ten the index finds for histories of one item; None without an index."""
+        return self._now.best.recall()
+
+    def as_of_now(self) -> "Recommender":
+        """Return a recommender that does not see items that are added to this one later: several answers then agree."""
+        return copy.copy(self)
+
+    def titled(self, part: str, among: Sequence[str] | None = None) -> list[str]:
+        """Return the tokens of the candidates whose titles contain a text, capitals aside, in their order.
+
+        Args:
+            part: the text.
+            among: tokens of which alone are returned; None for all.
+        """
+        return self._now.search.titled(part, among)
 
     def add_items(self, items: Mapping[str, str]):
         """Add candidates, which can be recommended and be in histories at once.
@@ -265,17 +290,13 @@ class Recommender:
         Titles that begin with the query come first, then those in which each word begins a word.
 
         Args:
-            query: words or parts of words.
-            limit: largest number of items to return.
+            query, limit: words or parts of words, and the largest number of items to return.
         """
         return self._now.search.find(query, limit)
 
     def _needed_encoder(self) -> NewTextEncoder:
         if self._encoder is None:
-            raise DataError(
-                f"{type(self.model).__name__} scores items by ids, which new texts have not: only models with "
-                "item_input=text, or text+id with id_side=output, take them"
-            )
+            raise no_new_texts(self.model)
         return self._encoder
 
     def _read(self, now: Candidates, histories: list[list[str | NewText]]) -> tuple[list[np.ndarray], NewRows | None]:
@@ -286,26 +307,6 @@ class Recommender:
         if not texts:
             return rows, None
         return rows, now.new_rows([*texts], self._needed_encoder().vectors([*texts]), self.model)
-
-    def _padded(self, histories: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the newest rows of histories [B, L] and their lengths [B], on the model's device."""
-        newest = [history[-self.model.max_seq_length :] for history in histories]
-        lengths = np.array([len(history) for history in newest])
-        padded = gather_padded(np.concatenate(newest), np.cumsum(lengths) - lengths, lengths)
-        return torch.from_numpy(padded).to(self.model.device), torch.from_numpy(lengths).to(self.model.device)
-
-    def _best(self, now: Candidates, histories: list[np.ndarray], new, left_out, topk) -> list[list[Recommended]]:
-        item_seq, lengths = self._padded(histories)
-        excluded = [torch.from_numpy(history) for history in histories]
-        best = now.best(item_seq, lengths, topk, excluded, left_out, *([] if new is None else [new]))
-        return [
-            [
-                Recommended(now.tokens[item], score, now.titles.get(now.tokens[item], ""))
-                for item, score in zip(items, values, strict=True)
-                if np.isfinite(score)
-            ]
-            for items, values in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
-        ]
 
     def as_text(self, history: list[str | NewText], recommended: list[Recommended], width: int = 70) -> str:
         """Return a history and its recommendations as text, one item per line.

@@ -13,14 +13,14 @@ from recbole_mpo.model.recbole_evidence import LateEvidence
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.release.candidate_scores import RowScores, VectorScores
 from recbole_mpo.release.candidates import Candidates
+from recbole_mpo.release.compress.compressed_files import DESCRIPTION, load_compressed, titles_in
 from recbole_mpo.release.dense_twin import dense_twin
 from recbole_mpo.release.folder_model import build_model, evidence_tables, has_folder
 from recbole_mpo.release.model_folder import FolderContent, read_folder
 from recbole_mpo.release.new_items import NewTextEncoder, words_of
 from recbole_mpo.release.origin import Origin, RunOrigin
 from recbole_mpo.text.fitted_text import FittedText
-from recbole_mpo.text.item_features import text_path
-from recbole_mpo.text.item_text import read_dataset_text
+from recbole_mpo.text.item_features import titles_of
 
 
 def parts_of_experiment(experiment: Experiment, model, record: Path | None) -> tuple:
@@ -44,7 +44,7 @@ def parts_of_experiment(experiment: Experiment, model, record: Path | None) -> t
         tokens += [str(features.item_text.tokens[row]) for row in features.text_only]
         others = [features.item_text.texts[row] for row in features.text_only]
         know_words_of(others, model, experiment.data.dataset, config)
-    titles = _titles(config)
+    titles = titles_of(config)
     if not isinstance(model, ItemVectorRecommender):
         return model, Candidates(tokens, titles, RowScores(model)), None, None
     twin = dense_twin(model, config).eval()
@@ -60,13 +60,22 @@ def _check_recommends(experiment: Experiment, model):
             "recommend works with this package's text models and RecBole's models that score all items, but this "
             f"is a {experiment.spec.name}"
         )
-    if experiment.config["domains"]:
+    check_settings(experiment.config.plain())
+
+
+def check_settings(settings: dict):
+    """Refuse settings of checkpoints that cannot recommend, whatever the dataset.
+
+    Raises:
+        DataError: the checkpoint is of several datasets, or predicts something else than items.
+    """
+    if settings.get("domains"):
         raise DataError(
-            f"this checkpoint was pre-trained on several datasets ({experiment.config['dataset']}); adapt it to "
+            f"this checkpoint was pre-trained on several datasets ({settings.get('dataset')}); adapt it to "
             "one with run --pretrained, and recommend with that run's best.pth"
         )
-    if experiment.config["user_profile"]:
-        raise DataError(f"this checkpoint predicts {experiment.config['user_profile']} of users, not items")
+    if settings.get("user_profile"):
+        raise DataError(f"this checkpoint predicts {settings['user_profile']} of users, not items")
 
 
 def _candidates(model, tokens: list[str], titles: dict[str, str], scores: VectorScores, config) -> Candidates:
@@ -88,24 +97,20 @@ def fitted_text(model, config) -> FittedText | None:
     return None if stored is None else of_tensors({"": stored})[""]
 
 
-def _titles(config) -> dict[str, str]:
-    path = text_path(config)
-    if not path.is_file():
-        return {}
-    item_text = read_dataset_text(path)
-    return dict(zip(item_text.tokens, item_text.texts, strict=True))
-
-
 def parts_of_folder(folder: Path, encoders: Sequence | None = None) -> tuple:
     """Return model, candidates, encoder of new texts and origin of a recommender of a model folder.
 
+    The folder of a compressed model has item vectors and what reads them: it takes no new texts and is not saved again.
+
     Args:
-        folder: the folder.
+        folder: the folder of ``export``, or of a variant of ``compress``.
         encoders: text encoders to use instead of those that the settings name.
 
     Raises:
         CheckpointError: the folder is damaged, or its parts do not fit together.
     """
+    if (folder / DESCRIPTION).is_file():
+        return _parts_of_compressed(folder)
     content = read_folder(folder)
     model, config = build_model(content, folder)
     if content.fitted_text is not None:
@@ -119,6 +124,12 @@ def parts_of_folder(folder: Path, encoders: Sequence | None = None) -> tuple:
     return model, _candidates(model, content.tokens, content.titles, scores, config), encoder, lambda: content.origin
 
 
+def _parts_of_compressed(folder: Path) -> tuple:
+    model = load_compressed(folder)
+    candidates = Candidates([str(token) for token in model.item_tokens], titles_in(folder), VectorScores(model))
+    return model, candidates, None, None
+
+
 def content_of(model, candidates: Candidates, origin: Callable[[], Origin] | None) -> FolderContent:
     """Return the content of a model folder.
 
@@ -130,6 +141,8 @@ def content_of(model, candidates: Candidates, origin: Callable[[], Origin] | Non
     Raises:
         CheckpointError: the model cannot be built from a folder.
     """
+    if model.stores_items:
+        raise CheckpointError("this model is compressed, and has a folder already: copy that")
     if origin is None or not has_folder(model):
         raise CheckpointError(
             f"{type(model).__name__} has no model folder: a folder holds item vectors and the weights that read them, "

@@ -1,6 +1,6 @@
 """Finds items by words of their titles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 # Words of a query beyond these are ignored: each is looked for in every title.
@@ -46,6 +46,20 @@ class TitleSearch:
         taken = set(places) if len(places) < limit else ()
         places += islice((place for place in others if place not in taken), max(0, limit - len(places)))
         return [self._items[place] for place in places[:limit]]
+
+    def titled(self, part: str, among: Collection[str] | None = None) -> list[str]:
+        """Return the tokens of the items whose titles contain a text, in their order; capitals do not matter.
+
+        Args:
+            part: the text.
+            among: tokens of which alone are returned; None for all.
+        """
+        wanted = part.casefold()
+        pairs = zip(self._items, self._folded, strict=True)
+        if among is not None:
+            kept = set(among)
+            pairs = ((item, title) for item, title in pairs if item[0] in kept)
+        return [item[0] for item, title in pairs if wanted in title]
 
     def _begins_words(self, place: int, words: list[str]) -> bool:
         """Return whether each word begins a word of a title."""

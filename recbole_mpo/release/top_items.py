@@ -45,20 +45,47 @@ class BestCandidates:
     Args:
         scores: how the model scores candidates.
         topk_by: one of ``KINDS``.
+        index_file: file of the index, read if it exists or else written; None to build it in memory.
+        before: the best of fewer candidates, the first of these, whose work need not be done again.
 
     Raises:
         ConfigError: the kind is unknown, or is not float32 while the model's scores are more than item vectors.
     """
 
-    def __init__(self, scores: VectorScores | RowScores, topk_by: str = "float32"):
+    def __init__(
+        self,
+        scores: VectorScores | RowScores,
+        topk_by: str = "float32",
+        index_file: str | Path | None = None,
+        before: "BestCandidates | None" = None,
+    ):
         self.scores, self.top = scores, None
         if isinstance(scores, VectorScores) and not scores.model.adds_evidence:
-            self.top = top_items(scores.candidates, topk_by)
+            if before is not None and isinstance(before.top, BlockedTopK):
+                self.top = before.top.grown(scores.candidates)
+            else:
+                self.top = top_items(scores.candidates, topk_by, index_file)
         elif topk_by != "float32":
             raise ConfigError(
                 f"topk_by {topk_by} needs a model whose scores are products with item vectors alone; this one has "
                 "evidence or is one of RecBole's models: leave topk_by out"
             )
+
+    @torch.no_grad()
+    def recall(self, topk: int = 10, count: int = 200) -> float | None:
+        """Return which share of the best an index finds for histories of one item each; None without an index.
+
+        Args:
+            topk: number of candidates per history.
+            count: number of histories, spread over all candidates.
+        """
+        if not isinstance(self.top, IndexTopK):
+            return None
+        total = len(self.scores.candidates)
+        rows = torch.arange(1, total, max(1, (total - 1) // count), device=self.scores.candidates.device)[:, None]
+        queries = self.scores.queries(rows, torch.ones_like(rows[:, 0]))
+        found, exact = (top.search(queries, topk).rows for top in (self.top, self.top.exact))
+        return float((exact.unsqueeze(2) == found.unsqueeze(1)).any(dim=2).float().mean())
 
     def __call__(
         self,

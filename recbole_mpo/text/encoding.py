@@ -1,6 +1,6 @@
 """Encodes item texts to a feature matrix, with a cache.
 
-Shapes: N items, U distinct texts, F feature.
+Shapes: N items, U distinct texts, M of either, F feature.
 """
 
 import hashlib
@@ -8,21 +8,20 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 
-from recbole_mpo.common.errors import DataError, FeatureError
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.progress import progress_bar
-from recbole_mpo.text import cache
-from recbole_mpo.text.cache import PartialStore, Stored, hash_arrays, load_cached, save_cached, text_digests
+from recbole_mpo.text.cache import Stored, hash_arrays, is_stored, load_cached, save_cached, text_digests
 from recbole_mpo.text.encoders import FittedTextEncoder, TextEncoder
 from recbole_mpo.text.item_text import ItemText, is_missing
+from recbole_mpo.text.making_features import Making, checked, rows_of_items, stored_in
+from recbole_mpo.text.matrix_files import RowSource
 
 logger = logging.getLogger(__name__)
 
@@ -66,31 +65,76 @@ def encode_items(
         DataError: no item has text, or the cache cannot be written.
         FeatureError: the encoder returns unusable vectors, or ``fitted`` is unusable.
     """
+    stored = stored_features(item_text, encoder, Path(cache_dir) / dataset_name, show_progress, fitted)
+    return Encoded(stored.features, stored.fitted)
+
+
+def stored_features(
+    item_text: ItemText,
+    encoder: TextEncoder | FittedTextEncoder,
+    folder: Path,
+    show_progress: bool = True,
+    fitted: dict[str, np.ndarray] | None = None,
+    mapped: bool = False,
+    first: float = 0.0,
+) -> Stored:
+    """Return what the cache holds of these items, which are encoded before if it lacks them.
+
+    Several processes may call this with the same arguments at once: each encodes chunks that no other is at, and all
+    return the same. Without ``mapped`` the features are in memory; the file is made with neither.
+
+    Args:
+        item_text, encoder, show_progress, fitted: as for :func:`encode_items`.
+        folder: folder of the dataset in the cache.
+        mapped: whether the features stay on the disk, read-only.
+        first: where among the texts to begin, as a share, so that processes do not meet at each chunk.
+
+    Raises:
+        DataError, FeatureError: as for :func:`encode_items`.
+    """
     identity = _identity(item_text, encoder, fitted)
-    folder = Path(cache_dir) / dataset_name
-    stored = load_cached(folder, encoder.name)
+    stored = _stored_before(folder, encoder.name, identity, mapped)
     changed = _changed(stored, identity, folder)
     if stored is not None and not changed:
-        return Encoded(stored.features, stored.fitted)
+        return stored
     texts, rows_N = _distinct(item_text)
     _require_writable(folder)
     bar = partial(progress_bar, shown=show_progress, description=f"Encoding items ({encoder.name})", unit="item")
+    digests = text_digests(item_text.texts)
     if encoder.needs_fit:
         vectors_UF, fitted = _encode_fitted(texts, encoder, fitted, bar)
-    else:
-        vectors_UF, fitted = _encode_new(texts, encoder, folder, None if "encoder" in changed else stored, bar), {}
-    encoded = Encoded(_rows_of_items(vectors_UF, rows_N), fitted)
-    identity["fitted_sha256"] = hash_arrays(fitted)
-    with _stored_in(folder):
-        save_cached(folder, encoder.name, identity, encoded.features, text_digests(item_text.texts), fitted)
-    return encoded
+        stored = Stored(identity, rows_of_items(lambda rows: vectors_UF[rows], rows_N), digests, fitted)
+        _save_fitted(stored, folder, encoder.name)
+        return stored
+    making = Making(encoder, folder, {**identity, "fitted_sha256": None}, rows_N, digests)
+    making.make(texts, None if "encoder" in changed else stored, bar, first)
+    return _made(folder, encoder.name, mapped)
 
 
-def _rows_of_items(vectors_UF: np.ndarray, rows_N: np.ndarray) -> np.ndarray:
-    """Return the features [N, F] of items from those of distinct texts; zeros where the row is -1."""
-    features_NF = vectors_UF[rows_N]
-    features_NF[rows_N < 0] = 0.0
-    return features_NF
+def _stored_before(folder: Path, name: str, identity: dict[str, Any], mapped: bool) -> Stored | None:
+    """Return what the cache holds; the manifest of a damaged matrix no longer says that it is there."""
+    # Asked first: another process may store the features while this one reads.
+    is_said_to_be_there = is_stored(folder, name, identity)
+    stored = load_cached(folder, name, mapped)
+    if stored is None and is_said_to_be_there:
+        with stored_in(folder):
+            (folder / f"{name}.json").unlink(missing_ok=True)
+    return stored
+
+
+def _save_fitted(stored: Stored, folder: Path, name: str):
+    identity = stored.manifest | {"fitted_sha256": hash_arrays(stored.fitted)}
+    with stored_in(folder):
+        save_cached(folder, name, identity, RowSource.of(stored.features), stored.digests, stored.fitted)
+
+
+def _made(folder: Path, name: str, mapped: bool) -> Stored:
+    """Return what was just stored."""
+    made = load_cached(folder, name, mapped)
+    if made is None:
+        raise DataError(f"{folder}: the item features that were stored there cannot be read; set another cache_dir")
+    # The reader of safetensors leaves numbers in the file until they are used.
+    return made if mapped else replace(made, features=made.features.copy())
 
 
 def _identity(item_text: ItemText, encoder, fitted: dict[str, np.ndarray] | None) -> dict[str, Any]:
@@ -115,17 +159,6 @@ def _fingerprint(encoder) -> dict[str, Any]:
     return json.loads(json.dumps(encoder.fingerprint()))
 
 
-@contextmanager
-def _stored_in(folder: Path):
-    """Tell in one line that the folder's disk is full or broken; what was stored so far is used the next time."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{folder}: cannot store item features there ({error}); make room or set another cache_dir"
-        ) from error
-
-
 def text_hash(item_text: ItemText) -> str:
     """Return the sha256 of tokens and texts, in order."""
     return hashlib.sha256(json.dumps([item_text.tokens, item_text.texts]).encode()).hexdigest()
@@ -133,7 +166,7 @@ def text_hash(item_text: ItemText) -> str:
 
 def _require_writable(folder: Path):
     """Refuse a cache folder that cannot be written to, before an hour of encoding is lost."""
-    with _stored_in(folder):
+    with stored_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
 
@@ -156,52 +189,6 @@ def _encode_fitted(
     """Return the vectors of distinct texts, float32 [U, F], and the fit; the encoder is fitted if none is given."""
     with bar(total=len(texts)) as progress:
         fitted = encoder.fit(texts) if fitted is None else fitted
-        vectors_UF = _checked(encoder, encoder.encode(texts, fitted), len(texts))
+        vectors_UF = checked(encoder, encoder.encode(texts, fitted), len(texts))
         progress.update(len(texts))
     return vectors_UF, fitted
-
-
-def _encode_new(
-    texts: list[str], encoder: TextEncoder, folder: Path, stored: Stored | None, bar: Callable[..., Any]
-) -> np.ndarray:
-    """Return the vectors of distinct texts, float32 [U, F]; those that are stored are not encoded again.
-
-    Rounding differs between batches: a vector that is computed twice may differ in its last bits.
-    """
-    row_of_digest = {} if stored is None else stored.rows_of_texts()
-    rows_U = np.array([row_of_digest.get(digest.tobytes(), -1) for digest in text_digests(texts)])
-    new = [text for text, row in zip(texts, rows_U, strict=True) if row < 0]
-    if len(new) == len(texts):
-        return _encode_in_chunks(texts, encoder, folder, bar)
-    vectors_UF = stored.features[rows_U]
-    if new:
-        logger.info("%d of %d texts are new or changed; the others are read from the cache", len(new), len(texts))
-        vectors_UF[rows_U < 0] = _encode_in_chunks(new, encoder, folder, bar)
-    return vectors_UF
-
-
-def _encode_in_chunks(texts: list[str], encoder: TextEncoder, folder: Path, bar: Callable[..., Any]) -> np.ndarray:
-    """Return the vectors of texts, float32 [U, F], and keep finished chunks on disk."""
-    texts_sha256 = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-    identity = {"encoder": _fingerprint(encoder), "texts_sha256": texts_sha256}
-    with PartialStore(folder, encoder.name, identity) as store:
-        chunks = store.read(len(texts))
-        done = sum(map(len, chunks))
-        with bar(initial=done, total=len(texts)) as progress:
-            for start in range(done, len(texts), cache.CHUNK_SIZE):
-                part = texts[start : start + cache.CHUNK_SIZE]
-                chunks.append(_checked(encoder, encoder.encode(part), len(part)))
-                with _stored_in(folder):
-                    store.write(start, chunks[-1])
-                progress.update(len(chunks[-1]))
-    return np.concatenate(chunks)
-
-
-def _checked(encoder: TextEncoder | FittedTextEncoder, vectors, count: int) -> np.ndarray:
-    """Return an encoder's vectors of ``count`` texts as float32 [count, F]."""
-    vectors = np.asarray(vectors, dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != count:
-        raise FeatureError(f"encoder {encoder.name} returned shape {vectors.shape} for {count} texts")
-    if not np.isfinite(vectors).all():
-        raise FeatureError(f"encoder {encoder.name} returned numbers that are not finite")
-    return vectors

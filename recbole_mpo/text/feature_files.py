@@ -60,9 +60,14 @@ def read_feature_file(
 def feature_hash(table: np.ndarray) -> str:
     """Return the sha256 of a matrix's dtype, shape and bytes (in row order)."""
     table = np.ascontiguousarray(table)
-    digest = hashlib.sha256(f"{table.dtype.str}{table.shape}".encode())
+    digest = begin_hash(table.dtype, table.shape)
     digest.update(table.data.cast("B") if table.size else b"")
     return digest.hexdigest()
+
+
+def begin_hash(dtype: np.dtype, shape: tuple[int, ...]):
+    """Return what becomes :func:`feature_hash` when it is updated with a matrix's bytes."""
+    return hashlib.sha256(f"{dtype.str}{shape}".encode())
 
 
 def feature_sketch(table_NF: np.ndarray) -> np.ndarray:

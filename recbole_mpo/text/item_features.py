@@ -52,6 +52,16 @@ def text_path(config) -> Path:
     return Path(config["data_path"]) / f"{config['dataset']}.text"
 
 
+def titles_of(config) -> dict[str, str]:
+    """Return the texts of a run's dataset by token; nothing without a text file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = text_path(config)
+    return read_dataset_text(path).by_token() if path.is_file() else {}
+
+
 def load_item_features(config, item_tokens, fitted: FittedText | None = None) -> ItemFeatures:
     """Encode or read the features that the settings name, and align them with ``item_tokens`` [N].
 

@@ -16,11 +16,13 @@ from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.adapter_parts import FROZEN
 from recbole_mpo.release.answers import FORMATS
+from recbole_mpo.release.compress.compress_options import TIMES
 from recbole_mpo.release.serving import Limits, Place
 from recbole_mpo.release.top_items import KINDS
 from recbole_mpo.study.forms import FORMS
 from recbole_mpo.study.groups import GROUPINGS
 from recbole_mpo.study.table import METRICS
+from recbole_mpo.text.encoders import POOLINGS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED = object()
@@ -71,8 +73,9 @@ OPTIONS = {
         "--output=FOLDER": REQUIRED,
         "--finetune_epochs=N,N": "0",
         "--l1=NUMBER": "0.0",
-        "--target_ratio=NUMBER": None,
+        "--target_ratio=NUMBER,NUMBER": None,
         "--largest_drop=NUMBER": "0.05",
+        "--times=with|without|only": "with",
     },
     "recommend": {
         "--checkpoint=FILE": None,
@@ -83,6 +86,7 @@ OPTIONS = {
         "--topk=NUMBER": "10",
         "--format=text|json|csv": "text",
         "--topk_by=float32|int8|index": "float32",
+        "--index_file=FILE": None,
     },
     "table": {
         "--format=markdown|text|csv": "markdown",
@@ -135,6 +139,16 @@ OPTIONS = {
         "--domains=NAME,NAME": None,
         "--text_encoder=NAME": None,
         "--cache_dir=FOLDER": "dataset/.cache",
+    },
+    "encode": {
+        "--dataset=NAME": REQUIRED,
+        "--data_path=FOLDER": "dataset",
+        "--text_encoder=NAME": "minilm",
+        "--text_pooling=mean|cls|own": "mean",
+        "--cache_dir=FOLDER": "dataset/.cache",
+        "--processes=NUMBER": "1",
+        "--use_gpu=true|false": "true",
+        "--show_progress=true|false": "true",
     },
     "inspect": {
         "--data_path=FOLDER": "dataset",
@@ -246,6 +260,8 @@ class TestDeclarations:
         }
         assert choices == {
             ("adapter", "frozen"): FROZEN,
+            ("compress", "times"): TIMES,
+            ("encode", "text_pooling"): POOLINGS,
             ("export", "format"): ("folder", "onnx"),
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,

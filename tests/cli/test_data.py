@@ -15,6 +15,7 @@ from recbole_mpo.cli import main as cli
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.prepare import download
 from recbole_mpo.quick_start.record import read_record
+from recbole_mpo.text.tfidf import TfidfSVDEncoder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -99,6 +100,19 @@ class TestOwnTables:
         assert not (tmp_path / "dataset/ids/ids.text").exists()
         run = ["run", "--model=UniSRec", "--dataset=ids", "--item_input=id", *QUICK]
         assert cli.main([argument for argument in run if "n_exps" not in argument]) == 0
+
+    def test_texts_that_were_encoded_ahead_are_read_by_a_run(self, tmp_path, capsys, monkeypatch, failing):
+        write_shop(tmp_path)
+        assert cli.main(["prepare", "shop", *OWN, *TEXTS]) == 0
+        assert cli.main(["encode", "--dataset=shop", "--text_encoder=tfidf-svd"]) == 0
+        assert "features with tfidf-svd, stored in dataset/.cache/shop" in capsys.readouterr().out
+        monkeypatch.setattr(TfidfSVDEncoder, "fit", None)
+        assert cli.main(["run", "--model=MPORec", "--dataset=shop", *QUICK]) == 0
+        said = failing("encode", "--dataset=shop", "--text_encoder=tfidf-svd", "--processes=2")
+        assert "tfidf-svd is fitted to all texts at once" in said
+        assert "none.text: cannot read the item texts" in failing(
+            "encode", "--dataset=none", "--text_encoder=tfidf-svd"
+        )
 
     @pytest.mark.parametrize("split", ["leave-one-out", "temporal"])
     def test_both_splits_train_and_recommend(self, tmp_path, split, capsys):

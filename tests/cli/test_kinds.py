@@ -25,6 +25,7 @@ from recbole_mpo.common.errors import ConfigError
         (Number(), "1e-3", 0.001),
         (Number(), "2", 2.0),
         (Numbers("1,2"), "0.8,0.1,1e-1", [0.8, 0.1, 0.1]),
+        (Numbers("1,2", may_be_one=True), "0.8", [0.8]),
         (Whole(), "0", 0),
         (Whole(least=1), "12", 12),
         (Truth(), "true", True),

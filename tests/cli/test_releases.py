@@ -97,6 +97,10 @@ class EchoRecommender:
     path: str
     settings: dict
     topk_by: str = "float32"
+    index_file: str | None = None
+
+    def index_recall(self):
+        return 0.987 if self.topk_by == "index" else None
 
     def recommend(self, histories, topk):
         return [[Recommended(f"{self.path} {topk}", 0.5, "title")] for _ in histories]
@@ -111,12 +115,19 @@ class TestRecommend:
         monkeypatch.setattr(recommend.Recommender, "from_checkpoint", EchoRecommender)
 
     def test_a_model_folder_needs_no_checkpoint(self, monkeypatch, capsys):
-        def from_pretrained(folder, topk_by):
-            return EchoRecommender(folder, {"topk_by": topk_by})
+        def from_pretrained(folder, topk_by, index_file):
+            return EchoRecommender(folder, {"topk_by": topk_by, "index_file": index_file}, topk_by)
 
         monkeypatch.setattr(recommend.Recommender, "from_pretrained", from_pretrained)
         assert cli.main(["recommend", "--model_folder=m", "--items=a", "--topk=2", "--topk_by=int8"]) == 0
-        assert capsys.readouterr().out == "['a'] ['m 2'] {'topk_by': 'int8'}\n"
+        assert capsys.readouterr() == ("['a'] ['m 2'] {'topk_by': 'int8', 'index_file': None}\n", "")
+
+    def test_what_an_index_finds_is_told_beside_the_answer(self, capsys):
+        arguments = ["recommend", "--checkpoint=a.pth", "--items=b", "--format=json", "--topk_by=index"]
+        assert cli.main([*arguments, "--index_file=i.index"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["items"] == ["b"]
+        assert err == "the index finds 98.7% of the best ten (histories of one item each)\n"
 
     def test_tokens_stay_text(self, capsys):
         arguments = ["recommend", "--checkpoint=a.pth", "--items=007, 1e3,,true", "--seed=1"]
@@ -178,13 +189,15 @@ class TestCompress:
         monkeypatch.setattr(compress, "compress_checkpoint", record)
         arguments = ["compress", "--checkpoint=a.pth", "--output=out", "--method=prune:0.5,svd:0.5+int8", "--seed=1"]
         assert cli.main(arguments) == 0
-        others = ["--finetune_epochs=0,5", "--l1=1e-4", "--target_ratio=.5", "--largest_drop=0"]
+        others = ["--finetune_epochs=0,5", "--l1=1e-4", "--target_ratio=.5,.75", "--largest_drop=0"]
         assert cli.main([*arguments, *others]) == 0
+        assert cli.main([*arguments, "--target_ratio=.5", "--times=only"]) == 0
         first = Options("prune:0.5,svd:0.5+int8")
-        second = Options("prune:0.5,svd:0.5+int8", [0, 5], 1e-4, 0.5, 0.0)
-        assert calls == [("a.pth", "out", options, {"seed": 1}) for options in (first, second)]
+        third = Options("prune:0.5,svd:0.5+int8", target_ratio=[0.5], times="only")
+        second = Options("prune:0.5,svd:0.5+int8", [0, 5], 1e-4, [0.5, 0.75], 0.0)
+        assert calls == [("a.pth", "out", options, {"seed": 1}) for options in (first, second, third)]
         out = capsys.readouterr().out
-        assert out.count("| svd:0.5, trained 5 epochs |") == 2 and out.endswith("wrote out\n")
+        assert out.count("| svd:0.5, trained 5 epochs |") == 3 and out.endswith("wrote out\n")
 
     def test_it_needs_a_checkpoint_a_method_and_a_folder(self, failing):
         assert failing("compress", "--checkpoint=a.pth", "--output=out") == "compress needs --method=VALUE"

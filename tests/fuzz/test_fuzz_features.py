@@ -9,7 +9,7 @@ from fuzz.damage import BYTES, TEXTS, changed, damaged, odd_value, places_in
 from fuzz.trial import Attempt, try_cases
 from safetensors.numpy import save_file
 
-from recbole_mpo.text import cache
+from recbole_mpo.text import partial_store
 from recbole_mpo.text.encoding import encode_items
 from recbole_mpo.text.feature_files import read_feature_file
 from recbole_mpo.text.item_text import ItemText
@@ -40,7 +40,7 @@ class Encoder:
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(cache, "CHUNK_SIZE", 8)
+    monkeypatch.setattr(partial_store, "CHUNK_SIZE", 8)
 
 
 def encoded(folder: Path):

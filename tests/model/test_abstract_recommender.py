@@ -40,6 +40,7 @@ KINDS = {
     "reads": tuple,
     "fresh_weights": tuple,
     "uses_text": bool,
+    "stores_items": bool,
     "scores_text_alone": bool,
     "feature_hash": str | None,
     "feature_sketch": torch.Tensor | None,

@@ -12,7 +12,14 @@ from safetensors import safe_open
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.release import adapter_checkpoints, adapter_parts
-from recbole_mpo.release.adapter_checkpoints import ADAPTER_BASE, KEPT, put_back, take_adapter, weights_hash
+from recbole_mpo.release.adapter_checkpoints import (
+    ADAPTER_BASE,
+    KEPT,
+    put_back,
+    take_adapter,
+    weights_hash,
+    without_places,
+)
 from recbole_mpo.release.adapter_files import HEADER, read_adapter
 from recbole_mpo.release.recommend import Recommender
 from recbole_mpo.trainer.checkpoint import load_checkpoint
@@ -34,6 +41,8 @@ def light(tiny_settings, tmp_path, base):
 def bits(path):
     """Names, types, shapes and numbers of a checkpoint's weights, and all else that is read of it."""
     state = load_checkpoint(path)
+    # Places on a machine are no part of an adapter.
+    state["config"] = without_places(state["config"])
     return list(state["state_dict"]), *(content_hash(state.get(key)) for key in ("state_dict", *KEPT))
 
 
@@ -58,13 +67,15 @@ def test_base_and_adapter_are_the_checkpoint(tiny_settings, tmp_path, base, stra
     frozen = strategy in ("light", "evidence")
     assert report.tensors["rebuilt"] == (len(centres) if frozen else 0)
     assert (centres & stored.keys()) == (set() if frozen else centres)
-    assert evaluate_checkpoint(tmp_path / "again.pth")["test"] == pytest.approx(record["test"], abs=1e-12)
+    places = {key: tiny_settings[key] for key in ("data_path", "cache_dir")}
+    assert evaluate_checkpoint(tmp_path / "again.pth", places)["test"] == pytest.approx(record["test"], abs=1e-12)
 
 
-def test_recommendations_of_a_checkpoint_that_was_put_back_are_the_same(tmp_path, base, light):
+def test_recommendations_of_a_checkpoint_that_was_put_back_are_the_same(tiny_settings, tmp_path, base, light):
     take_adapter(light[0], base, tmp_path / "a.safetensors")
     put_back(tmp_path / "a.safetensors", base, tmp_path / "again.pth")
-    first, second = (Recommender.from_checkpoint(path) for path in (light[0], tmp_path / "again.pth"))
+    places = {key: tiny_settings[key] for key in ("data_path", "cache_dir")}
+    first, second = (Recommender.from_checkpoint(path, places) for path in (light[0], tmp_path / "again.pth"))
     assert first.recommend([["i1", "i2"]], 5) == second.recommend([["i1", "i2"]], 5)
 
 
@@ -188,3 +199,20 @@ def test_the_file_holds_no_pickle_and_says_what_its_base_is(tmp_path, base, ligh
     assert header["base"]["weights_sha256"] == weights_hash(start)
     assert header["content"]["config"]["model"] == "MPORecLight"
     assert header["content"]["item_hash"] == load_checkpoint(light[0])["item_hash"]
+
+
+def test_no_place_on_the_machine_is_kept(tmp_path, base, light):
+    take_adapter(light[0], base, tmp_path / "a.safetensors")
+    assert str(tmp_path).encode() not in (tmp_path / "a.safetensors").read_bytes()
+
+
+def test_places_of_the_project_are_kept():
+    settings = {
+        "data_path": "dataset/shop",
+        "cache_dir": "/far/cache",
+        "seed": 1,
+        "use_gpu": True,
+        "config_files": ["~/a"],
+    }
+    assert without_places(settings) == {"data_path": "dataset/shop", "seed": 1, "use_gpu": True}
+    assert without_places({"feature_file": "/far/a.npy"}) == {"feature_file": "a.npy"}

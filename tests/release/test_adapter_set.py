@@ -36,10 +36,16 @@ def adapters(tiny_settings, tmp_path):
     return make
 
 
+@pytest.fixture
+def places(tiny_settings):
+    """Where the data are, which no adapter says."""
+    return {key: tiny_settings[key] for key in ("data_path", "cache_dir")}
+
+
 @pytest.mark.parametrize("strategy", ["light", "lora", "evidence"])
-def test_there_and_back_gives_the_same_bits(adapters, strategy):
+def test_there_and_back_gives_the_same_bits(adapters, strategy, places):
     base, paths, checkpoints = adapters(a=(strategy, {}), b=(strategy, {"seed": 8, "learning_rate": 0.01}))
-    shops = AdapterSet.load(base, paths)
+    shops = AdapterSet.load(base, paths, places)
     expected = {name: scores(RestoredRun(path).model) for name, path in checkpoints.items()}
     assert not torch.equal(expected["a"], expected["b"])
     assert shops.current == "a" and torch.equal(scores(shops.model), expected["a"])
@@ -51,9 +57,9 @@ def test_there_and_back_gives_the_same_bits(adapters, strategy):
     assert all(parameters[name] is parameter for name, parameter in shops.model.named_parameters())
 
 
-def test_recommendations_are_of_the_present_adapter(adapters):
+def test_recommendations_are_of_the_present_adapter(adapters, places):
     base, paths, _ = adapters(a=("light", {}), b=("light", {"seed": 8, "learning_rate": 0.01}))
-    shops = AdapterSet.load(base, paths)
+    shops = AdapterSet.load(base, paths, places)
     first = shops.recommender().recommend([["i1", "i2"]], 5)
     shops.switch("b")
     assert shops.recommender().recommend([["i1", "i2"]], 5) != first
@@ -61,22 +67,22 @@ def test_recommendations_are_of_the_present_adapter(adapters):
     assert shops.recommender().recommend([["i1", "i2"]], 5) == first
 
 
-def test_weights_that_are_the_same_in_all_are_not_held_twice(adapters):
+def test_weights_that_are_the_same_in_all_are_not_held_twice(adapters, places):
     base, paths, _ = adapters(a=("light", {}), b=("light", {"seed": 8}))
-    shops = AdapterSet.load(base, paths)
+    shops = AdapterSet.load(base, paths, places)
     trained = [name for name, parameter in shops.model.named_parameters() if parameter.requires_grad]
     assert shops.differing and set(shops.differing) <= set(trained)
 
 
-def test_names_are_checked_and_merged_weights_left_alone(adapters):
+def test_names_are_checked_and_merged_weights_left_alone(adapters, places):
     base, paths, _ = adapters(alpha=("light", {}))
-    shops = AdapterSet.load(base, paths)
+    shops = AdapterSet.load(base, paths, places)
     with pytest.raises(ConfigError, match="no adapter is named 'alfa' .did you mean 'alpha'"):
         shops.switch("alfa")
     with merged(shops.model), pytest.raises(RuntimeError):
         shops.switch("alpha")
     with pytest.raises(ConfigError, match="at least one"):
-        AdapterSet.load(base, {})
+        AdapterSet.load(base, {}, places)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +92,10 @@ def test_names_are_checked_and_merged_weights_left_alone(adapters):
         (("light", {"temperature": 0.1}), "would compute something else .*: temperature is 0.1, not 0.07"),
     ],
 )
-def test_adapters_that_cannot_share_a_model_are_refused(adapters, second, message):
+def test_adapters_that_cannot_share_a_model_are_refused(adapters, second, message, places):
     base, paths, _ = adapters(a=("light", {}), b=second)
     with pytest.raises(CheckpointError, match=message):
-        AdapterSet.load(base, paths)
+        AdapterSet.load(base, paths, places)
 
 
 class TestOtherItems:
@@ -107,15 +113,15 @@ class TestOtherItems:
             take_adapter(checkpoints[name], base, paths[name])
         return base, paths, checkpoints
 
-    def test_they_are_refused_unless_asked_for(self, shops):
+    def test_they_are_refused_unless_asked_for(self, shops, places):
         base, paths, _ = shops
         with pytest.raises(CheckpointError, match="was trained on other items"):
-            AdapterSet.load(base, paths)
+            AdapterSet.load(base, paths, places)
 
-    def test_vectors_and_states_are_those_of_the_other_shop(self, shops):
+    def test_vectors_and_states_are_those_of_the_other_shop(self, shops, places):
         base, paths, checkpoints = shops
         own = RestoredRun(checkpoints["other"]).model.eval()
-        shared = AdapterSet.load(base, paths, other_items=True)
+        shared = AdapterSet.load(base, paths, places, other_items=True)
         shared.switch("other")
         with torch.no_grad():
             vectors = shared.model.encode_features(own.item_table.features)

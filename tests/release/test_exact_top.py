@@ -112,3 +112,13 @@ def test_vectors_and_queries_that_are_not_finite_are_refused():
 
 def test_lengths_do_not_overflow():
     assert lengths_of(torch.tensor([[3e30, 4e30], [0.0, 0.0]])).tolist() == pytest.approx([5e30, 0.0])
+
+
+def test_grown_it_is_what_all_vectors_give_at_once():
+    vectors = torch.randn(700, 5) * torch.arange(700.0)[:, None]
+    whole, grown = BlockedTopK(vectors), BlockedTopK(vectors[:600]).grown(vectors)
+    assert torch.equal(whole.rounded_lengths, grown.rounded_lengths) and whole.largest == grown.largest
+    best, expected = (top.search(vectors[650:653], 9) for top in (grown, whole))
+    assert torch.equal(best.rows, expected.rows) and torch.equal(best.scores, expected.scores)
+    with pytest.raises(DataError, match="is not finite"):
+        whole.grown(torch.cat([vectors, torch.full((1, 5), torch.nan)]))

@@ -4,7 +4,7 @@ import pytest
 from model_folders import EVIDENCE, HISTORIES, recommender_of
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.release import explanation
+from recbole_mpo.release.candidates import Candidates
 from recbole_mpo.release.new_items import NewText
 
 
@@ -19,7 +19,7 @@ def test_parts_sum_to_the_scores_of_each_history(recommender, monkeypatch):
     together = recommender.explain_each(HISTORIES, tokens)
     for items, parts in zip(found, together, strict=True):
         assert [sum(part.values()) for part in parts] == pytest.approx([item.score for item in items], abs=1e-4)
-    monkeypatch.setattr(explanation, "rows_per_batch", lambda *_: 3)
+    monkeypatch.setattr(Candidates, "histories_at_once", lambda *_: 3)
     in_parts = recommender.explain_each(HISTORIES, tokens)
     for history, own, parts, others in zip(HISTORIES, tokens, together, in_parts, strict=True):
         for one, other, alone in zip(parts, others, recommender.explain(history, own), strict=True):

@@ -131,3 +131,31 @@ def test_a_missing_package_of_8_bit_products_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "numkong", None)
     with pytest.raises(DependencyError, match=r"pip install recbole-mpo\[index\]"):
         Int8TopK(torch.randn(3, 2))
+
+
+def test_few_blocks_are_computed_ahead(small_blocks, monkeypatch):
+    """As many as all blocks at once would need the memory of all scores."""
+    vectors = torch.randn(50_000, 8)
+    index, done, seen, ahead = Int8TopK(vectors), [], [], []
+    block = Int8TopK._block
+
+    def counted(self, *arguments):
+        done.append(1)
+        return block(self, *arguments)
+
+    monkeypatch.setattr(Int8TopK, "_block", counted)
+    for _ in index._blocks(torch.randn(1, 8)):
+        seen.append(1)
+        ahead.append(len(done) - len(seen))
+    assert len(seen) == len(done) == 49 and max(ahead) <= int8_top.AHEAD * torch.get_num_threads()
+
+
+@pytest.mark.parametrize("name", ["normal", "zeros", "lengths"])
+def test_grown_it_is_what_all_vectors_give_at_once(small_blocks, name):
+    vectors = hostile(name)
+    whole, grown = Int8TopK(vectors), Int8TopK(vectors[:1700]).grown(vectors[:1701]).grown(vectors)
+    assert np.array_equal(whole.codes, grown.codes) and grown.largest == whole.largest
+    for part in ("scales", "errors", "coarse_lengths", "lengths", "rounded_lengths"):
+        assert torch.equal(getattr(whole, part), getattr(grown, part))
+    queries = torch.randn(3, 20)
+    assert torch.equal(whole.search(queries, 10).rows, grown.search(queries, 10).rows)

@@ -73,7 +73,7 @@ class TestOutput:
             outputs[way] = folder / "hard.pth"
             outputs[way].hardlink_to(source)
         before = self.contents(folder)
-        message = "exists and is not of merge" if way == "last" else "is the checkpoint itself, which would lose"
+        message = "exists and is not of merge" if way == "last" else "is the checkpoint itself, which would be lost"
         with pytest.raises(CheckpointError, match=message):
             merge_checkpoint(source, outputs[way])
         assert self.contents(folder) == before

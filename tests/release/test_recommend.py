@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from model_folders import recommender_of as moved_recommender
-from support import RestoredRun, built_run
+from support import LetterEncoder, RestoredRun, built_run
 
 from recbole_mpo.cli.main import main
 from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.quick_start.pretrain import pretrain
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.release.recommend import Recommended, Recommender
+from recbole_mpo.release.recommender_parts import parts_of_experiment
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 
@@ -383,3 +385,74 @@ class TestCommand:
         (found,) = loaded.recommend([["i7"]], topk=5)
         expected = scores_by_hand(experiment, ["i7"])
         assert np.allclose([item.score for item in found], [expected[item.token] for item in found], atol=1e-4)
+
+
+def test_a_recommender_of_a_moment_does_not_see_what_is_added_later(untrained):
+    recommender = recommender_of(untrained())
+    before = recommender.as_of_now()
+    first = before.recommend([["i3"]], topk=100)
+    recommender.add_items({"late": "red wooden lamp number 3."})
+    assert "late" in recommender.row_of and "late" not in before.row_of
+    assert before.recommend([["i3"]], topk=100) == first and before.titled("lamp") != recommender.titled("lamp")
+    assert recommender.titled("WOODEN lamp number 3.", ["late", "i1"]) == ["late"]
+
+
+def test_items_that_are_added_one_by_one_score_as_those_added_at_once(untrained):
+    texts = {f"new{number}": f"blue lamp of kind {number}" for number in range(5)}
+    at_once, one_by_one = recommender_of(untrained()), recommender_of(untrained())
+    at_once.add_items(texts)
+    addresses = set()
+    for token, text in texts.items():
+        one_by_one.add_items({token: text})
+        addresses.add(one_by_one.scores.item_vectors.data_ptr())
+    assert len(addresses) == 1
+    histories = [["i3", "new4"], ["new1"]]
+    first, second = (
+        [[(item.token, item.score) for item in items] for items in recommender.recommend(histories, topk=100)]
+        for recommender in (at_once, one_by_one)
+    )
+    for ours, others in zip(first, second, strict=True):
+        assert dict(ours) == pytest.approx(dict(others), abs=1e-5)
+
+
+@pytest.mark.parametrize("evidence, several", [([], 1024), (["covisit"], 3)])
+def test_only_scores_of_all_limit_how_many_histories_are_read_at_once(untrained, monkeypatch, evidence, several):
+    monkeypatch.setattr("recbole_mpo.release.candidates.rows_per_batch", lambda most, count: 3)
+    assert recommender_of(untrained(evidence=evidence))._now.histories_at_once(1024) == several
+
+
+def test_a_pre_trained_file_is_refused_before_its_data_are_looked_for(
+    tiny_settings, make_dataset, tiny_path, tmp_path, monkeypatch
+):
+    LetterEncoder.replace_all(monkeypatch)
+    make_dataset(tiny_path, "other", users=50, items=40, seed=1)
+    pretrain("UniSRec", ["tiny", "other"], tmp_path / "weights.pth", (), tiny_settings)
+    nowhere = {"data_path": str(tmp_path / "nowhere")}
+    with pytest.raises(DataError, match="was pre-trained on several datasets .tiny"):
+        Recommender.from_checkpoint(tmp_path / "weights.pth", nowhere)
+
+
+class TestIndexFile:
+    """An index that is kept: built once, refused for other items, and left when items are added."""
+
+    def test_it_is_built_once_and_read_then(self, untrained, tmp_path, monkeypatch):
+        pytest.importorskip("usearch", reason="the extra [index] is not installed")
+        one, path = untrained(), tmp_path / "items.index"
+        parts = parts_of_experiment(one.experiment, one.model, None)
+        first = Recommender(*parts, topk_by="index", index_file=path)
+        changed = path.stat().st_mtime_ns
+        second = Recommender(*parts, topk_by="index", index_file=path)
+        assert path.stat().st_mtime_ns == changed
+        assert second.recommend([["i3"]], topk=5) == first.recommend([["i3"]], topk=5)
+        assert first.index_recall() == 1.0 and Recommender(*parts).index_recall() is None
+        second.add_items({"late": "red wooden lamp number 3."})
+        assert path.stat().st_mtime_ns == changed
+        assert "late" in [item.token for item in second.recommend([["i3"]], topk=100)[0]]
+        other = untrained(seed=99)
+        with pytest.raises(DataError, match="was built from other item vectors; delete it"):
+            Recommender.of(other.experiment, other.model, topk_by="index", index_file=path)
+
+    def test_a_kind_without_a_file_refuses_one(self, untrained, tmp_path):
+        one = untrained()
+        with pytest.raises(ConfigError, match="topk_by float32 has no file"):
+            Recommender.of(one.experiment, one.model, index_file=tmp_path / "items.index")

@@ -64,3 +64,9 @@ def test_many_titles_are_searched_at_once():
     search = TitleSearch(["[PAD]", *titles], titles)
     found = search.find("word17 word18", limit=5)
     assert found and all("word17" in title and "word18" in title for _, title in found)
+
+
+def test_titles_that_contain_a_text_in_any_case_and_their_order():
+    search = TitleSearch(["[PAD]", "a", "b", "c", "d"], {"a": "Red STRASSE", "b": "blue", "d": "a red straße"})
+    assert search.titled("rEd stras") == ["a", "d"] and search.titled("straße", ["d", "b", "x"]) == ["d"]
+    assert search.titled("lamp") == search.titled("red", []) == []

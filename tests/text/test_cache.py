@@ -1,40 +1,22 @@
-"""Stored features come back bit for bit or not at all; rows of an encoding under way survive a kill."""
+"""Stored features come back bit for bit or not at all."""
 
 import json
 
 import numpy as np
 import pytest
 
-from recbole_mpo.text import cache
-from recbole_mpo.text.cache import PartialStore, load_cached, save_cached, text_digests
+from recbole_mpo.text.cache import is_stored, load_cached, save_cached, text_digests
 from recbole_mpo.text.feature_files import feature_hash
+from recbole_mpo.text.matrix_files import RowSource
 
 IDENTITY = {"encoder": {"encoder": "hash", "sizes": [6]}, "text_sha256": "ab", "rows": 25}
 VECTORS = np.random.default_rng(0).standard_normal((25, 6)).astype(np.float32)
 WORDS = np.frombuffer(b"red\nlamp", dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(cache, "CHUNK_SIZE", 10)
-
-
-def store_of(folder, name="hash", **changes) -> PartialStore:
-    return PartialStore(folder, name, {**IDENTITY, **changes})
-
-
 def save(folder, vectors=VECTORS, **fitted):
     digests = text_digests(f"text {row}" for row in range(len(vectors)))
-    save_cached(folder, "hash", IDENTITY, vectors, digests, fitted)
-
-
-def write_rows(folder, end):
-    """The store with the rows before ``end``, written in chunks."""
-    with store_of(folder) as store:
-        assert store.read(25) == []
-        for start in range(0, end, 10):
-            store.write(start, VECTORS[start : min(start + 10, end)])
-    return store
+    save_cached(folder, "hash", IDENTITY, RowSource.of(vectors), digests, fitted)
 
 
 # The matrix and its manifest
@@ -94,75 +76,25 @@ def test_a_manifest_without_a_checksum_is_not_believed(tmp_path, caplog):
 
 
 def test_storing_drops_the_rows_under_way_of_this_encoder_alone(tmp_path):
-    ours, other = write_rows(tmp_path, 10).path, tmp_path / "hash-cls.0123456789abcdef.partial"
+    ours, other = (tmp_path / f"{name}.0123456789abcdef.partial" for name in ("hash", "hash-cls"))
+    ours.touch()
     other.touch()
     save(tmp_path)
     assert not ours.exists() and other.exists()
 
 
-# Rows under way
+def test_features_can_stay_on_the_disk(tmp_path):
+    save(tmp_path, words=WORDS)
+    stored = load_cached(tmp_path, "hash", mapped=True)
+    np.testing.assert_array_equal(stored.features, VECTORS)
+    assert isinstance(stored.features, np.memmap) and not stored.features.flags.writeable
+    (tmp_path / "hash.safetensors").write_bytes((tmp_path / "hash.safetensors").read_bytes()[:-40])
+    assert load_cached(tmp_path, "hash", mapped=True) is None
 
 
-@pytest.mark.parametrize("end", [10, 20, 25])
-def test_finished_chunks_are_read_again(tmp_path, end):
-    write_rows(tmp_path, end)
-    with store_of(tmp_path) as store:
-        np.testing.assert_array_equal(np.concatenate(store.read(25)), VECTORS[:end])
-
-
-@pytest.mark.parametrize("cut, left", [(1, 10), (272, 10), (273, 0), (544, 0)])
-def test_of_a_chunk_cut_short_nothing_is_read(tmp_path, cut, left):
-    """A row is 24 bytes, a chunk 240, and its digest 32."""
-    path = write_rows(tmp_path, 20).path
-    path.write_bytes(path.read_bytes()[:-cut])
-    with store_of(tmp_path) as store:
-        chunks = store.read(25)
-    assert sum(map(len, chunks)) == left
-
-
-@pytest.mark.parametrize("byte, left", [(256, 0), (256 + 239, 0), (256 + 240, 0), (256 + 272, 10), (-1, 20), (-33, 20)])
-@pytest.mark.parametrize("bit", [1, 128])
-def test_a_flipped_bit_is_noticed_and_what_is_before_it_is_used(tmp_path, caplog, byte, left, bit):
-    path = write_rows(tmp_path, 25).path
-    raw = bytearray(path.read_bytes())
-    raw[byte] ^= bit
-    path.write_bytes(raw)
-    with store_of(tmp_path) as store:
-        chunks = store.read(25)
-        assert sum(map(len, chunks)) == left
-        for start in range(left, 25, 10):
-            store.write(start, VECTORS[start : start + 10])
-    assert f"is damaged after {left} texts; encoding again from there" in caplog.text
-    with store_of(tmp_path) as store:
-        np.testing.assert_array_equal(np.concatenate(store.read(25)), VECTORS)
-
-
-def test_chunks_in_each_others_place_are_noticed(tmp_path):
-    path = write_rows(tmp_path, 20).path
-    raw = path.read_bytes()
-    path.write_bytes(raw[:256] + raw[528:] + raw[256:528])
-    with store_of(tmp_path) as store:
-        assert store.read(25) == []
-
-
-@pytest.mark.parametrize("change", [{"rows": 24}, {"encoder": {"encoder": "hash", "sizes": [7]}}])
-def test_other_texts_or_encoders_have_a_store_of_their_own(tmp_path, change):
-    write_rows(tmp_path, 20)
-    with store_of(tmp_path, **change) as store:
-        assert store.read(25) == []
-
-
-def test_chunks_of_another_size_are_another_store(tmp_path, monkeypatch):
-    """Rounding depends on which texts share a batch."""
-    write_rows(tmp_path, 20)
-    monkeypatch.setattr(cache, "CHUNK_SIZE", 5)
-    with store_of(tmp_path) as store:
-        assert store.read(25) == []
-
-
-def test_a_store_with_another_header_begins_anew(tmp_path):
-    path = write_rows(tmp_path, 20).path
-    path.write_bytes(b"\xff" * 600)
-    write_rows(tmp_path, 20)
-    with store_of(tmp_path) as store:
-        np.testing.assert_array_equal(np.concatenate(store.read(25)), VECTORS[:20])
+def test_the_manifest_alone_says_what_is_stored(tmp_path):
+    assert not is_stored(tmp_path, "hash", IDENTITY)
+    save(tmp_path)
+    assert is_stored(tmp_path, "hash", IDENTITY) and not is_stored(tmp_path, "hash", {**IDENTITY, "rows": 24})
+    (tmp_path / "hash.json").write_text("[]")
+    assert not is_stored(tmp_path, "hash", IDENTITY)

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from recbole_mpo.common.errors import DataError, FeatureError
-from recbole_mpo.text import cache, encoding
+from recbole_mpo.text import cache, encoding, making_features, partial_store
 from recbole_mpo.text.encoders import build_encoder
 from recbole_mpo.text.encoding import encode_items
 from recbole_mpo.text.feature_files import read_feature_file
@@ -49,7 +49,7 @@ def make_items(n: int) -> ItemText:
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(cache, "CHUNK_SIZE", 10)
+    monkeypatch.setattr(partial_store, "CHUNK_SIZE", 10)
 
 
 def encode(items, encoder, tmp_path):
@@ -294,7 +294,7 @@ def test_finished_chunks_survive_a_kill_before_the_cache_is_written(tmp_path, sm
     items = make_items(35)
     expected = encode(items, HashEncoder(), tmp_path / "uninterrupted")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(encoding, "save_cached", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(making_features, "save_cached", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         encode(items, HashEncoder(), tmp_path)
     encoder = HashEncoder()
     matrix = encode(items, encoder, tmp_path)
@@ -344,14 +344,16 @@ def test_a_full_disk_is_told_in_one_line_and_no_chunk_is_lost(tmp_path, small_ch
         raise error
 
     if place == "partial store":
-        write = cache.PartialStore.write
-        monkeypatch.setattr(cache.PartialStore, "write", lambda *some: refuse() if some[1] == 20 else write(*some))
+        write = partial_store.PartialStore.write
+        monkeypatch.setattr(
+            partial_store.PartialStore, "write", lambda *some: refuse() if some[1] == 20 else write(*some)
+        )
     else:
-        monkeypatch.setattr(cache, "save_file" if place == "matrix" else "write_json", refuse)
+        monkeypatch.setattr(cache, "write_matrix" if place == "matrix" else "write_json", refuse)
     with pytest.raises(DataError, match=r"Toy: cannot store item features there \(.*No space left .*make room or set"):
         encode(items, HashEncoder(), tmp_path)
     monkeypatch.undo()
     encoder = HashEncoder()
-    monkeypatch.setattr(cache, "CHUNK_SIZE", 10)
+    monkeypatch.setattr(partial_store, "CHUNK_SIZE", 10)
     encode(items, encoder, tmp_path)
     assert len(encoder.encoded) == (15 if place == "partial store" else 0)

@@ -88,6 +88,8 @@ def decompose_with_errors(
 ) -> tuple[list[Tensor], list[float]]:
     """Return the cores that :func:`decompose` returns, and the norm that each of the n - 1 bonds discarded.
 
+    The arguments, and what is refused, are those of :func:`decompose`.
+
     A bond is cut after the cores before it are orthogonal, so what the bonds discard is orthogonal too: the root of the
     sum of the squares of the norms is the error of the whole decomposition, not a bound of it.
     """

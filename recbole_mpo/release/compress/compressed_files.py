@@ -12,7 +12,7 @@ encoder and, to compute item vectors, adaptor and features, or else the vectors 
 | ``items.safetensors`` | item vectors |
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ from recbole_mpo.release.compress.item_tables import STORE, TABLE, ItemStore, St
 from recbole_mpo.release.compress.method import CACHED_ITEMS, CHECKPOINT, WITH_FEATURES
 from recbole_mpo.release.compress.stored_forms import Form, pack, unpack
 from recbole_mpo.release.dense_twin import DENSE_MODEL, LAYER_SETTINGS
+from recbole_mpo.release.folder_files import read_json
 from recbole_mpo.release.origin import OF_MACHINE
 
 FORMAT = 1
@@ -45,6 +46,8 @@ ARTEFACTS = {
     "serving_items": (DESCRIPTION, ENCODER, ITEMS),
     CACHED_ITEMS: (ITEMS,),
 }
+# Longer than the tokens of ten million items.
+MOST_OF_TOKENS = 1 << 30
 # Settings of places on a machine.
 _LEFT_OUT = OF_MACHINE | {"config_files"}
 _ADAPTOR_PARTS = ("moe_adaptor.", "item_embedding.")
@@ -53,7 +56,14 @@ _PART = ":"
 _KEYS = ("format_version", "config", "feature_size", "feature_hash", "layers", "heads", "experts", "forms")
 
 
-def write_compressed(folder: str | Path, model: nn.Module, context: Context, settings: dict, method: str):
+def write_compressed(
+    folder: str | Path,
+    model: nn.Module,
+    context: Context,
+    settings: dict,
+    method: str,
+    titles: Mapping[str, str] | None = None,
+):
     """Write a compressed model; its item vectors are computed if they are not stored yet.
 
     Args:
@@ -62,6 +72,7 @@ def write_compressed(folder: str | Path, model: nn.Module, context: Context, set
         context: how its tensors are stored.
         settings: settings of the run, plain values.
         method: the chain of methods.
+        titles: texts of the items by token, for recommendations.
 
     Raises:
         CheckpointError: a file cannot be written.
@@ -69,16 +80,7 @@ def write_compressed(folder: str | Path, model: nn.Module, context: Context, set
     folder = Path(folder)
     source = model.items.source if isinstance(model.items, StoredItems) else model.items
     description = _description(model, source, context, settings, method)
-    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    if not isinstance(model.items, StoredItems):
-        with torch.no_grad(), merged(model.eval()):
-            state[TABLE] = model.encode_items()
-    else:
-        state |= {
-            f"{name}.{key}": tensor.detach()
-            for name, module in source.modules.items()
-            for key, tensor in module.state_dict().items()
-        }
+    state = _state(model, source)
     features = {"features": source.table.features, "is_empty": source.table.is_empty.to(torch.uint8)}
     groups: dict[str, dict[str, Tensor]] = {ENCODER: {}, ADAPTOR: {}, ITEMS: {}, FEATURES: features}
     for name, tensor in state.items():
@@ -86,13 +88,28 @@ def write_compressed(folder: str | Path, model: nn.Module, context: Context, set
         groups[file] |= _parts(name, tensor, context)
     try:
         write_json(folder / DESCRIPTION, description)
-        write_json(folder / TOKENS, {"item_tokens": [str(token) for token in model.item_tokens]})
+        tokens = [str(token) for token in model.item_tokens]
+        names = {"titles": [titles.get(token, "") for token in tokens]} if titles else {}
+        write_json(folder / TOKENS, {"item_tokens": tokens, **names})
         for file, tensors in groups.items():
             with replacing_path(folder / file) as path:
                 save_file({name: tensor.clone() for name, tensor in pack(tensors).items()}, path)
     except (OSError, SafetensorError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else None
         raise CheckpointError(f"{folder} cannot be written: {reason or problem}") from problem
+
+
+def _state(model: nn.Module, source) -> dict[str, Tensor]:
+    """Return the tensors of a model by name, with its item vectors and with the parts that computed them."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if not isinstance(model.items, StoredItems):
+        with torch.no_grad(), merged(model.eval()):
+            return {**state, TABLE: model.encode_items()}
+    return state | {
+        f"{name}.{key}": tensor.detach()
+        for name, module in source.modules.items()
+        for key, tensor in module.state_dict().items()
+    }
 
 
 def _parts(name: str, tensor: Tensor, context: Context) -> dict[str, Tensor]:
@@ -139,7 +156,7 @@ def load_compressed(folder: str | Path, cached: bool = True):
         CheckpointError: a file is missing or damaged, or of a later version.
     """
     folder = Path(folder)
-    description = _read_json(folder / DESCRIPTION, _KEYS)
+    description = read_json(folder / DESCRIPTION, keys=_KEYS)
     if description["format_version"] != FORMAT:
         raise CheckpointError(
             f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo"
@@ -147,7 +164,7 @@ def load_compressed(folder: str | Path, cached: bool = True):
     tensors = _read_tensors(folder / ENCODER)
     tensors |= _read_tensors(folder / ITEMS) if cached else _read_tensors(folder / ADAPTOR)
     tensors = _decoded(tensors, description["forms"], folder)
-    model = _dense_model(description, _read_json(folder / TOKENS, ("item_tokens",))["item_tokens"])
+    model = _dense_model(description, read_json(folder / TOKENS, MOST_OF_TOKENS, ("item_tokens",))["item_tokens"])
     attentions = _attentions(model)
     for name, heads in description["heads"].items():
         if name not in attentions:
@@ -163,16 +180,18 @@ def load_compressed(folder: str | Path, cached: bool = True):
     return model.eval()
 
 
-def _read_json(path: Path, keys: tuple[str, ...]) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise CheckpointError(f"{path} cannot be read: {problem.strerror}; give a folder of compress") from problem
-    except ValueError as problem:
-        raise CheckpointError(f"{path} is damaged: {problem}") from problem
-    if not isinstance(content, dict) or not set(keys) <= content.keys():
-        raise CheckpointError(f"{path} is damaged or not of compress: it needs {', '.join(keys)}")
-    return content
+def titles_in(folder: str | Path) -> dict[str, str]:
+    """Return the texts of a compressed model's items by token; those without text are left out.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    path = Path(folder) / TOKENS
+    content = read_json(path, MOST_OF_TOKENS, ("item_tokens",))
+    tokens, titles = content["item_tokens"], content.get("titles", [])
+    if not isinstance(titles, list) or len(titles) not in (0, len(tokens)):
+        raise CheckpointError(f"{path} is damaged: it has titles of other items; copy the folder again")
+    return {token: title for token, title in zip(tokens, titles, strict=False) if title}
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -4,13 +4,16 @@ import copy
 import hashlib
 import json
 import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from recbole_mpo.common.claims import claimed
 from recbole_mpo.common.errors import CheckpointError
 from recbole_mpo.common.files import file_hash, write_json
 from recbole_mpo.layers.mpo.convert import merge_mpo, mpo_layers
@@ -30,10 +33,22 @@ from recbole_mpo.release.compress.method import WEIGHT_BITS, Step, name_of_chain
 from recbole_mpo.release.compress.methods import METHODS
 from recbole_mpo.release.compress.target_size import choose_strength
 from recbole_mpo.release.compress.variant_report import REPORT, is_own_report, write_report
+from recbole_mpo.release.compress.variants import (
+    AS_TRAINED,
+    CLAIM,
+    RANKS,
+    RECORD,
+    UNCOMPRESSED,
+    Variant,
+    finished_row,
+    plan_variants,
+)
 from recbole_mpo.release.dense_twin import low_rank_layers
+from recbole_mpo.release.origin import OF_MACHINE
+from recbole_mpo.text.item_features import titles_of
 
-UNCOMPRESSED, AS_TRAINED = "uncompressed", "as trained"
-RECORD, RANKS = "record.json", "ranks.npz"
+# Settings of the run that change no figure: a finished variant stays finished on another machine.
+_WITHOUT_EFFECT = OF_MACHINE | {"config_files"}
 
 
 def compress_checkpoint(
@@ -41,13 +56,15 @@ def compress_checkpoint(
 ) -> list[dict]:
     """Write compressed models of a checkpoint, each into a folder of its own, and a report; return its rows.
 
-    A variant that an earlier call with the same options finished is not computed again.
+    A variant that an earlier call with the same options finished is not computed again. Several processes may share the
+    work: each takes variants that no other is at, and returns the rows that are finished by then.
 
     Args:
         path: file of a checkpoint of UniSRec, MPORec or LoRA.
         output: folder for the models and ``report.json``, ``.md``, ``.csv``, ``.html`` and ``.svg``.
         options: the methods and how they are applied.
-        overrides: settings that override those of the checkpoint.
+        overrides: settings that override those of the checkpoint; with ``use_gpu: true`` further training is on a GPU,
+            and all else on the processor.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or ``output`` has files that are not of this command.
@@ -55,19 +72,22 @@ def compress_checkpoint(
         DataError: the dataset cannot be read.
     """
     options.check()
-    variants = parse_variants(options.method, METHODS, options.target_ratio is not None)
-    options.check_used([step for steps in variants for step in steps])
+    chains = parse_variants(options.method, METHODS, bool(options.target_ratio))
+    options.check_used([step for steps in chains for step in steps])
     output = Path(output)
     _check_output(output)
     compression = Compression(path, output, options, overrides)
     _mark(output)
-    rows = compression.references()
-    for steps in variants:
-        is_trained = any(step.method.is_trained for step in steps)
-        for epochs in dict.fromkeys(options.finetune_epochs) if is_trained else (0,):
-            rows.append(compression.row(steps, epochs))
-            # What is finished can be read while the rest is computed.
+    plan = plan_variants(chains, options, compression.has_mpo)
+    rows = []
+    for variant in plan:
+        compression.make(variant)
+        rows = compression.finished(plan)
+        # What is finished can be read while the rest is computed; sizes are shares of the uncompressed one's.
+        if any(row["name"] == UNCOMPRESSED for row in rows):
             write_report(output, rows, compression.header())
+    if not rows:
+        raise CheckpointError(f"no variant in {output} is finished, whose times could be taken; leave times=only out")
     return rows
 
 
@@ -112,8 +132,27 @@ class Compression:
         self.output, self.options = output, options
         self.measures = measuring.Measures(self.experiment, output)
         self.source = {"model": state["model"], "dataset": self.settings["dataset"], "sha256": file_hash(path)}
-        self.overrides = overrides or {}
-        self.weights, self.scores, self.reference = measuring.weights_of(self.dense), None, None
+        self.overrides = {key: value for key, value in (overrides or {}).items() if key not in _WITHOUT_EFFECT}
+        uses_gpu = bool((overrides or {}).get("use_gpu")) and torch.cuda.is_available()
+        self.device = torch.device("cuda" if uses_gpu else "cpu")
+        self.titles = titles_of(self.experiment.config)
+        self.weights = measuring.weights_of(self.dense)
+
+    @cached_property
+    def reference(self) -> dict[str, np.ndarray]:
+        """The ranks of the model as it was trained, by split."""
+        return self.measures.ranks(self.model)
+
+    @cached_property
+    def scores(self) -> torch.Tensor:
+        """The scores of the model as it was trained, for some histories."""
+        return self.measures.scores(self.model)
+
+    @property
+    def has_mpo(self) -> bool:
+        """Whether the model as trained has cores that files can hold: inserted ones and padding are no part of them."""
+        layers = mpo_layers(self.model).values()
+        return bool(layers) and not any(len(layer.expansion) or layer.pad for layer in layers)
 
     def header(self) -> dict:
         """Return what all rows share: the checkpoint, and what computed."""
@@ -125,54 +164,60 @@ class Compression:
             "users": {split: len(ranks) for split, ranks in self.reference.items()},
         }
 
-    def references(self) -> list[dict]:
-        """Return the rows of the uncompressed model: with its MPO layers if it has any, dense, and trained further."""
-        self.reference, self.scores = self.measures.ranks(self.model), self.measures.scores(self.model)
-        layers = mpo_layers(self.model).values()
-        # Inserted cores and padding are no part of the files.
-        has_row = layers and not any(len(layer.expansion) or layer.pad for layer in layers)
-        rows = [self._measured(AS_TRAINED, [], 0, self.model)] if has_row else []
-        rows += [self._measured(UNCOMPRESSED, [], 0, self.dense)]
-        trained = [epochs for epochs in dict.fromkeys(self.options.finetune_epochs) if epochs]
-        return rows + [self._measured(UNCOMPRESSED, [], epochs, None) for epochs in trained]
+    def finished(self, plan: list[Variant]) -> list[dict]:
+        """Return the rows of the variants that are finished, in the order of the plan."""
+        rows = [finished_row(self.output / variant.folder, self._identity(variant)) for variant in plan]
+        return [row for row in rows if row is not None]
 
-    def row(self, steps: list[Step], epochs: int) -> dict:
-        """Return the row of one chain of methods."""
-        name = name_of_chain(steps)
-        if any(step.method.bounds and step.strength is None for step in steps):
-            name += f" to {self.options.target_ratio:g}"
-        return self._measured(name, steps, epochs, None)
+    def make(self, variant: Variant):
+        """Write the files and the row of a variant, unless they are there or another process is at them."""
+        folder, identity = self.output / variant.folder, self._identity(variant)
+        # All others are compared with the first ones.
+        with claimed(folder / CLAIM, waits=variant.is_measured_first) as is_mine:
+            if not is_mine:
+                return
+            row = finished_row(folder, identity)
+            if row is None and self.options.times != "only":
+                # A record of other options must not vouch for what is written now.
+                (folder / RECORD).unlink(missing_ok=True)
+                row = self._row(variant, folder, identity)
+                write_json(folder / RECORD, row)
+            if row is not None and self._lacks_times(row):
+                write_json(folder / RECORD, {**row, **self.measures.times(folder)})
 
-    def _measured(self, name: str, steps: list[Step], epochs: int, model: nn.Module | None) -> dict:
-        folder = self.output / _folder_name(name, epochs)
-        identity = self._identity(name, epochs)
-        if (row := _finished(folder, identity)) is not None:
-            return row
-        folder.mkdir(exist_ok=True)
-        # A record of other options must not vouch for what is written now.
-        (folder / RECORD).unlink(missing_ok=True)
+    def _lacks_times(self, row: dict) -> bool:
+        return {"with": "latency_ms" not in row, "without": False, "only": True}[self.options.times]
+
+    def _row(self, variant: Variant, folder: Path, identity: str) -> dict:
         begin = time.perf_counter()
-        training = FurtherTraining(self.experiment)
-        context = self._context(training, epochs)
-        if model is None:
-            steps = self._with_strengths(steps)
-            model = self.apply(steps, context, training if epochs else None)
+        training = FurtherTraining(self.experiment, self.device)
+        context = self._context(training, variant.epochs)
+        steps = self._with_strengths(variant)
+        if variant.is_measured_first:
+            model = self.model if variant.name == AS_TRAINED else self.dense
+        else:
+            model = self.apply(steps, context, training if variant.epochs else None)
         seconds = time.perf_counter() - begin - training.seconds
-        write_compressed(folder, model, context, self.settings, name_of_chain(steps))
-        row = {
+        write_compressed(folder, model, context, self.settings, name_of_chain(steps), self.titles)
+        return {
             "identity": identity,
-            "name": name_of_chain(steps) if steps else name,
-            "finetune_epochs": epochs,
+            "name": name_of_chain(steps) if steps else variant.name,
+            "ratio": variant.ratio,
+            "finetune_epochs": variant.epochs,
+            "trained_on": self.device.type if variant.epochs else None,
             "seconds": {"compress": seconds, "train": training.seconds},
             **self._figures(folder, model, context),
             "notes": context.notes,
         }
-        write_json(folder / RECORD, row)
-        return row
 
-    def _identity(self, name: str, epochs: int) -> str:
-        options = replace(self.options, method=name, finetune_epochs=[epochs])
-        decisive = {"source": self.source, "options": asdict(options), "settings": self.overrides}
+    def _identity(self, variant: Variant) -> str:
+        options = asdict(self.options) | {
+            "method": variant.name,
+            "finetune_epochs": [variant.epochs],
+            "target_ratio": variant.ratio,
+        }
+        del options["times"]
+        decisive = {"source": self.source, "options": options, "settings": self.overrides}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()
 
     def _context(self, training: FurtherTraining, epochs: int) -> Context:
@@ -185,7 +230,7 @@ class Compression:
             largest_drop=self.options.largest_drop,
         )
 
-    def apply(self, steps: list[Step], context: Context, training: FurtherTraining | None) -> nn.Module:
+    def apply(self, steps: Sequence[Step], context: Context, training: FurtherTraining | None) -> nn.Module:
         """Return a copy of the dense model after a chain of methods, trained further before its numbers are rounded."""
         model = copy.deepcopy(self.dense)
         first = next((n for n, step in enumerate(steps) if step.method.stage >= WEIGHT_BITS), len(steps))
@@ -197,13 +242,13 @@ class Compression:
             model = step.method.apply(model, step.strength, context)
         return model.eval()
 
-    def _with_strengths(self, steps: list[Step]) -> list[Step]:
+    def _with_strengths(self, variant: Variant) -> list[Step]:
         def write(trial: list[Step], folder: str):
             context = Context(seed=self.options.seed)
             model = self.apply(trial, context, None)
             write_compressed(folder, model, context, self.settings, name_of_chain(trial))
 
-        return choose_strength(steps, self.options.target_ratio, write, self.output / UNCOMPRESSED)
+        return choose_strength(list(variant.steps), variant.ratio, write, self.output / UNCOMPRESSED)
 
     def _figures(self, folder: Path, model: nn.Module, context: Context) -> dict:
         ranks = self.measures.ranks(model)
@@ -212,8 +257,6 @@ class Compression:
         return {
             "bytes": artefact_bytes(folder),
             "params": _params(model),
-            "load_seconds": measuring.load_seconds(folder),
-            "latency_ms": self.measures.latencies(model),
             **{split: measuring.metrics_of(values) for split, values in ranks.items()},
             "difference": {
                 split: measuring.paired_differences(values, self.reference[split]) for split, values in ranks.items()
@@ -270,17 +313,3 @@ def _params(model: nn.Module) -> dict[str, int]:
         "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         "nonzero": sum(int(parameter.detach().count_nonzero()) for parameter in parameters),
     }
-
-
-def _folder_name(name: str, epochs: int) -> str:
-    plain = name.replace(":", "-").replace(" ", "-")
-    return f"{plain}-trained-{epochs}" if epochs else plain
-
-
-def _finished(folder: Path, identity: str) -> dict | None:
-    """Return the row of a variant that was finished with the same options."""
-    try:
-        row = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return row if row.get("identity") == identity else None

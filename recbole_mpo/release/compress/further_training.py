@@ -13,19 +13,22 @@ from recbole_mpo.common.recbole_globals import without_tensorboard
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.release.compress.context import Context, matrices
 
+CPU = torch.device("cpu")
+
 
 class FurtherTraining:
     """Trains models of an experiment for a few epochs, and keeps the best epoch on the valid part.
 
     Args:
-        experiment: the experiment; its settings decide the learning rate and all else but the epochs.
+        experiment: the experiment, on the processor; its settings decide the learning rate and all but the epochs.
+        device: where to train; models are on the processor before and after.
 
     Attributes:
         seconds: time that all trainings took.
     """
 
-    def __init__(self, experiment: Experiment):
-        self.experiment, self.seconds = experiment, 0.0
+    def __init__(self, experiment: Experiment, device: torch.device = CPU):
+        self.experiment, self.device, self.seconds = experiment, device, 0.0
 
     def __call__(
         self, model: nn.Module, context: Context, epochs: int, is_trained: Callable[[str], bool] | None = None
@@ -42,7 +45,12 @@ class FurtherTraining:
         self.experiment.seed()
         self.experiment.config["epochs"] = epochs
         train, valid = self.experiment.data.loaders[:2]
-        with tempfile.TemporaryDirectory() as folder, _only(model, is_trained), _constrained(model, context):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            self._on_device(model),
+            _only(model, is_trained),
+            _constrained(model, context),
+        ):
             with without_tensorboard():
                 trainer = self.experiment.trainer(model, folder)
             has_valid = len(valid._dataset) > 0
@@ -50,6 +58,19 @@ class FurtherTraining:
             trainer.load(Path(folder) / "best.pth")
         model.eval()
         self.seconds += time.perf_counter() - begin
+
+    @contextmanager
+    def _on_device(self, model: nn.Module):
+        """Have a model, and the experiment that trains it, on the device in the block."""
+        try:
+            self._move(model, self.device)
+            yield
+        finally:
+            self._move(model, CPU)
+
+    def _move(self, model: nn.Module, device: torch.device):
+        self.experiment.config["device"] = model.device = device
+        model.to(device)
 
 
 @contextmanager
@@ -87,6 +108,8 @@ def _constrained(model: nn.Module, context: Context):
 
 
 def _changed(parameter: nn.Parameter, mask: Tensor | None, penalty: float) -> Callable[[Tensor], Tensor]:
+    mask = None if mask is None else mask.to(parameter.device)
+
     def change(gradient: Tensor) -> Tensor:
         if penalty:
             gradient = gradient + penalty * torch.sign(parameter.detach())

@@ -113,7 +113,7 @@ def use_store(model: nn.Module, store: ItemStore, source=None):
     """Let a model read its item vectors from a store; its adaptor, features and ids are no longer part of it."""
     for name in [*model.items.modules]:
         delattr(model, name)
-    model.items = StoredItems(store, source)
+    model.items, model.stores_items = StoredItems(store, source), True
     setattr(model, STORE, store)
     if (basis := store.basis()) is not None:
         model.scoring = ReducedScoring(model.scoring, basis)

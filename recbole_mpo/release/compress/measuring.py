@@ -64,6 +64,11 @@ class Measures:
             vectors = model.encode_items()
             return model.score(model.encode_histories(vectors, self.histories(COMPARED)), vectors)[:, 1:]
 
+    def times(self, folder: str | Path) -> dict:
+        """Return how long the compressed model of a folder takes to load, and to rank by its stored item vectors."""
+        model = load_compressed(folder)
+        return {"load_seconds": load_seconds(folder), "latency_ms": self.latencies(model)}
+
     def latencies(self, model: nn.Module) -> dict[str, dict[str, float]]:
         """Return the median and the 95th percentile of the milliseconds of ranking, by number of histories.
 

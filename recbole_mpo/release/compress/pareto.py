@@ -49,11 +49,13 @@ def draw_pareto(rows: list[dict], metric: str = "ndcg@10") -> str:
     """
     split = "test" if "test" in rows[0] else "valid"
     values = [row[split][metric] for row in rows]
+    # Times may not have been taken yet.
+    drawn = PANELS if all("latency_ms" in row for row in rows) else PANELS[:-1]
     panels = []
-    for number, (title, cost_of) in enumerate(PANELS):
+    for number, (title, cost_of) in enumerate(drawn):
         panel = _panel(rows, [cost_of(row) for row in rows], values, title, f"{metric.upper()}, {split}")
         panels.append(f'<g transform="translate({number * WIDTH},0)">{panel}</g>')
-    width, height = WIDTH * len(PANELS), HEIGHT + 30
+    width, height = WIDTH * len(drawn), HEIGHT + 30
     legend = "".join(
         f'<circle cx="{60 + 150 * place}" cy="{HEIGHT + 12}" r="5" fill="{colour}"/>'
         f'<text x="{72 + 150 * place}" y="{HEIGHT + 16}">{escape(name)}</text>'

@@ -51,8 +51,8 @@ def squeeze(model: nn.Module, share: float, context: Context) -> nn.Module:
     """Cut the cheapest bonds until this share of the matrices' entries is saved; return the model.
 
     With further training in the context the auxiliary cores are trained for an epoch each time that the matrices have
-    lost a tenth of their entries. It stops early, at the last model that was good enough, once the quality on the valid
-    part has dropped by more than ``largest_drop``.
+    lost a tenth of their entries, and at the end. It stops early, at the last model that was good enough, once the
+    quality on the valid part has dropped by more than ``largest_drop``.
 
     Args:
         model: the model with dense layers, changed in place.
@@ -87,27 +87,55 @@ def _cut(model: nn.Module, squeezing: "Squeezing", least: float, training: Conte
         least: entries at which to stop.
         training: how to train and judge the model between cuts; None to only cut.
     """
-    layers, history = squeezing.layers, []
+    layers, history, ended = squeezing.layers, [], "size"
     dense = sum(layer.in_features * layer.out_features for layer in layers.values())
-    best, first = _cores(layers), training.score(model.eval()) if training else 0.0
+    judge = Judge(model, squeezing, training) if training else None
     last_trained = squeezing.entries()
     while squeezing.entries() > least:
         cut = squeezing.cheapest()
         if cut is None:
-            return history, "no bond left to cut"
+            ended = "no bond left to cut"
+            break
         history.append(squeezing.apply(cut))
-        if training is None or squeezing.entries() > last_trained - ROUND * dense:
-            continue
-        last_trained = squeezing.entries()
-        training.train(model, training, LIGHT_EPOCHS, is_auxiliary(layers))
-        squeezing.forget()
-        history[-1]["valid"] = training.score(model.eval())
-        if history[-1]["valid"] < (1 - training.largest_drop) * first:
+        if judge is not None and squeezing.entries() <= last_trained - ROUND * dense:
+            last_trained = squeezing.entries()
+            if not judge.accepts(history[-1]):
+                return history, "quality"
+    # What was cut since the last full tenth is judged too.
+    if judge is not None and history and "valid" not in history[-1] and not judge.accepts(history[-1]):
+        return history, "quality"
+    return history, ended
+
+
+class Judge:
+    """Trains a model between cuts, and keeps the last one that was good enough.
+
+    Args:
+        model: the model of the layers.
+        squeezing: the layers and the costs of cutting them.
+        training: how to train and judge the model.
+    """
+
+    def __init__(self, model: nn.Module, squeezing: "Squeezing", training: Context):
+        self.model, self.squeezing, self.training = model, squeezing, training
+        self.best, self.first = _cores(squeezing.layers), training.score(model.eval())
+
+    def accepts(self, line: dict) -> bool:
+        """Train the small cores, and return whether the quality is good enough; if not, the last good cores are back.
+
+        Args:
+            line: line of the history, which gets the quality.
+        """
+        layers = self.squeezing.layers
+        self.training.train(self.model, self.training, LIGHT_EPOCHS, is_auxiliary(layers))
+        self.squeezing.forget()
+        line["valid"] = self.training.score(self.model.eval())
+        if line["valid"] < (1 - self.training.largest_drop) * self.first:
             for name, layer in layers.items():
-                layer.cores = best[name]
-            return history, "quality"
-        best = _cores(layers)
-    return history, "size"
+                layer.cores = self.best[name]
+            return False
+        self.best = _cores(layers)
+        return True
 
 
 def _cores(layers: dict[str, MPOLinear]) -> dict[str, nn.ParameterList]:

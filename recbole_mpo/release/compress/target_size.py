@@ -14,7 +14,7 @@ TRIALS = 9
 
 
 def choose_strength(
-    steps: list[Step], target: float, apply: Callable[[list[Step], str], None], whole: str | Path
+    steps: list[Step], target: float | None, apply: Callable[[list[Step], str], None], whole: str | Path
 ) -> list[Step]:
     """Return a chain with the weakest strength, tried by halving, at which an artefact is small enough.
 

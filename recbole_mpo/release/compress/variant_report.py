@@ -67,21 +67,28 @@ def title(header: dict) -> str:
 
 
 def label(row: dict) -> str:
-    """Return the name of a variant in tables."""
-    epochs = row["finetune_epochs"]
-    return f"{row['name']}, trained {epochs} epoch{'s' if epochs > 1 else ''}" if epochs else row["name"]
+    """Return the name of a variant in tables, with the share of bytes that chose its strength."""
+    epochs, ratio = row["finetune_epochs"], row.get("ratio")
+    name = row["name"] + (f" (to {ratio:g})" if ratio is not None else "")
+    return f"{name}, trained {epochs} epoch{'s' if epochs > 1 else ''}" if epochs else name
 
 
-def table(rows: list[dict]) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of the table that people read."""
+def table(rows: list[dict], whole: dict | None = None) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table that people read.
+
+    Args:
+        rows: the variants.
+        whole: row of the uncompressed model, of whose sizes shares are shown; by default it is among the rows.
+    """
     split = SPLIT if SPLIT in rows[0] else "valid"
-    base = next(row for row in rows if row["name"] == "uncompressed")["bytes"]
+    base = (whole or next(row for row in rows if row["name"] == "uncompressed"))["bytes"]
     head = ["variant", "checkpoint", "serving, features", "serving, stored items", "parameters not zero"]
     head += ["ms (1)", "ms (256)", "NDCG@10 valid", f"NDCG@10 {split}", "difference", "same top 10"]
     body = []
     for row in rows:
+        times = row.get("latency_ms")
         sizes = [_size(row["bytes"][kind], base[kind]) for kind in list(BYTES)[:3]]
-        latency = [f"{row['latency_ms'][f'batch_{size}']['busy_p50']:.1f}" for size in (1, 256)]
+        latency = [f"{times[f'batch_{size}']['busy_p50']:.1f}" if times else "" for size in (1, 256)]
         difference = row["difference"][split][METRIC]
         quality = [f"{row[part][METRIC]:.4f}" if part in row else "" for part in ("valid", split)]
         between = f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
@@ -99,9 +106,9 @@ def markdown(rows: list[dict], header: dict) -> str:
     return f"# {title(header)}\n\n{_INTRO}\n\n![quality against cost](report.svg)\n\n{markdown_table(rows)}"
 
 
-def markdown_table(rows: list[dict]) -> str:
-    """Return the table that people read as Markdown."""
-    head, body = table(rows)
+def markdown_table(rows: list[dict], whole: dict | None = None) -> str:
+    """Return the table that people read as Markdown; the arguments are those of :func:`table`."""
+    head, body = table(rows, whole)
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in body)]) + "\n"
 
@@ -123,7 +130,7 @@ def _flat(row: dict) -> dict:
     for key in ("seconds", "bytes", "params", "latency_ms", "valid", "test", "difference", "scores"):
         _flatten(key, {k: v for k, v in row.get(key, {}).items() if k != "files"}, flat)
     errors = row["layer_errors"].values()
-    return {**flat, "load_seconds": row["load_seconds"], "largest_layer_error": max(errors, default="")}
+    return {**flat, "load_seconds": row.get("load_seconds", ""), "largest_layer_error": max(errors, default="")}
 
 
 def _flatten(prefix: str, content: dict, flat: dict):

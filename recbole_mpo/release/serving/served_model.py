@@ -187,42 +187,26 @@ class ServedModel:
         raise RequestError(422, "unknown_item", f"{field}: unknown item {shown(token)}{hint}", field)
 
     def _recommend(self, wishes: list[Wish]) -> list[list[dict]]:
-        """Return the recommendations for wishes of one filter."""
-        among = self._candidates(wishes[0])
+        """Return the recommendations for wishes of one filter; filter, items and reasons are of one moment."""
+        now = self.recommender.as_of_now()
+        title, among = wishes[0].title, wishes[0].among
+        if title is not None:
+            among = tuple(now.titled(title, among))
         if among is not None and not among:
             return [[] for _ in wishes]
         most = max(wish.k + len(wish.exclude) for wish in wishes)
-        lists = self.recommender.recommend([list(wish.history) for wish in wishes], topk=most, among=among)
+        lists = now.recommend([list(wish.history) for wish in wishes], topk=most, among=among)
         best = [_wanted(wish, items) for wish, items in zip(wishes, lists, strict=True)]
         rows = [[{"item": item.token, "title": item.title, "score": item.score} for item in items] for items in best]
-        self._explain(wishes, rows)
+        _explain(now, wishes, rows)
         return rows
 
-    def _explain(self, wishes: list[Wish], rows: list[list[dict]]):
-        """Add the parts of the scores where they are asked for."""
-        asked = [place for place, wish in enumerate(wishes) if wish.has_why and rows[place]]
-        if not asked:
-            return
-        histories = [list(wishes[place].history) for place in asked]
-        reasons = self.recommender.explain_each(histories, [[row["item"] for row in rows[place]] for place in asked])
-        for place, parts in zip(asked, reasons, strict=True):
-            for row, why in zip(rows[place], parts, strict=True):
-                row["why"] = why
-
-    def _candidates(self, wish: Wish) -> tuple[str, ...] | None:
-        """Return the tokens that a wish allows; None for all."""
-        if wish.title is None:
-            return wish.among
-        words, titles = wish.title.casefold(), self.recommender.titles
-        tokens = self.recommender.tokens[1:] if wish.among is None else self._known.intersection(wish.among)
-        return tuple(token for token in tokens if words in titles.get(token, "").casefold())
-
     def _search(self, search: Search) -> list[dict]:
+        now = self.recommender.as_of_now()
         if search.query.strip():
-            found = self.recommender.search(search.query, limit=search.limit)
+            found = now.search(search.query, limit=search.limit)
         else:
-            titles = self.recommender.titles
-            found = [(token, titles.get(token, "")) for token in self.recommender.tokens[1 : search.limit + 1]]
+            found = [(token, now.titles.get(token, "")) for token in now.tokens[1 : search.limit + 1]]
         return [{"item": token, "title": title} for token, title in found]
 
     def _insert(self, new: NewItems) -> dict:
@@ -253,3 +237,15 @@ class ServedModel:
 def _wanted(wish: Wish, items: list[Recommended]) -> list[Recommended]:
     excluded = set(wish.exclude)
     return [item for item in items if item.token not in excluded][: wish.k]
+
+
+def _explain(recommender: Recommender, wishes: list[Wish], rows: list[list[dict]]):
+    """Add the parts of the scores where they are asked for."""
+    asked = [place for place, wish in enumerate(wishes) if wish.has_why and rows[place]]
+    if not asked:
+        return
+    histories = [list(wishes[place].history) for place in asked]
+    reasons = recommender.explain_each(histories, [[row["item"] for row in rows[place]] for place in asked])
+    for place, parts in zip(asked, reasons, strict=True):
+        for row, why in zip(rows[place], parts, strict=True):
+            row["why"] = why

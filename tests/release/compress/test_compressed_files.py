@@ -74,7 +74,7 @@ class TestDamage:
         (written[0] / "encoder.safetensors").unlink()
         with pytest.raises(CheckpointError, match="encoder.safetensors is missing or damaged"):
             load_compressed(written[0])
-        with pytest.raises(CheckpointError, match="compressed.json cannot be read: .*; give a folder of compress"):
+        with pytest.raises(CheckpointError, match="compressed.json cannot be read: No such file"):
             load_compressed(tmp_path / "nowhere")
 
     def test_a_cut_file(self, written):

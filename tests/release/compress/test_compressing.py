@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ from release.compress.tiny_models import tiny_model
 from safetensors.torch import save_file
 from support import RestoredRun
 
-from recbole_mpo.common.errors import CheckpointError, ConfigError
+from recbole_mpo.common.claims import claimed
+from recbole_mpo.common.errors import CheckpointError, ConfigError, DataError
 from recbole_mpo.layers.lora import LoRALinear, convert_to_lora
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.recorded_run import run
@@ -19,6 +21,8 @@ from recbole_mpo.release.compress import Options, compress_checkpoint, load_comp
 from recbole_mpo.release.compress.compressed_files import ARTEFACTS
 from recbole_mpo.release.compress.compressing import check_model, dense_copy
 from recbole_mpo.release.compress.measuring import Measures
+from recbole_mpo.release.new_items import NewText
+from recbole_mpo.release.recommend import Recommender
 
 READ_AGAIN = """
 import sys, torch
@@ -203,12 +207,55 @@ def test_what_is_not_trained_further_has_one_row_whatever_the_epochs(trained, tm
 
 
 def test_a_target_ratio_chooses_the_strength(trained, tmp_path):
-    rows = compress(trained["UniSRec"], tmp_path / "out", "svd", target_ratio=0.8)
+    rows = compress(trained["UniSRec"], tmp_path / "out", "svd", target_ratio=[0.8])
     ratio = rows[1]["bytes"]["checkpoint"] / rows[0]["bytes"]["checkpoint"]
     assert 0.7 < ratio <= 0.8
     assert rows[1]["name"].startswith("svd:0.") and (tmp_path / "out" / "svd-to-0.8" / "record.json").is_file()
     with pytest.raises(ConfigError, match="cannot reach target_ratio=0.01 at any strength"):
-        compress(trained["UniSRec"], tmp_path / "out", "svd", target_ratio=0.01)
+        compress(trained["UniSRec"], tmp_path / "out", "svd", target_ratio=[0.01])
+
+
+def test_several_ratios_have_a_row_each(trained, tmp_path):
+    rows = compress(trained["UniSRec"], tmp_path / "out", "svd,fp16", target_ratio=[0.9, 0.8], times="without")
+    assert [row["ratio"] for row in rows] == [None, 0.9, 0.8, None]
+    assert rows[1]["bytes"]["checkpoint"] > rows[2]["bytes"]["checkpoint"]
+
+
+def test_times_can_be_taken_later(trained, tmp_path):
+    path, output = trained["UniSRec"], tmp_path / "out"
+    with pytest.raises(CheckpointError, match="no variant in .* is finished, whose times could be taken"):
+        compress(path, output, "fp16", times="only")
+    plain = compress(path, output, "fp16,svd:0.5+int8-fast", times="without")
+    assert not any("latency_ms" in row or "load_seconds" in row for row in plain)
+    assert (output / "report.svg").read_text().count("<path") == 4
+    timed = compress(path, output, "fp16,svd:0.5+int8-fast,int8", times="only")
+    assert [row["name"] for row in timed] == ["uncompressed", "fp16", "svd:0.5+int8-fast"]
+    for row, before in zip(timed, plain, strict=True):
+        assert row["latency_ms"]["batch_256"]["p50"] > 0 and row["load_seconds"] > 0
+        assert {key: row[key] for key in before} == before
+    again = compress(path, output, "fp16,svd:0.5+int8-fast", times="only")
+    assert all(new["latency_ms"] != old["latency_ms"] for new, old in zip(again, timed, strict=True))
+    assert compress(path, output, "fp16,svd:0.5+int8-fast") == again
+
+
+def test_what_another_process_works_on_is_left_to_it(trained, tmp_path):
+    path, output = trained["UniSRec"], tmp_path / "out"
+    compress(path, output, "fp16", times="without")
+    with claimed(output / "prune-0.5" / ".claim"):
+        rows = compress(path, output, "fp16,prune:0.5,int4", times="without")
+    assert [row["name"] for row in rows] == ["uncompressed", "fp16", "int4"]
+    rows = compress(path, output, "fp16,prune:0.5,int4", times="without")
+    assert [row["name"] for row in rows] == ["uncompressed", "fp16", "prune:0.5", "int4"]
+
+
+def test_places_on_a_machine_do_not_matter_to_what_is_finished(trained, tmp_path):
+    path, output = trained["UniSRec"], tmp_path / "out"
+    rows = compress(path, output, "fp16")
+    shutil.copytree(path.parents[2] / "data", tmp_path / "elsewhere")
+    moved = {"data_path": str(tmp_path / "elsewhere"), "cache_dir": str(tmp_path / "cache"), "use_gpu": True}
+    assert compress_checkpoint(path, output, Options("fp16"), moved) == rows
+    others = compress_checkpoint(path, output, Options("fp16"), {**moved, "seed": 3})
+    assert others[1]["identity"] != rows[1]["identity"]
 
 
 def test_low_rank_updates_are_merged_first():
@@ -250,7 +297,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "options, message",
         [
-            (dict(target_ratio=1.5), "target_ratio must be between 0 and 1, not 1.5"),
+            (dict(target_ratio=[1.5]), "target_ratio must be between 0 and 1, not 1.5"),
             (dict(l1=-1.0), "l1 must be at least 0"),
             (dict(l1=0.1), "l1 has no effect without finetune_epochs"),
             (dict(finetune_epochs=[-1]), "finetune_epochs must be whole numbers from 0 up"),
@@ -260,3 +307,34 @@ class TestRefusals:
         with pytest.raises(ConfigError, match=message):
             compress_checkpoint(trained["UniSRec"], tmp_path / "out", Options("fp16", **options))
         assert not (tmp_path / "out").exists()
+
+
+def test_a_variants_folder_is_a_model_folder(chains):
+    """Whatever the method: it recommends without the dataset, with titles and the parts of scores."""
+    _, restored, folders = chains
+    whole = Recommender.of(restored.experiment, restored.model)
+    for folder, row in folders.items():
+        recommender = Recommender.from_pretrained(folder)
+        (items,) = recommender.recommend([["i3", "i5"]], topk=5)
+        assert len(items) == 5 and all(item.title == whole.titles[item.token] for item in items), row["name"]
+        (parts,) = recommender.explain_each([["i3", "i5"]], [[item.token for item in items]])
+        assert [part["text"] for part in parts] == pytest.approx([item.score for item in items], abs=1e-4)
+        assert recommender.search("lamp", 1) == whole.search("lamp", 1)
+    with pytest.raises(DataError, match="a compressed model has item vectors, and not what computes those of new"):
+        recommender.recommend([[NewText("red lamp")]])
+    with pytest.raises(CheckpointError, match="this model is compressed, and has a folder already: copy that"):
+        recommender.save_pretrained(folder.parent / "again")
+
+
+def test_scores_of_a_variants_folder_are_the_models(chains, tmp_path):
+    _, restored, folders = chains
+    folder = next(folder for folder in folders if folder.name == "mpo-4")
+    scores = Measures(restored.experiment, tmp_path).scores(load_compressed(folder))
+    recommender = Recommender.from_pretrained(folder)
+    measured = Measures(restored.experiment, tmp_path).histories(1)
+    tokens = recommender.tokens
+    length = int(measured[restored.model.ITEM_SEQ_LEN][0])
+    history = [tokens[row] for row in measured[restored.model.ITEM_SEQ][0, :length].tolist()]
+    (items,) = recommender.recommend([history], topk=3)
+    for item in items:
+        assert item.score == pytest.approx(float(scores[0, tokens.index(item.token) - 1]), abs=1e-4)

@@ -35,6 +35,13 @@ def test_the_picture_has_a_point_per_variant_and_cost(rows):
     assert all(0 <= number <= 1400 for number in numbers)
 
 
+def test_without_times_there_are_no_milliseconds():
+    rows = [{key: value for key, value in row.items() if key != "latency_ms"} for row in ROWS[:1]] + ROWS[1:]
+    picture = draw_pareto(rows)
+    assert "milliseconds" not in picture and "milliseconds" in draw_pareto(ROWS)
+    ElementTree.fromstring(picture)
+
+
 def test_every_method_has_a_family():
     named = [name for _, names in FAMILIES.values() for name in names]
     assert set(named) == {*METHODS, "uncompressed", "as trained"} and len(named) == len(set(named))

@@ -55,6 +55,18 @@ def test_it_stops_where_quality_drops_and_goes_back():
     assert note["entries"] == trained[0] > trained[1]
 
 
+@pytest.mark.parametrize(
+    "share, qualities, ended, left", [(0.05, [1.0, 0.5], "quality", 1.0), (0.15, [1.0] * 3, "size", 0.85)]
+)
+def test_what_was_cut_since_the_last_tenth_is_judged_too(share, qualities, ended, left):
+    scores, trained = iter(qualities), []
+    context = Context(train=lambda *_: trained.append(1), score=lambda model: next(scores), epochs=1)
+    squeeze(tiny_model(), share, context)
+    note = context.notes["squeeze"]
+    assert note["ended_by"] == ended and "valid" in note["history"][-1] and len(trained) == len(qualities) - 1
+    assert note["entries"] <= left * note["of"] and (left == 1.0) == (note["entries"] == note["of"])
+
+
 def test_auxiliary_cores_are_all_but_the_central_ones():
     layers = as_mpo(tiny_model())
     tests = is_auxiliary(layers)

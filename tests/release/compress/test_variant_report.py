@@ -28,6 +28,17 @@ def test_the_table_is_relative_to_the_uncompressed_model():
     assert cells["ms (256)"] == "1.0"
 
 
+def test_what_has_no_times_has_empty_cells():
+    rows = [{key: value for key, value in row.items() if key not in ("latency_ms", "load_seconds")} for row in ROWS]
+    head, body = table(rows)
+    assert dict(zip(head, body[1], strict=True))["ms (1)"] == ""
+    assert next(csv.DictReader(io.StringIO(as_csv(rows))))["load_seconds"] == ""
+
+
+def test_a_ratio_that_chose_a_strength_is_named():
+    assert label({**ROWS[1], "ratio": 0.75}) == "svd:0.5 (to 0.75), trained 5 epochs"
+
+
 def test_a_dataset_without_a_test_part_shows_valid():
     rows = [{key: value for key, value in row.items() if key != "test"} for row in ROWS]
     assert "NDCG@10 test" not in markdown_table(rows) and "NDCG@10 valid" in markdown_table(rows)
