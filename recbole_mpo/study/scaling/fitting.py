@@ -38,6 +38,17 @@ class Points:
         predictors = {name: values[chosen] for name, values in self.predictors.items()}
         return Points(predictors, self.values_n[chosen], self.cells_n[chosen])
 
+    def of_cells(self) -> "Points":
+        """Return a point per cell: the mean of its runs, at the geometric means of their predictors."""
+        cells, number_n = np.unique(self.cells_n, return_inverse=True)
+        counts = np.bincount(number_n)
+
+        def mean(values_n):
+            return np.bincount(number_n, weights=values_n) / counts
+
+        predictors = {name: np.exp(mean(np.log(values))) for name, values in self.predictors.items()}
+        return Points(predictors, mean(self.values_n), cells)
+
     def centres(self, law: Law) -> np.ndarray:
         """Return the mean logarithm of each predictor of a law [K]."""
         return np.array([np.log(self.predictors[name]).mean() for name in law.predictors])

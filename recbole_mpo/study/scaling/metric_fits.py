@@ -7,7 +7,7 @@ from recbole_mpo.study.scaling.envelope import analytic_slopes, envelope, optima
 from recbole_mpo.study.scaling.fitting import Fit, Points, fit
 from recbole_mpo.study.scaling.laws import Law, Logistic, LogLinear, PowerLaw
 from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, DEPTH, SIZE, WIDTH
-from recbole_mpo.study.scaling.uncertainty import bootstrap, has_several_runs, interval, leave_out, profile
+from recbole_mpo.study.scaling.uncertainty import bootstrap, fits_as_well, interval, leave_out, profile
 
 # By so much Akaike's criterion of the law must be below that of straight lines in the logarithms.
 LEAST_GAIN = 2.0
@@ -27,16 +27,17 @@ def metric_fits(metric: str, points: Points, sized: Points) -> dict:
 
     Args:
         metric: name of the metric; ``loss`` falls, all others rise.
-        points: runs of the main grid.
+        points: runs of the main grid; those that differ in their seed alone count as one, their mean.
         sized: runs of all depths and widths of its model.
 
     Raises:
         RecordError: there are too few points even for straight lines.
     """
     rises = metric != "loss"
+    found = {"metric": metric, "runs": len(points)}
+    points, sized = points.of_cells(), sized.of_cells()
     places = envelope(points, rises)
-    found = {"metric": metric, "points": len(points), "envelope": places.tolist(), "laws": {}}
-    found["resampled"] = "runs within cells" if has_several_runs(points) else "residuals"
+    found |= {"points": len(points), "envelope": points.cells_n[places].tolist(), "laws": {}}
     for name, law in laws_of(rises).items():
         used = points[places] if law.predictors == (COMPUTE,) else points
         try:
@@ -53,7 +54,7 @@ def metric_fits(metric: str, points: Points, sized: Points) -> dict:
         if name == "F1":
             found["profile"] = profile(law, points)
             found["optimal"] = _optimal(fitted, draws, points, places)
-    found["doubts"] = doubts(found["laws"], laws_of(rises)["F1"], points)
+    found["doubts"] = doubts(found, laws_of(rises)["F1"], points)
     found["width_depth"] = _width_depth(sized, rises)
     return found
 
@@ -86,8 +87,9 @@ def _curve(fitted: Fit, draws_BP: np.ndarray, points: Points, count: int = 40) -
     ]
 
 
-def doubts(laws: dict, law: PowerLaw, points: Points) -> list[str]:
+def doubts(found: dict, law: PowerLaw, points: Points) -> list[str]:
     """Return why the points do not tell the asymptote E of F1; nothing if they do."""
+    laws = found["laws"]
     if "missing" in laws["F1"]:
         return [f"F1 could not be fitted: {laws['F1']['missing']}"]
     ends, reasons = laws["F1"]["parameters"]["E"], []
@@ -96,6 +98,7 @@ def doubts(laws: dict, law: PowerLaw, points: Points) -> list[str]:
     for end, bound in (("low", lowest), ("high", highest)):
         if abs(ends[end] - bound) <= room:
             reasons.append(f"the interval of E reaches its bound {bound:.4g}")
+    reasons += _open_profile(found["profile"], len(points))
     criteria = [laws[name].get("aicc") for name in ("F1", "F4")]
     if None in criteria:
         reasons.append("there are too few runs to compare F1 with straight lines (AICc)")
@@ -103,6 +106,14 @@ def doubts(laws: dict, law: PowerLaw, points: Points) -> list[str]:
         gain = criteria[1] - criteria[0]
         reasons.append(f"straight lines in the logarithms fit as well: AICc of F4 minus that of F1 is {gain:.1f}")
     return reasons
+
+
+def _open_profile(rows: list[dict], count: int) -> list[str]:
+    """Return that the profile of E does not fall far enough on one of its sides."""
+    alike = fits_as_well(rows, count)
+    if not {rows[0]["E"], rows[-1]["E"]} & {*alike}:
+        return []
+    return [f"any E from {min(alike):.4g} to {max(alike):.4g} fits as well (ratio of likelihoods, 95 %)"]
 
 
 def _optimal(fitted: Fit, draws: np.ndarray, points: Points, places: np.ndarray) -> dict:

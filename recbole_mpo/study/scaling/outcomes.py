@@ -127,7 +127,11 @@ def points_of(outcomes: Sequence[Outcome], metric: str) -> Points:
         RecordError: a record does not hold what is needed; the message names it.
     """
     sizes = [outcome.predictors for outcome in outcomes]
-    names = [outcome.cell.row.name for outcome in outcomes]
     values = np.array([outcome.value(metric) for outcome in outcomes])
     predictors = {name: np.array([size[name] for size in sizes]) for name in (SIZE, DATA, COMPUTE, WIDTH, DEPTH)}
-    return Points(predictors, values, np.unique(names, return_inverse=True)[1])
+    return Points(predictors, values, cells_of(outcomes))
+
+
+def cells_of(outcomes: Sequence[Outcome]) -> np.ndarray:
+    """Return the number of the cell of each run [n]; runs that differ in their seed alone have the same one."""
+    return np.unique([outcome.cell.row.name for outcome in outcomes], return_inverse=True)[1]

@@ -93,18 +93,19 @@ def _place(cell: GridCell, known: Sequence[Outcome]) -> dict[str, float]:
 
 
 def _predicted(metric: str, known: Sequence[Outcome], cells: Sequence[GridCell], places: list[dict]) -> dict:
-    points = points_of(known, metric)
+    runs = points_of(known, metric)
+    points = runs.of_cells()
     nothing = np.zeros(len(places))
     there = Points({name: np.array([place[name] for place in places]) for name in (SIZE, DATA)}, nothing, nothing)
     laws = {name: law for name, law in laws_of(metric != "loss").items() if name in PREDICTING}
-    by_law = {name: _with_intervals(fit(law, points), points, there) for name, law in laws.items()}
+    by_law = {name: _with_intervals(fit(law, points), points, runs, there) for name, law in laws.items()}
     return {cell.title: {name: by_law[name][number] for name in by_law} for number, cell in enumerate(cells)}
 
 
-def _with_intervals(fitted: Fit, points: Points, there: Points) -> list[dict[str, float]]:
+def _with_intervals(fitted: Fit, points: Points, runs: Points, there: Points) -> list[dict[str, float]]:
     """Return what a law gives at new points, and where it expects 95 % of single runs."""
     draws_BP = bootstrap(fitted, points)
-    residuals = points.values_n - fitted.at(points)
+    residuals = runs.values_n - fitted.at(runs)
     wider = np.sqrt(len(points) / max(1, len(points) - len(fitted.law.names)))
     noise = wider * np.random.default_rng(SEED + 1).choice(residuals, (len(draws_BP), len(there)))
     drawn = fitted.at(there, draws_BP) + noise

@@ -8,7 +8,7 @@ from recbole_mpo.study.report_parts import Picture
 from recbole_mpo.study.report_plots import axis, colour, layout, marker, name_of, scale_of
 from recbole_mpo.study.scaling.fitting import Fit, Points
 from recbole_mpo.study.scaling.metric_fits import laws_of
-from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, DEPTH, SIZE, WIDTH, Outcome
+from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, DEPTH, SIZE, WIDTH, Outcome, cells_of
 
 TITLES = {
     SIZE: "parameters without tables of items (N)",
@@ -67,8 +67,8 @@ def against_compute(outcomes: Sequence[Outcome], metric: str, found: dict) -> Pi
     """Return a metric against compute with the envelope, and F2 with its interval, or F3 without F2."""
     rows = [
         {"run": one.cell.row.name, "seed": one.cell.seed, **one.predictors, f"test {metric}": one.value(metric)}
-        | {"envelope": "yes" if place in found["envelope"] else "no"}
-        for place, one in enumerate(outcomes)
+        | {"envelope": "yes" if cell in found["envelope"] else "no"}
+        for cell, one in zip(cells_of(outcomes).tolist(), outcomes, strict=True)
     ]
     traces = []
     name = next((name for name in ("F2", "F3") if "curve" in found["laws"][name]), None)

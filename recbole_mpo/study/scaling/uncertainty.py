@@ -17,26 +17,20 @@ PROFILE_EXPONENTS = (0.05, 0.2, 0.5, 1.0)
 
 
 def bootstrap(fitted: Fit, points: Points, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
-    """Return the parameters [B, P] that the law has for resampled points.
+    """Return the parameters [B, P] that the law has for resampled residuals of the points that it was fitted to.
 
-    Where each cell has several runs, they are resampled within their cell. Otherwise the residuals of the law are
-    resampled, since one run does not say how far others would lie; they are widened by as much as the fit has made them
-    smaller, and as Student's t is wider than a normal distribution where points are few.
+    They are widened by as much as the fit has made them smaller, and as Student's t is wider than a normal distribution
+    where points are few. Runs that differ in their seed alone are to be averaged before (:meth:`Points.of_cells`):
+    seeds lie closer to one another than any of them to a law that does not hold exactly, so that resampling among them
+    would make an interval far too narrow.
     """
     draw = np.random.default_rng(seed)
-    if has_several_runs(points):
-        places = [np.flatnonzero(points.cells_n == cell) for cell in np.unique(points.cells_n)]
-        chosen_Bn = np.concatenate([own[draw.integers(len(own), size=(draws, len(own)))] for own in places], axis=1)
-        order = np.concatenate(places)
-        values_Bn = np.empty((draws, len(points)))
-        values_Bn[:, order] = points.values_n[chosen_Bn]
-    else:
-        expected_n = fitted.at(points)
-        residuals_n = points.values_n - expected_n
-        residuals_n = residuals_n - residuals_n.mean()
-        freedom = max(1, len(points) - len(fitted.law.names))
-        wider = np.sqrt(len(points) / freedom) * stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
-        values_Bn = expected_n + wider * residuals_n[draw.integers(len(points), size=(draws, len(points)))]
+    expected_n = fitted.at(points)
+    residuals_n = points.values_n - expected_n
+    residuals_n = residuals_n - residuals_n.mean()
+    freedom = max(1, len(points) - len(fitted.law.names))
+    wider = np.sqrt(len(points) / freedom) * stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
+    values_Bn = expected_n + wider * residuals_n[draw.integers(len(points), size=(draws, len(points)))]
     return refitted(fitted, points, values_Bn)
 
 
@@ -47,11 +41,6 @@ def refitted(fitted: Fit, points: Points, values_Bn: np.ndarray) -> np.ndarray:
         return fitted.law.solved(values_Bn, logs)
     starts = np.tile(fitted.parameters, (len(values_Bn), 1))
     return fit_many(fitted.law, values_Bn, logs, starts, fitted.law.bounds(points.values_n))[0]
-
-
-def has_several_runs(points: Points) -> bool:
-    """Return whether each cell has several runs."""
-    return bool((np.unique(points.cells_n, return_counts=True)[1] > 1).all())
 
 
 def interval(values_B: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -103,3 +92,18 @@ def profile(law: PowerLaw, points: Points, count: int = 25) -> list[dict[str, fl
         exponents = {name: value for name, value in one.named().items() if name.startswith("exponent")}
         rows.append({"E": float(parameters[0]), "r2": one.r2, **exponents})
     return rows
+
+
+def fits_as_well(rows: list[dict[str, float]], count: int, level: float = 0.95) -> list[float]:
+    """Return the asymptotes of a profile that points cannot tell from the best, by the ratio of likelihoods.
+
+    Args:
+        rows: the profile.
+        count: number of points.
+        level: the level of the interval.
+
+    Source: Wilks, "The large-sample distribution of the likelihood ratio", Annals of Mathematical Statistics 9, 1938.
+    """
+    left = np.array([max(1 - row["r2"], 1e-300) for row in rows])
+    ratios = count * np.log(left / left.min())
+    return [row["E"] for row, ratio in zip(rows, ratios, strict=True) if ratio <= stats.chi2.ppf(level, 1)]

@@ -15,7 +15,7 @@ def fits(points, metric="loss", sized=None):
 
 def test_a_planted_law_raises_no_doubt_and_is_in_its_intervals():
     found = fits(planted(0))
-    assert found["doubts"] == [] and found["resampled"] == "residuals" and found["points"] == 64
+    assert found["doubts"] == [] and found["runs"] == found["points"] == 64
     law = found["laws"]["F1"]["parameters"]
     for name, value in (("E", 4), ("exponent (N)", 0.35), ("exponent (D)", 0.3)):
         assert law[name]["low"] <= value <= law[name]["high"]
@@ -30,7 +30,9 @@ def test_straight_lines_raise_the_flag(seed):
 
 def test_srts_runs_raise_the_flag():
     found = fits(srt_points(), "ndcg@5")
-    assert found["doubts"] == ["the interval of E reaches its bound 1"]
+    bound, profile = found["doubts"]
+    assert bound == "the interval of E reaches its bound 1"
+    assert profile.endswith(" to 1 fits as well (ratio of likelihoods, 95 %)")
     assert found["laws"]["F1"]["aicc"] < found["laws"]["F4"]["aicc"] - 100
     width = found["width_depth"]["parameters"]
     assert width["exponent (width)"]["value"] > 0.5
@@ -38,8 +40,11 @@ def test_srts_runs_raise_the_flag():
     assert np.exp(width["log A (depth)"]["value"]) < 0.2 * np.exp(width["log A (width)"]["value"])
 
 
-def test_runs_of_several_seeds_are_resampled_within_their_cells():
-    assert fits(planted(0, sizes=4, runs=3))["resampled"] == "runs within cells"
+def test_runs_of_several_seeds_are_one_point():
+    points = planted(0, sizes=4, runs=3)
+    found = fits(points)
+    assert (found["runs"], found["points"]) == (48, 16)
+    assert found["laws"] == fits(points.of_cells())["laws"]
 
 
 def test_too_few_runs_are_a_doubt_and_no_error():

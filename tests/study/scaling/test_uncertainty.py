@@ -6,7 +6,7 @@ from planted_points import TRUTH, planted, srt_points
 
 from recbole_mpo.study.scaling.fitting import fit
 from recbole_mpo.study.scaling.laws import LogLinear, PowerLaw
-from recbole_mpo.study.scaling.uncertainty import bootstrap, has_several_runs, interval, leave_out, profile
+from recbole_mpo.study.scaling.uncertainty import bootstrap, fits_as_well, interval, leave_out, profile
 
 F1 = PowerLaw(("N", "D"))
 
@@ -15,7 +15,7 @@ def coverage(count: int, draws: int, **options) -> float:
     """Return in what share of intervals the planted asymptote and exponents are."""
     inside = []
     for seed in range(count):
-        points = planted(seed, **options)
+        points = planted(seed, **options).of_cells()
         fitted = fit(F1, points)
         ends = map(interval, bootstrap(fitted, points, draws, seed).T)
         named = dict(zip(F1.names, ends, strict=True))
@@ -33,13 +33,12 @@ def test_intervals_cover_planted_laws_of_many_studies(options):
     assert 0.9 <= coverage(200, 200, **options) <= 0.99
 
 
-def test_runs_of_a_cell_are_resampled_among_themselves():
+def test_seeds_that_agree_hide_no_law_that_fails():
     points = planted(0, runs=3, noise=0)
-    assert has_several_runs(points) and not has_several_runs(planted(0))
-    # Without noise between the runs of a cell, nothing changes, however badly the law fits.
     points.values_n[points.cells_n == 5] *= 1.2
-    draws = bootstrap(fit(LogLinear(("N", "D")), points), points, 20)
-    assert np.ptp(draws, axis=0).max() < 1e-9
+    means = points.of_cells()
+    draws = bootstrap(fit(LogLinear(("N", "D")), means), means, 20)
+    assert len(means) == len(points) / 3 and np.ptp(draws, axis=0).min() > 1e-3
 
 
 def test_draws_are_the_same_for_a_seed():
@@ -72,3 +71,12 @@ def test_a_profile_is_steep_where_the_asymptote_is_known_and_flat_where_not():
     assert (np.diff(exponents) < 0).all() and E[-1] == 1
     assert np.interp(0.13, E, exponents) == pytest.approx(0.253, abs=0.005)
     assert exponents[-1] == pytest.approx(0.009, abs=1e-3)
+
+
+def test_asymptotes_that_fit_as_well_are_few_where_it_is_known_and_reach_the_end_where_not():
+    known, unknown = planted(0), srt_points()
+    rows = profile(F1, known)
+    alike = fits_as_well(rows, len(known))
+    assert 3.5 < min(alike) <= max(alike) < 4.5 and rows[0]["E"] not in alike and rows[-1]["E"] not in alike
+    rows = profile(PowerLaw(("N", "D"), rises=True), unknown)
+    assert rows[-1]["E"] in fits_as_well(rows, len(unknown))
