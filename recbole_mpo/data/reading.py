@@ -210,7 +210,7 @@ class ReadingMixin:
         return {"valid_only": ("test",), "test_only": ("valid",)}.get(mode if isinstance(mode, str) else "", ())
 
     def _file_names(self):
-        files = find_layout(Path(self.dataset_path).parent, self.dataset_name).files
+        files = find_layout(Path(self.dataset_path).parent, self.dataset_name).as_text().files
         return ", ".join(path.name for path in files)
 
 

@@ -43,7 +43,7 @@ class MixedDomains:
         if config["train_users"] < 1:
             raise ConfigError("train_users is for runs on one dataset; leave it out with domains")
         for name in names:
-            find_layout(config.data_root, name)
+            find_layout(config.data_root, name).as_text()
         refusals = {
             "item_input=text, because ids mean nothing in another dataset": config["item_input"] != "text",
             "train_mode=packed": config["train_mode"] != "packed",
