@@ -76,6 +76,10 @@ class Catalogue:
         """Return the hash of the items and their numbering, as a dataset does."""
         return hash_items(self.field2id_token[self.iid_field])
 
+    def target_counts(self) -> torch.Tensor:
+        """Count how often each item is a target of training, int64 [N]."""
+        return torch.bincount(self.inter_feat[self.iid_field], minlength=self.item_num)
+
     def item_features(self) -> torch.Tensor:
         """Return zeros [N, F], which take the memory of one number.
 

@@ -42,6 +42,10 @@ class ReadingMixin:
         """Count each possible target in the training histories, int32 [N]; for the training part."""
         return training_popularity(self)
 
+    def target_counts(self) -> torch.Tensor:
+        """Count how often each item is the target of a row, int64 [N]."""
+        return torch.bincount(self.inter_feat[self.iid_field], minlength=self.num(self.iid_field))
+
     def _load_feat(self, filepath, source):
         columns, _ = self._get_load_and_unload_col(source)
         if columns == set():

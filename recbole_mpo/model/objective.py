@@ -110,11 +110,9 @@ def columns_of(candidates_C: Tensor, item_num: int) -> Columns:
 
 def make_objective(config, dataset) -> nn.Module:
     """Return the objective that the setting ``loss`` names, for the training part of a dataset."""
-    item_field = config["ITEM_ID_FIELD"]
-    item_num = dataset.num(item_field)
+    item_num = dataset.num(config["ITEM_ID_FIELD"])
     if config["loss"] == "sampled":
-        counts = torch.bincount(dataset.inter_feat[item_field], minlength=item_num)
-        return SampledSoftmaxObjective(config["mask_pad"], config["sampled_items"], counts)
+        return SampledSoftmaxObjective(config["mask_pad"], config["sampled_items"], dataset.target_counts())
     if config["loss"] == "full" and item_num * config["train_batch_size"] > MANY_LOGITS:
         logger.warning(
             "loss=full holds %d x %d logits at once; loss=chunked gives the same loss in less memory, "

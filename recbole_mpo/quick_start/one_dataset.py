@@ -103,7 +103,7 @@ class OneDataset:
         files = [*find_layout(config.data_root, config["dataset"]).files, text_path(config)]
         files += [feature_path(config)] if config["feature_file"] else []
         source = config["ccdr_source"]
-        others = [*find_layout(config.data_root, source).as_text().files, text_file(config.data_root, source)] if source else []
+        others = [*find_layout(config.data_root, source).files, text_file(config.data_root, source)] if source else []
         named = {path.name: path for path in files} | {f"{source}/{path.name}": path for path in others}
         return {name: path for name, path in named.items() if path.is_file()}
 

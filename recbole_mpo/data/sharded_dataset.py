@@ -1,0 +1,113 @@
+"""A sharded dataset as models and loaders take it: its items, its splits, and its training part, which is itself.
+
+RecBole's table of interactions is never built, and tokens of users are not held: a user is a number.
+
+Shapes: N items by internal id (row 0 is PAD), U users of a part.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_mpo.data.catalogue import hash_items
+from recbole_mpo.data.featured import FeaturedMixin
+from recbole_mpo.data.sequences import Rows, Windows
+from recbole_mpo.data.shard_arrays import open_arrays
+from recbole_mpo.data.shard_facts import ShardFacts, read_or_count
+from recbole_mpo.data.shard_split import evaluated_rows, training_rows, training_windows
+from recbole_mpo.data.shards import Manifest
+from recbole_mpo.data.user_shares import rows_of_share
+
+logger = logging.getLogger(__name__)
+
+
+class ShardedDataset(FeaturedMixin):
+    """All parts of a sharded dataset, split by leave-one-out.
+
+    Args:
+        config: settings of the run.
+        manifest: what the dataset consists of.
+
+    Raises:
+        DataError: a file is missing, damaged or of another dataset, or the cache cannot be written to.
+        DependencyError: pyarrow is not installed.
+    """
+
+    fitted_words = None
+
+    def __init__(self, config, manifest: Manifest):
+        self.config, self.manifest = config, manifest
+        self.dataset_name = config["dataset"]
+        self.iid_field, self.uid_field = config["ITEM_ID_FIELD"], config["USER_ID_FIELD"]
+        self.max_length: int = config["MAX_ITEM_LIST_LENGTH"]
+        self._loaded, self._fitted = {}, {}
+        self.folder = Path(config["cache_dir"]) / config["dataset"] / "shards"
+        self.field2id_token = {self.iid_field: manifest.item_tokens()}
+        self.parts = [open_arrays(part, manifest.items, self.folder) for part in manifest.parts]
+        self._warn_about_single_interactions()
+        share = config["train_users"] or 1
+        self.trained = [None] * len(self.parts) if share == 1 else self._chosen(share)
+        self.facts: ShardFacts = read_or_count(self, {"train_users": share})
+
+    def _warn_about_single_interactions(self):
+        single = sum(int((arrays.sizes == 1).sum()) for arrays in self.parts)
+        if single:
+            logger.warning(
+                "%d of %d users have only one interaction, so there is nothing to predict it from; they are left out",
+                single,
+                self.manifest.users,
+            )
+
+    def _chosen(self, share: float) -> list[np.ndarray]:
+        """Return whether each user of each part is among a share of the users with training rows."""
+        has_rows = np.zeros(self.manifest.users + 1, dtype=bool)
+        for arrays in self.parts:
+            has_rows[arrays.users] = training_rows(arrays.sizes) > 0
+        users = np.flatnonzero(has_rows)
+        is_chosen = np.zeros_like(has_rows)
+        is_chosen[users[rows_of_share(users, share)]] = True
+        return [is_chosen[arrays.users] for arrays in self.parts]
+
+    @property
+    def item_num(self) -> int:
+        """Return N, the number of items with PAD."""
+        return 1 + self.manifest.items
+
+    def num(self, field: str) -> int:
+        """Return how many values a field has, PAD included."""
+        return self.item_num if field == self.iid_field else 1 + self.manifest.users
+
+    @property
+    def item_hash(self) -> str:
+        """Return the hash of the items and their numbering, which checkpoints store."""
+        return hash_items(self.field2id_token[self.iid_field])
+
+    def windows(self, part: int) -> Windows:
+        """Return the training windows of a part, over its items."""
+        return training_windows(self.parts[part], self.max_length, self.trained[part])
+
+    def evaluated(self, part: int, split: str) -> Rows:
+        """Return the rows of ``valid`` or ``test`` of a part, as views into its items."""
+        return evaluated_rows(self.parts[part], split, self.max_length)
+
+    def target_counts(self) -> torch.Tensor:
+        """Count how often each item is a target of training, int64 [N]."""
+        return torch.from_numpy(self.facts.target_counts.astype(np.int64))
+
+    def target_popularity(self) -> np.ndarray:
+        """Count each possible target in the training histories, int32 [N]."""
+        return self.facts.popularity
+
+    def __len__(self) -> int:
+        return sum(self.training_targets())
+
+    def training_targets(self) -> Sequence[int]:
+        """Return the number of training targets of each part."""
+        totals = []
+        for arrays, is_chosen in zip(self.parts, self.trained, strict=True):
+            counts = training_rows(arrays.sizes)
+            totals.append(int(counts.sum() if is_chosen is None else counts[is_chosen].sum()))
+        return totals

@@ -1,0 +1,99 @@
+"""A run on a sharded dataset, from its settings to its record."""
+
+import json
+
+import numpy as np
+import pytest
+from sharded import shard_dataset
+from support import built_run, interrupted_in, numbers
+
+from recbole_mpo.common.errors import ConfigError, DataError
+from recbole_mpo.common.files import file_hash
+from recbole_mpo.data.shard_loader import ShardLoader
+from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
+from recbole_mpo.quick_start.experiment import Experiment
+from recbole_mpo.quick_start.recorded_run import run
+from recbole_mpo.quick_start.shards import Shards
+
+
+@pytest.fixture
+def manifest(tiny_path):
+    return shard_dataset(tiny_path)
+
+
+def test_the_source_is_found_by_the_layout(tiny_settings, tiny_path, manifest):
+    experiment = Experiment.of("UniSRec", "shards", (), tiny_settings)
+    assert isinstance(experiment.source, Shards)
+    names = {"shards.shards/manifest.json": manifest, "shards.text": tiny_path / "shards" / "shards.text"}
+    assert experiment.file_hashes() == {name: file_hash(path) for name, path in names.items()}
+    assert isinstance(experiment.data.loaders[0], ShardLoader) and experiment.data.splits[0] is experiment.data.dataset
+
+
+def test_the_file_of_features_counts(tiny_settings, tiny_path, manifest):
+    np.save(tiny_path / "shards" / "features.npy", np.random.default_rng(0).random((30, 6), np.float32))
+    settings = {**tiny_settings, "feature_file": "features.npy"}
+    experiment = Experiment.of("UniSRec", "shards", (), settings)
+    assert "features.npy" in experiment.file_hashes()
+    summary = experiment.feature_summary(experiment.build_model())
+    assert (summary["source"], summary["dimension"], summary["items"]) == ("features.npy", 6, 30)
+
+
+def test_one_model_ranks_as_on_the_text_file(tiny_settings, tmp_path, manifest):
+    text, shards = (built_run("MPORec", name, (), tiny_settings) for name in ("tiny", "shards"))
+    shards.model.load_state_dict(text.model.state_dict())
+    for split in (1, 2):
+        ranks = [one.trainer(tmp_path / "run").target_ranks(one.loaders[split]) for one in (text, shards)]
+        rows = [sorted(zip(*(one[name].tolist() for name in one), strict=True)) for one in ranks]
+        assert rows[0] == rows[1] and len(rows[0]) == 40
+
+
+def test_a_run_is_recorded_and_evaluated_again(tiny_settings, tmp_path, manifest):
+    text, record = (run("MPORec", name, (), tiny_settings) for name in ("tiny", "shards"))
+    assert record["status"] == "completed" and record["epochs_run"] == 2
+    for key in ("users", "items", "item_num", "targets", "test_pairs"):
+        assert record["data"][key] == text["data"][key], key
+    assert record["history"][0]["train_loss"] == pytest.approx(text["history"][0]["train_loss"], rel=0.1)
+    folder = tmp_path / "saved" / record["run_id"]
+    ranks = np.load(folder / "ranks.npz")
+    assert sorted(ranks["test_user"]) == list(range(1, 41)) and (ranks["test_popularity"] >= 0).all()
+    assert evaluate_checkpoint(folder / "best.pth")["test"] == record["test"]
+    assert json.loads((folder / "record.json").read_text())["recommended"].keys() == {"coverage@10", "popularity@10"}
+
+
+def test_an_interrupted_run_goes_on_as_if_it_was_not(tiny_settings, tmp_path, manifest):
+    settings = {**tiny_settings, "epochs": 4}
+    with interrupted_in(2):
+        run("MPORec", "shards", (), settings)
+    resumed = run("MPORec", "shards", (), settings, resume="auto")
+    whole = run("MPORec", "shards", (), {**settings, "checkpoint_dir": str(tmp_path / "whole")})
+    assert numbers(resumed) == numbers(whole)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "needed"),
+    [
+        ("UniSRec", {"train_mode": "pairwise"}, "train_mode=packed"),
+        ("UniSRec", {"eval_history": "masked"}, "eval_history=kept"),
+        ("UniSRec", {"eval_mode": "recbole"}, "eval_mode=ranks"),
+        ("UniSRec", {"metrics": ["GAUC"], "valid_metric": "GAUC"}, "metrics that follow from ranks"),
+        ("UniSRec", {"evidence": ["covisit"]}, "no evidence"),
+        ("UniSRec", {"eval_args": {"split": {"LS": "valid_only"}}}, "eval_args with LS: valid_and_test"),
+        ("UniSRec", {"user_inter_num_interval": "[5,inf)"}, "all interactions: leave out user_inter_num_interval"),
+        ("PeterRec", {"user_profile": "gender", "train_stage": "finetune"}, "items as targets"),
+        ("GRU4Rec", {}, "a model that is trained on windows of histories"),
+        ("BERT4RecFair", {}, "a model that is trained on windows of histories"),
+        ("CountText", {}, "a model that is trained on windows of histories"),
+        ("CCDR", {"ccdr_source": "tiny"}, "a model that is trained on windows of histories"),
+    ],
+)
+def test_what_needs_all_interactions_in_memory_is_refused(tiny_settings, manifest, model, changes, needed):
+    keys = ("data_path", "checkpoint_dir", "cache_dir", "use_gpu")
+    settings = {**{key: tiny_settings[key] for key in keys}, **changes}
+    with pytest.raises(ConfigError, match=f"shards is sharded, and training on it needs {needed}"):
+        Experiment.of(model, "shards", (), settings)
+
+
+def test_pre_training_on_domains_is_for_text_files(tiny_settings, manifest):
+    settings = {**tiny_settings, "domains": ["tiny", "shards"]}
+    with pytest.raises(DataError, match=r"shards\.shards is a sharded dataset"):
+        Experiment.of("UniSRec", "tiny+shards", (), settings)
