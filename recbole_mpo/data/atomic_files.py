@@ -147,7 +147,7 @@ class Layout:
 
 
 def find_layout(data_path: str | Path, name: str) -> Layout:
-    """Return the layout of dataset ``name`` in ``data_path``; pre-split files win over a single one, and it over shards.
+    """Return the layout of dataset ``name`` in ``data_path``; pre-split files win over a single, it over shards.
 
     Raises:
         ConfigError: ``name`` is not a name.
