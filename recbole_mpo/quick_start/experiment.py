@@ -19,7 +19,7 @@ from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.mixed_domains import MixedDomains
 from recbole_mpo.quick_start.one_dataset import DataSource, OneDataset, RunData
 from recbole_mpo.quick_start.registry import ModelSpec
-from recbole_mpo.quick_start.shards import Shards
+from recbole_mpo.quick_start.sharded_source import ShardedSource
 from recbole_mpo.quick_start.starting import settings_of, start
 from recbole_mpo.quick_start.user_profiles import UserProfiles
 from recbole_mpo.trainer import checkpoint
@@ -50,7 +50,7 @@ def source_of(config) -> DataSource:
     if config["domains"]:
         return MixedDomains()
     if find_layout(config.data_root, config["dataset"]).is_sharded:
-        return Shards()
+        return ShardedSource()
     return UserProfiles() if config["user_profile"] else OneDataset()
 
 

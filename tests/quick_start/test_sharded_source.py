@@ -13,7 +13,7 @@ from recbole_mpo.data.shard_loader import ShardLoader
 from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
-from recbole_mpo.quick_start.shards import Shards
+from recbole_mpo.quick_start.sharded_source import ShardedSource
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def manifest(tiny_path):
 
 def test_the_source_is_found_by_the_layout(tiny_settings, tiny_path, manifest):
     experiment = Experiment.of("UniSRec", "shards", (), tiny_settings)
-    assert isinstance(experiment.source, Shards)
+    assert isinstance(experiment.source, ShardedSource)
     names = {"shards.shards/manifest.json": manifest, "shards.text": tiny_path / "shards" / "shards.text"}
     assert experiment.file_hashes() == {name: file_hash(path) for name, path in names.items()}
     assert isinstance(experiment.data.loaders[0], ShardLoader) and experiment.data.splits[0] is experiment.data.dataset

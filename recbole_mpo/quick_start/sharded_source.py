@@ -27,7 +27,7 @@ INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
 
 
-class Shards:
+class ShardedSource:
     """One sharded dataset, split by leave-one-out; each process trains on parts of its own."""
 
     def check(self, config):
