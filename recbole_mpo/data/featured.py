@@ -3,6 +3,8 @@
 Shapes: N items (row 0 is PAD), F feature.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from recbole_mpo.data.fitted_tensors import FittedTensors, as_tensors, of_tensors
@@ -20,13 +22,15 @@ class FeaturedMixin:
 
     _loaded: dict[str, ItemFeatures]
     _fitted: dict[str, FittedText]
+    load_features: Callable[..., ItemFeatures] = staticmethod(load_item_features)
+    """What gives the features of items, from the settings, the tokens [N] and what was fitted earlier."""
 
     @property
     def features(self) -> ItemFeatures:
         """Return the text features by internal item id; they are encoded or read on first use."""
         if "features" not in self._loaded:
             tokens = self.field2id_token[self.iid_field]
-            features = load_item_features(self.config, tokens, self.fitted_to(self.dataset_name))
+            features = self.load_features(self.config, tokens, self.fitted_to(self.dataset_name))
             self.keep_fitted(self.dataset_name, features.fitted)
             self._loaded["features"] = features
         return self._loaded["features"]

@@ -20,6 +20,7 @@ from recbole_mpo.data.shard_facts import ShardFacts, read_or_count
 from recbole_mpo.data.shard_split import evaluated_rows, training_rows, training_windows
 from recbole_mpo.data.shards import Manifest
 from recbole_mpo.data.user_shares import rows_of_share
+from recbole_mpo.text.mapped_features import load_or_map
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class ShardedDataset(FeaturedMixin):
     """
 
     fitted_words = None
+    load_features = staticmethod(load_or_map)
 
     def __init__(self, config, manifest: Manifest):
         self.config, self.manifest = config, manifest

@@ -38,6 +38,19 @@ def test_the_file_of_features_counts(tiny_settings, tiny_path, manifest):
     assert (summary["source"], summary["dimension"], summary["items"]) == ("features.npy", 6, 30)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_a_run_on_mapped_features_is_that_on_features_in_memory(tiny_settings, tiny_path, manifest, monkeypatch, kind):
+    np.save(tiny_path / "shards" / "features.npy", np.random.default_rng(0).normal(0, 1, (30, 6)).astype(kind))
+    settings = {**tiny_settings, "feature_file": "features.npy", "loss": "sampled", "sampled_items": 10}
+    held = run("MPORec", "shards", (), settings)
+    monkeypatch.setattr("recbole_mpo.text.mapped_features.LARGE_BYTES", 1)
+    mapped = run("MPORec", "shards", (), settings)
+    if kind == np.float32:
+        assert numbers(mapped) == numbers(held) and mapped["features"]["hash"] == held["features"]["hash"]
+    losses = [[epoch["train_loss"] for epoch in record["history"]] for record in (held, mapped)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
 def test_one_model_ranks_as_on_the_text_file(tiny_settings, tmp_path, manifest):
     text, shards = (built_run("MPORec", name, (), tiny_settings) for name in ("tiny", "shards"))
     shards.model.load_state_dict(text.model.state_dict())
