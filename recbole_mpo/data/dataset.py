@@ -13,7 +13,7 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.featured import FeaturedMixin
 from recbole_mpo.data.reading import ReadingMixin, take_rows
 from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, lengths_of, rows_of_groups
-from recbole_mpo.data.user_shares import rows_of_share
+from recbole_mpo.data.user_shares import rows_of_share, users_of_other_end
 from recbole_mpo.text.fitted_text import FittedText
 from recbole_mpo.text.item_features import ItemFeatures
 
@@ -75,18 +75,32 @@ class TextSequenceDataset(FeaturedMixin, ReadingMixin, SequentialDataset):
         return Rows(users, ends, lengths_of(histories)), None
 
     def build(self):
-        """Return the train, valid and test datasets; valid and test rows are sorted by length."""
+        """Return the train, valid and test datasets; valid and test rows are sorted by length.
+
+        Raises:
+            DataError: no user is left to be evaluated.
+        """
         splits = super().build()
         if self.config["train_mode"] != "packed":
             return splits
+        train = splits[0].inter_feat
+        users = train[self.uid_field].numpy()
+        if (self.config["eval_users"] or 1) < 1:
+            self._keep_evaluated(splits[1:], users_of_other_end(users, self.config["eval_users"]))
         if (self.config["train_users"] or 1) < 1:
-            train = splits[0].inter_feat
-            rows = rows_of_share(train[self.uid_field].numpy(), self.config["train_users"])
-            splits[0].inter_feat = take_rows(train, rows)
+            splits[0].inter_feat = take_rows(train, rows_of_share(users, self.config["train_users"]))
         for split in splits[1:]:
             # A batch of rows of similar length needs little padding; metrics do not depend on the order.
             split.inter_feat.sort(by=self.item_list_length_field)
         return splits
+
+    def _keep_evaluated(self, splits: list, users: np.ndarray):
+        """Leave only the rows of some users in valid and test."""
+        if not len(users):
+            raise DataError(f"eval_users={self.config['eval_users']} of {self.dataset_name} is less than one user")
+        for split in splits:
+            rows = np.flatnonzero(np.isin(split.inter_feat[self.uid_field].numpy(), users))
+            split.inter_feat = take_rows(split.inter_feat, rows)
 
     def __getitem__(self, index, join=True):
         rows = super().__getitem__(index, join)

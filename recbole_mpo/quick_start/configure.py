@@ -19,6 +19,8 @@ READ_WITH = (
     (("mask_ratio",), "pretrain_mode", "masked", "pretrain_mode=masked"),
     (("mpo_stage_patience",), "mpo_strategy", "progressive", "mpo_strategy=progressive"),
 )
+# Settings that choose a share of the users.
+SHARES = ("train_users", "eval_users")
 # The model that reads a second dataset.
 SOURCE_READER = "CCDR"
 
@@ -47,8 +49,13 @@ def make_config(model: str, dataset: str, config_files=(), overrides=None, store
         raise ConfigError("sampled evaluation (eval_args mode) needs train_mode=pairwise; packed training ranks all")
     _refuse_idle_settings(spec, config)
     check_tasks(spec.name, config)
-    if config["train_users"] not in (None, 1) and config["train_mode"] != "packed":
-        raise ConfigError("train_users needs train_mode=packed, which has the histories of each user")
+    for key in SHARES:
+        if config[key] not in (None, 1) and config["train_mode"] != "packed":
+            raise ConfigError(f"{key} needs train_mode=packed, which has the histories of each user")
+    if config["count_flops"] and config["train_mode"] != "packed":
+        raise ConfigError("count_flops counts a step on packed histories: leave train_mode=packed")
+    if config["eval_loss"] and set(config["eval_args"]["mode"].values()) != {"full"}:
+        raise ConfigError("eval_loss is over all items: leave mode=full in eval_args")
     if config["eval_history"] == "masked":
         _check_masked(config)
     return spec, config

@@ -7,12 +7,15 @@ from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.record import write_ranks
 from recbole_mpo.trainer.first_items import FirstItems
 from recbole_mpo.trainer.ranking import metrics_from_ranks
+from recbole_mpo.trainer.target_losses import mean_cross_entropy
 
 
 def evaluate_split(
     trainer, loader, show_progress: bool = False, first: FirstItems | None = None
 ) -> tuple[dict[str, float], dict | None]:
     """Return the metrics of one split, and the ranks if the metrics follow from them; ``{}`` if the split is empty.
+
+    With ``eval_loss``, ``loss`` is among the metrics: the cross-entropy of the targets over all items.
 
     Args:
         trainer: the trainer of the model.
@@ -24,9 +27,20 @@ def evaluate_split(
         return {}, None
     if trainer.uses_ranks():
         ranks = trainer.target_ranks(loader, show_progress, first)
-        return metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"]), ranks
-    values = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
-    return {name: float(value) for name, value in values.items()}, None
+        metrics = metrics_from_ranks(ranks["rank"], trainer.config["metrics"], trainer.config["topk"])
+    else:
+        ranks = None
+        values = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
+        metrics = {name: float(value) for name, value in values.items()}
+    return metrics | _loss(trainer, loader), ranks
+
+
+def _loss(trainer, loader) -> dict[str, float]:
+    config = trainer.config
+    if not config["eval_loss"]:
+        return {}
+    place = trainer.device, trainer.test_batch_size
+    return {"loss": mean_cross_entropy(trainer.model, loader, *place, config["mask_pad"])}
 
 
 def keep_ranks(ranks: dict[str, dict | None], train, path: Path):

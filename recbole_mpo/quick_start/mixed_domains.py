@@ -21,6 +21,9 @@ from recbole_mpo.text.standardising import Standardising
 from recbole_mpo.trainer.pretraining import DomainTrainer
 from recbole_mpo.trainer.ranking import can_rank
 
+# Settings of the users of one dataset, and of figures that a mixture does not have.
+OF_ONE_DATASET = ("train_users", "eval_users", "eval_loss", "count_flops")
+
 
 class MixedDomains:
     """Several prepared datasets (``domains``), of which a few users are held out for validation."""
@@ -40,8 +43,9 @@ class MixedDomains:
             )
         if len(set(names)) < len(names):
             raise ConfigError(f"domains names a dataset twice: {', '.join(names)}")
-        if config["train_users"] < 1:
-            raise ConfigError("train_users is for runs on one dataset; leave it out with domains")
+        for key in OF_ONE_DATASET:
+            if config[key] not in (None, 1, False):
+                raise ConfigError(f"{key} is for runs on one dataset; leave it out with domains")
         for name in names:
             find_layout(config.data_root, name).as_text()
         refusals = {

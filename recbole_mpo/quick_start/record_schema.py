@@ -37,6 +37,15 @@ class _Seconds(_Part):
     per_epoch: float | None = None
 
 
+class _Scale(_Part):
+    train_users: int | None = None
+    train_rows: int | None = None
+    train_tokens: int | None = None
+    non_embedding: int | None = None
+    steps: int | None = None
+    flops: int | None = None
+
+
 class _StartedFrom(_Part):
     file: str
     sha256: str
@@ -64,6 +73,7 @@ class _Record(_Part):
     best_epoch: int | None = None
     peak_memory_mb: float | None = None
     epochs_run: int | None = None
+    scale: _Scale | None = None
     hit_epoch_limit: bool | None = None
     pretrained: _StartedFrom | None = None
     recommended: dict[str, float] | None = None

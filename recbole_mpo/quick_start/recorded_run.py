@@ -20,6 +20,7 @@ from recbole_mpo.quick_start.planned_run import pretrained_hash
 from recbole_mpo.quick_start.record import package_versions, read_record, write_record
 from recbole_mpo.quick_start.resume import find_resume
 from recbole_mpo.quick_start.run_folder import make_run_dir, this_process, training_in
+from recbole_mpo.quick_start.scale import scale_of, step_flops_of
 from recbole_mpo.quick_start.show import show_results, show_run
 from recbole_mpo.quick_start.trackers import TENSORBOARD, Trackers, tracking
 from recbole_mpo.trainer.checkpoint import load_checkpoint
@@ -249,6 +250,7 @@ def _train(
     train_data, valid_data, _ = experiment.data.loaders
     with nullcontext() if TENSORBOARD in as_list(config["track"]) else without_tensorboard():
         trainer = experiment.trainer(model, run_dir)
+    flops = step_flops_of(experiment, model)
     machine.reset_peak_memory(config["device"])
     # What was built before must not shift what training draws, so that models are compared at one seed.
     experiment.seed()
@@ -267,6 +269,7 @@ def _train(
     trained = {
         # Again, because a model may train more of its parameters at the end than at the beginning.
         "params": count_parameters(model),
+        "scale": scale_of(train_data, model, len(trainer.history), flops),
         "epochs_run": len(trainer.history),
         "hit_epoch_limit": len(trainer.history) >= config["epochs"],
         "history": trainer.history,

@@ -13,7 +13,7 @@ from recbole_mpo.quick_start.one_dataset import OneDataset, RunData
 # What such a run has unless it is given: accuracy, and batches of which there are several where users are few.
 DEFAULTS = {"metrics": ["Hit"], "topk": [1], "valid_metric": "Hit@1", "train_batch_size": 64}
 # Settings of the prediction of items.
-OF_ITEMS = ("loss", "mask_pad", "head_text", "evidence", "eval_history")
+OF_ITEMS = ("eval_users", "loss", "mask_pad", "head_text", "evidence", "eval_history")
 
 
 class UserProfiles(OneDataset):

@@ -1,12 +1,12 @@
-"""Training on a share of the users: nested, the same for all seeds, and everybody is evaluated."""
+"""Training on a share of the users: nested, the same for all seeds; everybody is evaluated, or others than these."""
 
 import numpy as np
 import pytest
 from support import built_run
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.training_counts import training_popularity
-from recbole_mpo.data.user_shares import rows_of_share
+from recbole_mpo.data.user_shares import rows_of_share, users_of_other_end
 from recbole_mpo.quick_start.recorded_run import run
 
 USERS = np.repeat(np.arange(1, 41), np.random.default_rng(0).integers(1, 5, 40))
@@ -59,3 +59,43 @@ def test_padded_rows_and_domains_have_no_share(few):
         built_run("MPORec", "tiny", (), {**few, "train_mode": "pairwise"})
     with pytest.raises(ConfigError, match="train_users is for runs on one dataset"):
         built_run("UniSRec", "tiny", (), {**few, "domains": ["tiny"]})
+
+
+@pytest.mark.parametrize("count", [5, 7, 40, 99])
+@pytest.mark.parametrize("share", [0.01, 0.29, 0.3, 0.5, 0.9])
+def test_the_other_end_is_never_trained_on(count, share):
+    users = np.arange(count)
+    last = set(users_of_other_end(users, share))
+    assert len(last) == int(share * 100 * count) // 100
+    if round((1 - share) * count) >= 1:
+        assert last.isdisjoint(rows_of_share(users, 1 - share))
+    assert last <= set(users_of_other_end(users, min(1.0, share + 0.1)))
+
+
+def test_other_users_are_evaluated_than_trained_on(few, tiny_settings):
+    part, whole = (
+        built_run("MPORec", "tiny", (), settings) for settings in ({**few, "eval_users": 0.5}, tiny_settings)
+    )
+    trained, *evaluated = (set(split.rows().users.tolist()) for split in part.splits)
+    assert evaluated[0] == evaluated[1] and len(evaluated[0]) == 20 and trained.isdisjoint(evaluated[0])
+    for one, every in zip(part.splits[1:], whole.splits[1:], strict=True):
+        ends = dict(zip(every.rows().users.tolist(), every.rows().ends.tolist(), strict=True))
+        assert all(ends[user] == end for user, end in zip(one.rows().users, one.rows().ends, strict=True))
+
+
+def test_the_record_says_who_was_evaluated(few, tiny_settings):
+    options = {"dry_run": True}
+    half, all_users = (
+        run("UniSRec", "tiny", (), {**few, "eval_users": share}, **options)["data"] for share in (0.5, 1.0)
+    )
+    assert (half["targets"]["valid"], half["targets"]["test"]) == (20, 20)
+    assert half["test_pairs"] != all_users["test_pairs"]
+
+
+def test_who_is_evaluated_needs_packed_rows_one_dataset_and_a_user(few):
+    with pytest.raises(ConfigError, match="eval_users needs train_mode=packed"):
+        built_run("MPORec", "tiny", (), {**few, "train_users": 1, "eval_users": 0.5, "train_mode": "pairwise"})
+    with pytest.raises(ConfigError, match="eval_users is for runs on one dataset"):
+        built_run("UniSRec", "tiny", (), {**few, "train_users": 1, "eval_users": 0.5, "domains": ["tiny"]})
+    with pytest.raises(DataError, match="eval_users=0.001 of tiny is less than one user"):
+        _ = built_run("UniSRec", "tiny", (), {**few, "eval_users": 0.001}).splits
