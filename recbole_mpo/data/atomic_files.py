@@ -1,7 +1,7 @@
 """Atomic interaction files: the names of their columns, and in which of three layouts a dataset is.
 
 RecBole's layouts are one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows hold their
-history in a separate column. The third is a folder ``<Name>.shards`` of Parquet files: recbole_mpo.data.shards.
+history in a separate column. The third is a folder ``<Name>.shards`` of Parquet files: recbole_mpo.data.shard_manifest.
 """
 
 import difflib

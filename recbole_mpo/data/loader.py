@@ -60,12 +60,21 @@ class EpochLoader:
             if next_batch is not None:
                 yield next_batch.result()
 
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the numbers of users, of targets and of positions of an epoch, over all processes."""
+        raise NotImplementedError
+
     def _in_place(self, chosen) -> PackedBatch | HistoryBatch:
         batch = self._pack(chosen)
         return batch.pin_memory() if self.pin_memory else batch
 
     def _pack(self, chosen) -> PackedBatch | HistoryBatch:
         raise NotImplementedError
+
+
+def sizes_of(windows: Windows) -> tuple[int, int, int]:
+    """Return the numbers of users, of targets and of positions of windows."""
+    return len(np.unique(windows.users)), int(windows.targets.sum()), int(windows.lengths.sum())
 
 
 class PackedLoader(EpochLoader):
@@ -92,6 +101,10 @@ class PackedLoader(EpochLoader):
         self.values = values
         self.windows = windows
         self.set_epoch(0)
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the numbers of users, of targets and of positions of an epoch."""
+        return sizes_of(self.windows)
 
     def of_histories(self, batch_size: int, longest: int) -> "HistoryLoader":
         """Return a loader of ``batch_size`` whole windows per batch, each cut to its newest ``longest`` items."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash, replacing_path
-from recbole_mpo.data.shards import Part, read_columns
+from recbole_mpo.data.shard_manifest import Part, read_columns
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.shard_manifest import Part, read_columns
 from recbole_mpo.data.shard_split import training_counts
-from recbole_mpo.data.shards import Part, read_columns
 from recbole_mpo.text.kept_arrays import load_arrays, save_arrays
 
 # Changes with what is counted, so that the file of an older version is not used.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recbole_mpo.data.batches import PackedBatch, pack
-from recbole_mpo.data.loader import EpochLoader
+from recbole_mpo.data.loader import EpochLoader, sizes_of
 from recbole_mpo.data.sequences import Windows, positions_within
 
 
@@ -64,6 +64,17 @@ class ShardLoader(EpochLoader):
         self._steps = len(self._batches)
         self._orders: list[np.ndarray] = []
         self._edges: list[np.ndarray] = []
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the numbers of users, of targets and of positions of an epoch, over all processes together."""
+        own = np.array([sizes_of(part.windows) for part in self.parts], np.int64).reshape(-1, 3)
+        return tuple(self.add_up(own.sum(axis=0)).tolist())
+
+    def __iter__(self):
+        if len(self._edges) < len(self.parts):
+            # Processes that train set an epoch first; who looks at a batch has the first one's.
+            self.set_epoch(0)
+        return super().__iter__()
 
     def set_epoch(self, epoch: int):
         """Set the epoch, which decides the order of the next iteration; all processes do so together."""

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.catalogue import hash_items
 from recbole_mpo.data.featured import FeaturedMixin
 from recbole_mpo.data.sequences import Rows, Windows
 from recbole_mpo.data.shard_arrays import open_arrays
 from recbole_mpo.data.shard_facts import ShardFacts, read_or_count
+from recbole_mpo.data.shard_manifest import Manifest
 from recbole_mpo.data.shard_split import evaluated_rows, training_rows, training_windows
-from recbole_mpo.data.shards import Manifest
-from recbole_mpo.data.user_shares import rows_of_share
+from recbole_mpo.data.user_shares import rows_of_share, users_of_other_end
 from recbole_mpo.text.mapped_features import load_or_map
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,9 @@ class ShardedDataset(FeaturedMixin):
         self.field2id_token = {self.iid_field: manifest.item_tokens()}
         self.parts = [open_arrays(part, manifest.items, self.folder) for part in manifest.parts]
         self._warn_about_single_interactions()
-        share = config["train_users"] or 1
-        self.trained = [None] * len(self.parts) if share == 1 else self._chosen(share)
-        self.facts: ShardFacts = read_or_count(self, {"train_users": share})
+        shares = {key: config[key] or 1 for key in ("train_users", "eval_users")}
+        self.trained, self.evaluated_users = self._chosen(**shares)
+        self.facts: ShardFacts = read_or_count(self, shares)
 
     def _warn_about_single_interactions(self):
         single = sum(int((arrays.sizes == 1).sum()) for arrays in self.parts)
@@ -63,14 +64,27 @@ class ShardedDataset(FeaturedMixin):
                 self.manifest.users,
             )
 
-    def _chosen(self, share: float) -> list[np.ndarray]:
-        """Return whether each user of each part is among a share of the users with training rows."""
+    def _chosen(self, train_users: float, eval_users: float) -> tuple[list, list]:
+        """Return for each part whether each user is trained on, and whether it is evaluated; None stands for all."""
+        everyone = [None] * len(self.parts)
+        if train_users == eval_users == 1:
+            return everyone, everyone
         has_rows = np.zeros(self.manifest.users + 1, dtype=bool)
         for arrays in self.parts:
             has_rows[arrays.users] = training_rows(arrays.sizes) > 0
         users = np.flatnonzero(has_rows)
-        is_chosen = np.zeros_like(has_rows)
-        is_chosen[users[rows_of_share(users, share)]] = True
+        trained = everyone if train_users == 1 else self._among(users[rows_of_share(users, train_users)])
+        if eval_users == 1:
+            return trained, everyone
+        evaluated = users_of_other_end(users, eval_users)
+        if not len(evaluated):
+            raise DataError(f"eval_users={eval_users} of {self.dataset_name} is less than one user")
+        return trained, self._among(evaluated)
+
+    def _among(self, users: np.ndarray) -> list[np.ndarray]:
+        """Return whether each user of each part is one of these."""
+        is_chosen = np.zeros(self.manifest.users + 1, dtype=bool)
+        is_chosen[users] = True
         return [is_chosen[arrays.users] for arrays in self.parts]
 
     @property
@@ -93,7 +107,7 @@ class ShardedDataset(FeaturedMixin):
 
     def evaluated(self, part: int, split: str) -> Rows:
         """Return the rows of ``valid`` or ``test`` of a part, as views into its items."""
-        return evaluated_rows(self.parts[part], split, self.max_length)
+        return evaluated_rows(self.parts[part], split, self.max_length, self.evaluated_users[part])
 
     def target_counts(self) -> torch.Tensor:
         """Count how often each item is a target of training, int64 [N]."""

@@ -12,8 +12,8 @@ from recbole_mpo.common.values import as_list
 from recbole_mpo.data.atomic_files import SPLITS, find_layout
 from recbole_mpo.data.shard_evaluation import EvaluatedRows, EvaluationLoader
 from recbole_mpo.data.shard_loader import ShardLoader, TrainingPart
+from recbole_mpo.data.shard_manifest import Manifest
 from recbole_mpo.data.sharded_dataset import ShardedDataset
-from recbole_mpo.data.shards import Manifest
 from recbole_mpo.quick_start.one_dataset import RunData
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.text.item_features import feature_path, text_path
@@ -52,6 +52,9 @@ class ShardedSource:
             "items as targets: leave out user_profile": bool(config["user_profile"]),
             "eval_args with LS: valid_and_test, order: TO, group_by: user": any(
                 config["eval_args"].get(key) != value for key, value in LEAVE_ONE_OUT.items()
+            ),
+            "a single process for count_flops, as each has only its part of a batch": (
+                bool(config["count_flops"]) and joined_ranks().count > 1
             ),
             f"all interactions: leave out {' and '.join(leaves_out)}": bool(leaves_out),
         }

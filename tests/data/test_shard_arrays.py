@@ -12,7 +12,7 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.shard_arrays import open_arrays
-from recbole_mpo.data.shards import Manifest
+from recbole_mpo.data.shard_manifest import Manifest
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_the_hash_of_test_pairs_is_that_of_the_text_file(datasets, monkeypatch):
     test, sharded = datasets
     assert sharded.facts.test_pairs == target_pairs_hash(test)
     monkeypatch.setattr(shard_facts, "LINES_AT_A_TIME", 7)
-    monkeypatch.setattr("recbole_mpo.data.shards.ROWS_AT_A_TIME", 10)
+    monkeypatch.setattr("recbole_mpo.data.shard_manifest.ROWS_AT_A_TIME", 10)
     assert shard_facts.test_pairs_hash(sharded) == target_pairs_hash(test)
 
 
@@ -32,7 +32,7 @@ def test_other_shares_are_counted_apart(datasets):
     _, sharded = datasets
     paths = set(sharded.folder.glob("facts-*"))
     assert len(paths) == 1
-    facts = shard_facts.read_or_count(sharded, {"train_users": 0.5})
+    facts = shard_facts.read_or_count(sharded, {"train_users": 0.5, "eval_users": 1})
     assert facts.test_pairs == sharded.facts.test_pairs and len(set(sharded.folder.glob("facts-*"))) == 2
 
 

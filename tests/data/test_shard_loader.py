@@ -65,6 +65,18 @@ def test_steps_do_not_depend_on_who_has_which_part(parts, ranks):
     assert [sorted(sum(step, [])) for step in zip(*of_ranks, strict=True)] == contents(alone)
 
 
+def test_sizes_are_those_of_all_windows(parts):
+    (loader,) = loaders_of(parts, 1)
+    loader.add_up = lambda counts: 2 * counts
+    lengths = sum(int(one.windows.lengths.sum()) for one in parts)
+    assert loader.sizes() == (2 * (60 + 25 + 0 + 1), 2 * len(expected_targets(parts)), 2 * lengths)
+
+
+def test_without_an_epoch_batches_are_those_of_the_first(parts):
+    first, second = loaders_of(parts, 1)[0], loaders_of(parts, 1)[0]
+    assert [sorted(batch.targets.tolist()) for batch in first] == contents(second, 0)
+
+
 def test_every_step_has_its_share_of_every_part(parts):
     (loader,) = loaders_of(parts, 1)
     shares = [np.mean([target < 1000 for target in batch]) for batch in contents(loader)]

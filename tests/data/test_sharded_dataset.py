@@ -6,6 +6,7 @@ import torch
 from sharded import shard_dataset
 from support import built_run
 
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.sequences import training_windows
 
 
@@ -40,6 +41,22 @@ def test_training_targets_are_those_of_the_text_file(built, settings):
     assert dataset.training_targets() == list(map(len, found))
     assert torch.equal(dataset.target_counts(), train.target_counts())
     assert np.array_equal(dataset.target_popularity(), train.target_popularity())
+
+
+def test_evaluated_users_are_those_of_the_text_file(built):
+    text, shards = built(train_users=0.5, eval_users=0.3)
+    for split in (1, 2):
+        users = set(text.splits[split].inter_feat["user_id"].tolist())
+        rows = [shards.dataset.evaluated(part, ("train", "valid", "test")[split]) for part in range(3)]
+        assert set(np.concatenate([one.users for one in rows]).tolist()) == users and len(users) == 12
+    trained = {user for part in range(3) for user in shards.dataset.windows(part).users.tolist()}
+    assert len(trained) == 20 and not trained & users
+    assert shards.experiment.statistics()["test_pairs"] == text.experiment.statistics()["test_pairs"]
+
+
+def test_a_share_of_less_than_one_user_is_refused(built):
+    with pytest.raises(DataError, match="eval_users=0.01 of shards is less than one user"):
+        built(eval_users=0.01)[1].dataset  # noqa: B018 - reading it builds it
 
 
 def test_items_and_features_are_those_of_the_text_file(built):

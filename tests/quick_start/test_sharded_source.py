@@ -73,6 +73,16 @@ def test_a_run_is_recorded_and_evaluated_again(tiny_settings, tmp_path, manifest
     assert json.loads((folder / "record.json").read_text())["recommended"].keys() == {"coverage@10", "popularity@10"}
 
 
+def test_size_compute_and_loss_are_recorded_as_on_the_text_file(tiny_settings, manifest):
+    settings = {**tiny_settings, "eval_loss": True, "count_flops": True, "eval_users": 0.25, "train_users": 0.75}
+    text, record = (run("UniSRec", name, (), settings) for name in ("tiny", "shards"))
+    for key in ("train_users", "train_rows", "train_tokens", "non_embedding", "examples_seen", "flops_6nd"):
+        assert record["scale"][key] == text["scale"][key], key
+    assert record["scale"]["train_users"] == 30 and record["data"]["test_pairs"] == text["data"]["test_pairs"]
+    assert record["scale"]["flops"] == pytest.approx(text["scale"]["flops"], rel=0.2)
+    assert record["test"]["loss"] == pytest.approx(text["test"]["loss"], rel=0.1)
+
+
 def test_an_interrupted_run_goes_on_as_if_it_was_not(tiny_settings, tmp_path, manifest):
     settings = {**tiny_settings, "epochs": 4}
     with interrupted_in(2):

@@ -8,7 +8,7 @@ from sharded import shard_dataset
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.atomic_files import find_layout
 from recbole_mpo.data.histories import read_dataset_histories
-from recbole_mpo.data.shards import Manifest, read_columns
+from recbole_mpo.data.shard_manifest import Manifest, read_columns
 
 
 @pytest.fixture
