@@ -68,11 +68,10 @@ def rows_of_items(text: Path, feature_file: Path, item_tokens) -> FileRows:
         counted = pc.value_counts(listed)
         twice = counted.field("values")[pc.index(pc.greater(counted.field("counts"), 1), True).as_py()]
         raise FeatureError(f"{text}: item {twice.as_py()!r} occurs twice; delete one of its lines")
-    rows = [
-        pc.fill_null(pc.index_in(pa.array(block, pa.large_string()), value_set=listed), -1).to_numpy()
-        for block in _blocks(_each(item_tokens[1:]))
-    ]
-    return FileRows(np.concatenate(rows).astype(np.int64), len(listed), listed[0].as_py(), text)
+    blocks = [pa.array(block, pa.large_string()) for block in _blocks(_each(item_tokens[1:]))]
+    # At once: Arrow builds its table of the listed tokens anew in each call.
+    rows = pc.fill_null(pc.index_in(pa.chunked_array(blocks, pa.large_string()), value_set=listed), -1)
+    return FileRows(rows.to_numpy().astype(np.int64), len(listed), listed[0].as_py(), text)
 
 
 def _each(tokens) -> Iterator[str]:
