@@ -78,6 +78,9 @@ def test_pairs_hash(dataset) -> str:
     for begin in range(0, len(ordered), LINES_AT_A_TIME):
         block = "\n".join(ordered.slice(begin, LINES_AT_A_TIME).to_pylist())
         digest.update(f"\n{block}".encode() if begin else block.encode())
+    del blocks, lines, ordered
+    # Arrow would keep what it has no use for now.
+    pa.default_memory_pool().release_unused()
     return digest.hexdigest()
 
 

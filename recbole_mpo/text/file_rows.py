@@ -60,18 +60,31 @@ def rows_of_items(text: Path, feature_file: Path, item_tokens) -> FileRows:
         return FileRows(rows, len(rows), "0", feature_file)
     if text.with_suffix(".item2index").is_file():
         raise FeatureError(f"{feature_file} is too large to be read with {text.stem}.item2index; give rows by .text")
-    blocks = [pa.array(block, pa.large_string()) for block in _blocks(_tokens_of(text))]
-    listed = pa.chunked_array(blocks, pa.large_string()).combine_chunks()
-    if not len(listed):
+    items, lines = (
+        pa.chunked_array([pa.array(block, pa.large_string()) for block in _blocks(tokens)], pa.large_string())
+        for tokens in (_each(item_tokens[1:]), _tokens_of(text))
+    )
+    if not len(lines):
         raise DataError(f"{text} has no items after the header")
-    if pc.count_distinct(listed).as_py() < len(listed):
-        counted = pc.value_counts(listed)
-        twice = counted.field("values")[pc.index(pc.greater(counted.field("counts"), 1), True).as_py()]
-        raise FeatureError(f"{text}: item {twice.as_py()!r} occurs twice; delete one of its lines")
-    blocks = [pa.array(block, pa.large_string()) for block in _blocks(_each(item_tokens[1:]))]
-    # At once: Arrow builds its table of the listed tokens anew in each call.
-    rows = pc.fill_null(pc.index_in(pa.chunked_array(blocks, pa.large_string()), value_set=listed), -1)
-    return FileRows(rows.to_numpy().astype(np.int64), len(listed), listed[0].as_py(), text)
+    # In one call, since each makes a table of the items anew.
+    item_T = pc.fill_null(pc.index_in(lines, value_set=items), -1).to_numpy()
+    count, first = len(lines), lines[0].as_py()
+    del items, lines
+    # Arrow would keep what it has no use for now, a gigabyte for ten million items.
+    pa.default_memory_pool().release_unused()
+    return FileRows(_row_of_each(item_T, item_tokens, text), count, first, text)
+
+
+def _row_of_each(item_T: np.ndarray, item_tokens, text: Path) -> np.ndarray:
+    """Return the row of each item [N - 1], from the item of each row, -1 for those of no item."""
+    rows = np.full(len(item_tokens) - 1, -1, np.int64)
+    listed = np.flatnonzero(item_T >= 0)
+    rows[item_T[listed]] = listed
+    again = np.flatnonzero(rows[item_T[listed]] != listed)
+    if len(again):
+        token = str(item_tokens[1 + item_T[listed[again[0]]]])
+        raise FeatureError(f"{text}: item {token!r} occurs twice; delete one of its lines")
+    return rows
 
 
 def _each(tokens) -> Iterator[str]:
