@@ -73,6 +73,22 @@ def test_a_run_is_recorded_and_evaluated_again(tiny_settings, tmp_path, manifest
     assert json.loads((folder / "record.json").read_text())["recommended"].keys() == {"coverage@10", "popularity@10"}
 
 
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        ("SASRecCE", {"item_input": "id"}),
+        ("LoRA", {"lora_rank": 2, "tasks": ["nip", "si", "mip"]}),
+        ("PeterRec", {"item_input": "id"}),
+        ("MPORecLight", {"item_input": "text+id", "loss": "chunked", "ema_decay": 0.9}),
+    ],
+)
+def test_other_models_are_trained_too(tiny_settings, manifest, model, changes):
+    keys = ("data_path", "checkpoint_dir", "cache_dir", "show_progress", "use_gpu", "train_batch_size", "hidden_size")
+    extra = ("text_encoder", "inner_size") if model in ("LoRA", "MPORecLight") else ()
+    record = run(model, "shards", (), {**{key: tiny_settings[key] for key in (*keys, *extra)}, "epochs": 1, **changes})
+    assert record["status"] == "completed" and 0 <= record["test"]["hit@10"] <= 1
+
+
 def test_size_compute_and_loss_are_recorded_as_on_the_text_file(tiny_settings, manifest):
     settings = {**tiny_settings, "eval_loss": True, "count_flops": True, "eval_users": 0.25, "train_users": 0.75}
     text, record = (run("UniSRec", name, (), settings) for name in ("tiny", "shards"))
