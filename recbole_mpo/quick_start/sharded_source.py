@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_mpo.common.errors import ConfigError
+from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.common.process import settle_memory
 from recbole_mpo.common.values import as_list
 from recbole_mpo.data.atomic_files import SPLITS, find_layout
@@ -67,12 +67,18 @@ class ShardedSource:
         """Return the dataset, which is its training part too, with its evaluated rows and loaders.
 
         Raises:
-            DataError: a file is missing, damaged or of another dataset.
+            DataError: a file is missing, damaged or of another dataset, or a split is empty.
             DependencyError: pyarrow is not installed.
         """
         dataset = ShardedDataset(config, Manifest.read(find_layout(config.data_root, config["dataset"]).files[0]))
         settle_memory(dataset.item_num)
         evaluated = [EvaluatedRows(dataset, split) for split in SPLITS[1:]]
+        for name, split in zip(SPLITS, (dataset, *evaluated), strict=True):
+            if not len(split):
+                raise DataError(
+                    f"the {name} split of {config['dataset']} is empty: leave-one-out needs users with at least 4 "
+                    "interactions"
+                )
         loaders = [EvaluationLoader(rows, config["eval_batch_size"]) for rows in evaluated]
         return RunData(dataset, [dataset, *evaluated], [shard_loader(config, dataset), *loaders])
 

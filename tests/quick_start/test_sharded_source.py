@@ -132,6 +132,18 @@ def test_what_needs_all_interactions_in_memory_is_refused(tiny_settings, manifes
         Experiment.of(model, "shards", (), settings)
 
 
+def test_histories_too_short_for_three_splits_are_refused(tiny_settings, tiny_path):
+    path = tiny_path / "tiny" / "tiny.inter"
+    header, *rows = path.read_text().splitlines()
+    newest = sorted(rows, key=lambda row: (row.split("\t")[0], float(row.split("\t")[2])))
+    users = [row.split("\t")[0] for row in newest]
+    short = [row for place, row in enumerate(newest) if users[max(0, place - 3)] != users[place] or place < 3]
+    path.write_text("\n".join([header, *short]) + "\n")
+    shard_dataset(tiny_path)
+    with pytest.raises(DataError, match="the valid split of shards is empty: leave-one-out needs users"):
+        Experiment.of("UniSRec", "shards", (), tiny_settings).data  # noqa: B018 - reading it builds it
+
+
 def test_pre_training_on_domains_is_for_text_files(tiny_settings, manifest):
     settings = {**tiny_settings, "domains": ["tiny", "shards"]}
     with pytest.raises(DataError, match=r"shards\.shards is a sharded dataset"):
