@@ -66,7 +66,7 @@ def rows_of_items(text: Path, feature_file: Path, item_tokens) -> FileRows:
     )
     if not len(lines):
         raise DataError(f"{text} has no items after the header")
-    # In one call, since each makes a table of the items anew.
+    # In one call, since each begins with a table of all items.
     item_T = pc.fill_null(pc.index_in(lines, value_set=items), -1).to_numpy()
     count, first = len(lines), lines[0].as_py()
     del items, lines
