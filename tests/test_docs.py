@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from model_folders import recommender_of
+from sharded import shard_dataset
 from stand_in import serving
 
 from recbole_mpo.cli.commands import COMMANDS
@@ -68,7 +69,9 @@ ARGUMENTS = set(
     # of encode
     "processes "
     # of torchrun
-    "nproc nnodes rdzv "
+    "nproc nnodes rdzv standalone "
+    # of SLURM
+    "job nodes ntasks gpus cpus requeue "
     # of prepare
     "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
     "time_format item_column text separator encoding domains order rating min_rating "
@@ -202,6 +205,18 @@ def test_snippets_of_how_tos_run(name, shop, capsys):
     names = {}
     for snippet in blocks((DOCS / "howto" / f"{name}.md").read_text(encoding="utf-8"), "python"):
         exec(compile(snippet, name, "exec"), names)
+
+
+def test_the_command_of_training_on_large_data_runs_on_shards(shop, tmp_path, capsys):
+    settings = next(content for _, title, content in steps(DOCS / "tutorial.md") if title == "shop.yaml")
+    (tmp_path / "shop.yaml").write_text(settings, encoding="utf-8")
+    small = shop.rename(shop.with_name("small"))
+    for suffix in (".inter", ".text"):
+        (small / f"shop{suffix}").rename(small / f"small{suffix}")
+    shard_dataset(shop.parent, "small", target="shop")
+    page = (DOCS / "howto" / "large_data_training.md").read_text(encoding="utf-8")
+    (command,) = "".join(blocks(page, "bash")).replace("\\\n", "").splitlines()
+    assert main([*shlex.split(command)[1:], "--epochs=1"]) == 0
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

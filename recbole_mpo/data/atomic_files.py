@@ -1,7 +1,7 @@
-"""Atomic interaction files: the names of their columns, and which of RecBole's two layouts a dataset has.
+"""Atomic interaction files: the names of their columns, and in which of three layouts a dataset is.
 
-The layouts are one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows hold their history in
-a separate column.
+RecBole's layouts are one ``<Name>.inter``, or pre-split ``<Name>.train/.valid/.test.inter`` whose rows hold their
+history in a separate column. The third is a folder ``<Name>.shards`` of Parquet files: recbole_mpo.data.shard_manifest.
 """
 
 import difflib
@@ -15,6 +15,8 @@ SPLITS = ("train", "valid", "test")
 # Endings of the interaction files' names, after the dataset's name.
 SINGLE_SUFFIX = ".inter"
 SPLIT_SUFFIXES = tuple(f".{split}.inter" for split in SPLITS)
+# The folder of a sharded dataset, after the dataset's name, and the file in it that is written last.
+SHARDS_SUFFIX, MANIFEST = ".shards", "manifest.json"
 # A name is a folder's name and the beginning of its files' names: never a path, hidden, or broken by a line end.
 _NAME = re.compile(r"(?![.\s])[^/\\\x00-\x1f\x7f]{1,100}(?<!\s)")
 
@@ -106,10 +108,31 @@ RECBOLE_FIELDS = Fields()
 
 @dataclass(frozen=True)
 class Layout:
-    """The files that hold a dataset's interactions, and the RecBole settings that read them."""
+    """The files that hold a dataset's interactions, and the RecBole settings that read them.
+
+    Attributes:
+        files: the files; of a sharded dataset its manifest, which has the hashes of the others.
+        is_presplit: whether they are RecBole's three files.
+        is_sharded: whether they are Parquet files, which RecBole does not read.
+    """
 
     files: tuple[Path, ...]
     is_presplit: bool
+    is_sharded: bool = False
+
+    def as_text(self) -> "Layout":
+        """Return the layout itself, for what reads text files.
+
+        Raises:
+            DataError: the dataset is sharded.
+        """
+        if self.is_sharded:
+            raise DataError(
+                f"{self.files[0].parent} is a sharded dataset, which only training and evaluation read: make "
+                f"{self.files[0].parent.with_suffix(SINGLE_SUFFIX).name} of it with recbole-mpo prepare "
+                "--output_format=inter"
+            )
+        return self
 
     def settings(self, user: str, item: str, time: str, list_suffix: str) -> dict:
         """Return RecBole's settings for this layout; ``.item`` is not loaded, because it would add candidates."""
@@ -124,7 +147,7 @@ class Layout:
 
 
 def find_layout(data_path: str | Path, name: str) -> Layout:
-    """Return the layout of dataset ``name`` in ``data_path``; pre-split files win over a single file.
+    """Return the layout of dataset ``name`` in ``data_path``; pre-split files win over a single, it over shards.
 
     Raises:
         ConfigError: ``name`` is not a name.
@@ -139,6 +162,9 @@ def find_layout(data_path: str | Path, name: str) -> Layout:
         return Layout(split, True)
     if single.is_file():
         return Layout((single,), False)
+    manifest = folder / f"{name}{SHARDS_SUFFIX}" / MANIFEST
+    if manifest.is_file():
+        return Layout((manifest,), False, is_sharded=True)
     if present:
         missing = ", ".join(path.name for path in split if path not in present)
         raise DataError(f"{folder} has a pre-split dataset without {missing}; all three files are needed")

@@ -90,7 +90,7 @@ class HistoryBatch:
 
 
 def pack(values: np.ndarray, windows: Windows) -> PackedBatch:
-    """Pack windows over ``values`` into rows that are as long as the longest window."""
+    """Pack windows over ``values`` into rows that are as long as the longest window; no windows give no rows."""
     window, position = positions_within(windows.lengths)
     source = windows.starts[window] + position
     predicts = position >= (windows.lengths - windows.targets)[window]
@@ -112,10 +112,10 @@ def pack_histories(item_seq: np.ndarray, lengths: np.ndarray) -> PackedBatch:
 
 def _placed(items, lengths, window, position, predicts, targets, users) -> PackedBatch:
     """Place ``items``, each at ``position`` of its ``window``, in rows that are as long as the longest window."""
-    width = int(lengths.max())
+    width = int(lengths.max(initial=1))
     row, column = first_fit(lengths, width)
     place = (row * width + column)[window] + position
-    shape = (int(row.max()) + 1, width)
+    shape = (int(row.max(initial=-1)) + 1, width)
     return PackedBatch(
         items=_scattered(items, place, shape),
         positions=_scattered(position, place, shape),

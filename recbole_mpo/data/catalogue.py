@@ -4,7 +4,7 @@ Shapes: N items by internal id (row 0 is PAD), F feature, R rows.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,10 +14,23 @@ from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.sequences import Rows
 from recbole_mpo.text.index_files import PAD
 
+# Tokens or texts that are joined at a time.
+TEXTS_AT_A_TIME = 1 << 16
+
 
 def hash_items(tokens_or_texts: Sequence[str]) -> str:
     """Return the sha256 of item tokens [N] in order, which identifies the items and their numbering, or of texts."""
-    return hashlib.sha256("\n".join(map(str, tokens_or_texts)).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for block in joined_blocks(tokens_or_texts):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def joined_blocks(texts: Sequence[str]) -> Iterator[bytes]:
+    """Yield the bytes of texts that are joined by line feeds, block by block: ten million tokens are not copied."""
+    for begin in range(0, len(texts), TEXTS_AT_A_TIME):
+        block = "\n".join(map(str, texts[begin : begin + TEXTS_AT_A_TIME]))
+        yield (f"\n{block}" if begin else block).encode()
 
 
 class Catalogue:
@@ -75,6 +88,10 @@ class Catalogue:
     def item_hash(self) -> str:
         """Return the hash of the items and their numbering, as a dataset does."""
         return hash_items(self.field2id_token[self.iid_field])
+
+    def target_counts(self) -> torch.Tensor:
+        """Count how often each item is a target of training, int64 [N]."""
+        return torch.bincount(self.inter_feat[self.iid_field], minlength=self.item_num)
 
     def item_features(self) -> torch.Tensor:
         """Return zeros [N, F], which take the memory of one number.

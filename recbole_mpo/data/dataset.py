@@ -1,6 +1,6 @@
 """RecBole's sequential dataset, read in 64 bits, with flat histories and item text.
 
-Shapes: N items, F feature, I interactions, R rows.
+Shapes: I interactions, R rows.
 """
 
 import numpy as np
@@ -10,19 +10,17 @@ from recbole.data.interaction import Interaction
 from recbole.utils.enum_type import FeatureSource, FeatureType
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.data.fitted_tensors import FittedTensors, as_tensors, of_tensors
+from recbole_mpo.data.featured import FeaturedMixin
 from recbole_mpo.data.reading import ReadingMixin, take_rows
 from recbole_mpo.data.sequences import Rows, flatten_rows, gather_padded, lengths_of, rows_of_groups
 from recbole_mpo.data.user_shares import rows_of_share, users_of_other_end
-from recbole_mpo.text.feature_files import feature_sketch
 from recbole_mpo.text.fitted_text import FittedText
-from recbole_mpo.text.item_features import ItemFeatures, load_item_features, text_path
-from recbole_mpo.text.item_text import texts_of
+from recbole_mpo.text.item_features import ItemFeatures
 
 ROW_END = "row_end"
 
 
-class TextSequenceDataset(ReadingMixin, SequentialDataset):
+class TextSequenceDataset(FeaturedMixin, ReadingMixin, SequentialDataset):
     """The dataset of the text models.
 
     With ``train_mode: packed``, rows are views into flat histories (``flat_items`` [I]) and padded histories are built
@@ -116,55 +114,6 @@ class TextSequenceDataset(ReadingMixin, SequentialDataset):
         """Return this split's rows as views into ``flat_items``."""
         fields = (self.uid_field, ROW_END, self.item_list_length_field)
         return Rows(*(self.inter_feat[field].numpy() for field in fields))
-
-    @property
-    def features(self) -> ItemFeatures:
-        """Return the text features by internal item id; they are encoded or read on first use."""
-        if "features" not in self._loaded:
-            tokens = self.field2id_token[self.iid_field]
-            features = load_item_features(self.config, tokens, self.fitted_to(self.dataset_name))
-            self.keep_fitted(self.dataset_name, features.fitted)
-            self._loaded["features"] = features
-        return self._loaded["features"]
-
-    def item_features(self) -> torch.Tensor:
-        """Return the feature table [N, F]."""
-        return torch.from_numpy(self.features.table)
-
-    def item_texts(self) -> list[str]:
-        """Return the texts [N] of the items, "" for PAD and for items without text."""
-        return texts_of(text_path(self.config), self.field2id_token[self.iid_field])
-
-    @property
-    def feature_hash(self) -> str:
-        """Return the hash of the feature table, which checkpoints store."""
-        return self.features.hash
-
-    @property
-    def feature_sketch(self) -> torch.Tensor:
-        """Return two numbers per item [N, 2], which checkpoints store to tell rounding from other features."""
-        return torch.from_numpy(feature_sketch(self.features.table))
-
-    def fitted_to(self, name: str) -> FittedText | None:
-        """Return what was fitted to the item texts of a dataset; None if nothing was yet."""
-        return self._fitted.get(name)
-
-    def keep_fitted(self, name: str, fitted: FittedText):
-        """Keep what was fitted to the item texts of a dataset, this one or the source of a transfer."""
-        self._fitted[name] = fitted
-
-    @property
-    def fitted_text(self) -> FittedTensors:
-        """Return what was fitted to item texts by name of the dataset, which checkpoints store."""
-        return as_tensors(self._fitted)
-
-    def use_fitted_text(self, stored: FittedTensors):
-        """Make features with what was fitted in an earlier run, the ``fitted_text`` of its checkpoint.
-
-        Raises:
-            FeatureError: it is not what a run fits.
-        """
-        self._fitted.update(of_tensors(stored))
 
     def history_tokens(self, user: str) -> list[str]:
         """Return a user's item tokens, oldest first; for a dataset with a single interaction file.

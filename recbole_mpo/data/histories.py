@@ -54,7 +54,7 @@ def read_dataset_histories(data_path: str | Path, name: str, fields: Fields = RE
         DataError: the dataset is missing or cannot be read; for a missing column the message lists the columns that
             exist and the settings that name columns.
     """
-    layout = find_layout(data_path, name)
+    layout = find_layout(data_path, name).as_text()
     if layout.is_presplit:
         columns = (fields.user, fields.history, fields.item)
         return _from_rows([read_atomic(path, columns, fields)[0] for path in layout.files], fields)

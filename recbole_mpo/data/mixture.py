@@ -182,6 +182,10 @@ class Mixture:
         """The text features of all domains; they are encoded or read on first use."""
         return self._load_features(self._fitted)
 
+    def target_counts(self) -> torch.Tensor:
+        """Count how often each item is a target of training, int64 [N]."""
+        return torch.bincount(self.inter_feat[self.iid_field], minlength=self.item_num)
+
     def item_features(self) -> torch.Tensor:
         """Return the feature table [N, F]."""
         return torch.from_numpy(self.features.table)

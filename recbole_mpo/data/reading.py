@@ -42,6 +42,10 @@ class ReadingMixin:
         """Count each possible target in the training histories, int32 [N]; for the training part."""
         return training_popularity(self)
 
+    def target_counts(self) -> torch.Tensor:
+        """Count how often each item is the target of a row, int64 [N]."""
+        return torch.bincount(self.inter_feat[self.iid_field], minlength=self.num(self.iid_field))
+
     def _load_feat(self, filepath, source):
         columns, _ = self._get_load_and_unload_col(source)
         if columns == set():
@@ -210,7 +214,7 @@ class ReadingMixin:
         return {"valid_only": ("test",), "test_only": ("valid",)}.get(mode if isinstance(mode, str) else "", ())
 
     def _file_names(self):
-        files = find_layout(Path(self.dataset_path).parent, self.dataset_name).files
+        files = find_layout(Path(self.dataset_path).parent, self.dataset_name).as_text().files
         return ", ".join(path.name for path in files)
 
 

@@ -204,10 +204,10 @@ def training_windows(rows: Rows, max_length: int) -> Windows:
     histories = lengths[run_starts]
     counts = np.diff(np.append(run_starts, len(ends)))
     runs = Windows(first_targets - histories, histories + counts - 1, counts, users[run_starts])
-    return _cut_runs(runs, max_length)
+    return cut_runs(runs, max_length)
 
 
-def _cut_runs(runs: Windows, max_length: int) -> Windows:
+def cut_runs(runs: Windows, max_length: int) -> Windows:
     """Cut runs of more than ``max_length`` inputs into windows; the last ``targets`` positions of a run predict."""
     starts, lengths, targets = runs.starts, runs.lengths, runs.targets
     step = max(max_length // 2, 1)

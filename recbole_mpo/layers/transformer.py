@@ -141,7 +141,8 @@ class _Slots:
     def scatter(self, x_WHK: Tensor) -> Tensor:
         """Spread [W, H, K] to [R, Q * H, K], zero where a row has fewer positions."""
         empty = x_WHK.new_zeros(self.rows * self.width, *x_WHK.shape[1:])
-        return empty.index_copy(0, self.place_W, x_WHK).view(self.rows, -1, x_WHK.shape[2])
+        # Not -1: a process may have no rows at all.
+        return empty.index_copy(0, self.place_W, x_WHK).view(self.rows, self.width * x_WHK.shape[1], x_WHK.shape[2])
 
     def gather(self, x_RQK: Tensor, heads: int) -> Tensor:
         """Collect [W, H, K] from [R, Q * H, K]."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from recbole_mpo.layers.adaptor import MoEAdaptor
 
 ITEM_INPUTS = ("text", "text+id", "id")
+# Rows of the features that are looked at at a time.
+ROWS_AT_A_TIME = 1 << 16
 
 
 def scores_by_ids(config) -> bool:
@@ -22,7 +24,8 @@ class ItemTable(nn.Module):
     """Data of all items that are not trained; checkpoints contain the hash of the features instead of the table.
 
     Args:
-        features_NF: text features, zero for PAD and for items without text; None if no text is read.
+        features_NF: text features, zero for PAD and for items without text; None if no text is read. They may be in a
+            file that is mapped into memory, in half precision.
         is_empty_N: which items have no data to compute a vector from.
     """
 
@@ -30,6 +33,16 @@ class ItemTable(nn.Module):
         super().__init__()
         self.register_buffer("features", features_NF, persistent=False)
         self.register_buffer("is_empty", is_empty_N, persistent=False)
+
+    def features_of(self, rows: slice | Tensor) -> Tensor:
+        """Return the features [M, F] of the items in ``rows``, in single precision if they are stored in half."""
+        features_MF = take(self.features, rows)
+        return features_MF.float() if features_MF.dtype == torch.float16 else features_MF
+
+
+def empty_rows(features_NF: Tensor) -> Tensor:
+    """Return which rows are zero [N]; the features are looked at block by block, for they may not fit in memory."""
+    return torch.cat([~rows.any(dim=1) for rows in features_NF.split(ROWS_AT_A_TIME)])
 
 
 class ItemEncoder:
@@ -65,7 +78,7 @@ class ItemEncoder:
         count = dataset.num(config["ITEM_ID_FIELD"])
         features = dataset.item_features() if self.uses_text else None
         is_pad = torch.arange(count) == 0
-        table = ItemTable(features, ~features.any(dim=1) if self.item_input == "text" else is_pad)
+        table = ItemTable(features, empty_rows(features) if self.item_input == "text" else is_pad)
         self.modules: dict[str, nn.Module] = {"item_table": table}
         self.adaptor_name = adaptor_name
         if self.uses_text:
@@ -114,7 +127,7 @@ class ItemEncoder:
     def _computed(self, rows: slice | Tensor, merged) -> Tensor:
         if not self.uses_text:
             return take(self.modules["item_embedding"].weight, rows)
-        vectors_MD = self.vectors_of_text(take(self.table.features, rows), merged)
+        vectors_MD = self.vectors_of_text(self.table.features_of(rows), merged)
         if self.item_input == "text":
             return vectors_MD
         return vectors_MD + take(self.modules["item_embedding"].weight, rows)

@@ -6,6 +6,7 @@ Shapes: N items (row 0 is PAD), D hidden, M targets, C candidates of a sample, R
 """
 
 import logging
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from recbole_mpo.layers.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
+# Number of items up to which the sample is the beginning of a random order of all.
+MOST_PERMUTED = 1 << 20
 # Number of logits above which the full loss warns: 2 GB, and 2 GB more for their softmax.
 MANY_LOGITS = 1 << 29
 
@@ -80,7 +83,7 @@ class SampledSoftmaxObjective(nn.Module):
             model.candidates(F.embedding(torch.searchsorted(ids, candidates_C), item_vectors)),
             torch.searchsorted(candidates_C, targets_M),
             inclusion_C,
-            model.evidence_of(batch, columns_of(candidates_C, len(self.target_counts))),
+            model.evidence_of(batch, partial(columns_of, candidates_C, len(self.target_counts))),
         )
         return model.ranks.part_of_mean(loss, len(targets_M))
 
@@ -92,13 +95,29 @@ class SampledSoftmaxObjective(nn.Module):
             ranks: the processes that train together; all draw the same items.
         """
         real_items = len(self.target_counts) - 1
-        drawn = 1 + ranks.of_first(torch.randperm(real_items, device=targets_M.device)[: self.sampled_items])
+        drawn = 1 + ranks.of_first(draw_without_replacement(real_items, self.sampled_items, targets_M.device))
         pad = targets_M.new_zeros(0 if self.mask_pad else 1)
         ids_C = torch.cat([pad, targets_M, drawn]).unique()
         counts_C = self.target_counts.index_select(0, ids_C)
         batch_share = len(targets_M) / self.train_targets
         inclusion_C = inclusion_probability(counts_C, batch_share, self.sampled_items / real_items)
         return ids_C, torch.where(ids_C == 0, 1.0, inclusion_C)
+
+
+def draw_without_replacement(count: int, sample: int, device: torch.device) -> Tensor:
+    """Return ``sample`` different numbers below ``count``, every set of them equally likely.
+
+    Of many numbers the time and memory depend on the sample alone: numbers are drawn until enough are different, of
+    which a random part is taken. What draws have in common does not say which numbers these are.
+    """
+    if count <= MOST_PERMUTED or 4 * sample > count:
+        return torch.randperm(count, device=device)[:sample]
+    # At most a quarter of the numbers, so that a sample and a half has enough different ones almost always.
+    different = torch.empty(0, dtype=torch.int64, device=device)
+    while len(different) < sample:
+        drawn = torch.randint(count, (sample + sample // 2,), device=device)
+        different = torch.cat([different, drawn]).unique()
+    return different[torch.randperm(len(different), device=device)[:sample]]
 
 
 def columns_of(candidates_C: Tensor, item_num: int) -> Columns:
@@ -110,11 +129,9 @@ def columns_of(candidates_C: Tensor, item_num: int) -> Columns:
 
 def make_objective(config, dataset) -> nn.Module:
     """Return the objective that the setting ``loss`` names, for the training part of a dataset."""
-    item_field = config["ITEM_ID_FIELD"]
-    item_num = dataset.num(item_field)
+    item_num = dataset.num(config["ITEM_ID_FIELD"])
     if config["loss"] == "sampled":
-        counts = torch.bincount(dataset.inter_feat[item_field], minlength=item_num)
-        return SampledSoftmaxObjective(config["mask_pad"], config["sampled_items"], counts)
+        return SampledSoftmaxObjective(config["mask_pad"], config["sampled_items"], dataset.target_counts())
     if config["loss"] == "full" and item_num * config["train_batch_size"] > MANY_LOGITS:
         logger.warning(
             "loss=full holds %d x %d logits at once; loss=chunked gives the same loss in less memory, "

@@ -4,6 +4,7 @@ Shapes: N items (row 0 is PAD), F feature, D hidden, B sequences, L length, R ro
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -115,8 +116,16 @@ class TextSequentialRecommender(ItemVectorRecommender):
         # would get different scores.
         size = -(-count // -(-count // size))
         chunks = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
-        encode = partial(checkpoint, self._encode_rows, use_reentrant=False) if recomputes else self._encode_rows
-        return torch.cat([encode(chunk if ids is None else ids[chunk], merged) for chunk in chunks])
+        if recomputes:
+            encode = partial(checkpoint, self._encode_rows, use_reentrant=False)
+            return torch.cat([encode(chunk if ids is None else ids[chunk], merged) for chunk in chunks])
+        vectors = None
+        for chunk in chunks:
+            rows = self._encode_rows(chunk if ids is None else ids[chunk], merged)
+            # In their place at once: joined chunks would take twice the memory.
+            vectors = rows.new_empty(count, rows.shape[1]) if vectors is None else vectors
+            vectors[chunk] = rows
+        return vectors
 
     def encode_shared_items(self, ids: Tensor | None = None, recomputes: bool = False) -> Tensor:
         """Return what :meth:`encode_items` does, where all processes ask for the same: each encodes a part."""
@@ -230,17 +239,17 @@ class TextSequentialRecommender(ItemVectorRecommender):
         """Whether the evidence is still to be fitted."""
         return self.evidence is not None and not self.evidence.is_fitted
 
-    def evidence_of(self, batch, columns: Columns | None = None) -> SparseLogits | None:
+    def evidence_of(self, batch, columns: Callable[[], Columns] | None = None) -> SparseLogits | None:
         """Return the entries that evidence adds to the logits of a training batch; None without evidence in training.
 
         Args:
             batch: a ``PackedBatch``.
-            columns: the items that are scored; all when left out.
+            columns: function that returns the items that are scored, called where there is evidence; all when left out.
         """
         if self.evidence is None or not self.evidence.trains_jointly:
             return None
         newest = batch.newest_items(batch.items.shape[1])
-        return self.evidence(Recent(*newest, batch.users), columns or Columns(self.n_items))
+        return self.evidence(Recent(*newest, batch.users), columns() if columns else Columns(self.n_items))
 
     def id_scores(self, queries_BX: Tensor, rows_R: Tensor, vectors_RX: Tensor) -> Tensor | None:
         """Return the part [B, R] of scores that ids of items give; None if items are scored without ids.

@@ -86,7 +86,7 @@ def fit_to_layout(config: MPOConfig):
     Raises:
         DataError: the dataset is missing.
     """
-    layout = find_layout(config.data_root, config["dataset"])
+    layout = find_layout(config.data_root, config["dataset"]).as_text()
     fields = Fields.of(config)
     for key, value in layout.settings(fields.user, fields.item, fields.time, fields.list_suffix).items():
         config.set_default(key, value)

@@ -13,11 +13,13 @@ from recbole_mpo.common.config import MPOConfig
 from recbole_mpo.common.errors import CheckpointError, ConfigError, FeatureError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.common.foreign import as_config_error
+from recbole_mpo.data.atomic_files import find_layout
 from recbole_mpo.model.parameters import freeze
 from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.mixed_domains import MixedDomains
 from recbole_mpo.quick_start.one_dataset import DataSource, OneDataset, RunData
 from recbole_mpo.quick_start.registry import ModelSpec
+from recbole_mpo.quick_start.sharded_source import ShardedSource
 from recbole_mpo.quick_start.starting import settings_of, start
 from recbole_mpo.quick_start.user_profiles import UserProfiles
 from recbole_mpo.trainer import checkpoint
@@ -37,6 +39,19 @@ class Restored(NamedTuple):
     experiment: "Experiment"
     model: object
     state: dict
+
+
+def source_of(config) -> DataSource:
+    """Return where a run's data come from.
+
+    Raises:
+        DataError: the dataset is missing.
+    """
+    if config["domains"]:
+        return MixedDomains()
+    if find_layout(config.data_root, config["dataset"]).is_sharded:
+        return ShardedSource()
+    return UserProfiles() if config["user_profile"] else OneDataset()
 
 
 @dataclass
@@ -83,7 +98,7 @@ class Experiment:
             DataError: the dataset is missing.
             ConfigError: domains cannot be mixed with these settings.
         """
-        source = MixedDomains() if config["domains"] else UserProfiles() if config["user_profile"] else OneDataset()
+        source = source_of(config)
         source.check(config)
         return cls(spec, config, source)
 

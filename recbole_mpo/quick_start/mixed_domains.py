@@ -47,7 +47,7 @@ class MixedDomains:
             if config[key] not in (None, 1, False):
                 raise ConfigError(f"{key} is for runs on one dataset; leave it out with domains")
         for name in names:
-            find_layout(config.data_root, name)
+            find_layout(config.data_root, name).as_text()
         refusals = {
             "item_input=text, because ids mean nothing in another dataset": config["item_input"] != "text",
             "train_mode=packed": config["train_mode"] != "packed",

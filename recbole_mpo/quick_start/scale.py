@@ -1,8 +1,6 @@
 """The size of a run for its record: parameters without tables of items, examples, and compute."""
 
-import numpy as np
-
-from recbole_mpo.data.loader import HistoryLoader, PackedLoader
+from recbole_mpo.data.loader import EpochLoader, HistoryLoader
 from recbole_mpo.model.parameters import count_parameters
 from recbole_mpo.trainer.step_flops import step_flops
 
@@ -32,15 +30,15 @@ def scale_of(loader, model, epochs: int, flops_per_step: int | None) -> dict[str
         their cores; and over all epochs ``steps``, ``examples_seen`` (targets), ``flops_6nd`` (six times those
         parameters times positions) and, if they were counted, ``flops_per_step`` and ``flops``.
     """
-    if not isinstance(loader, PackedLoader) or isinstance(loader, HistoryLoader):
+    if not isinstance(loader, EpochLoader) or isinstance(loader, HistoryLoader):
         return {}
-    rows, tokens = int(loader.windows.targets.sum()), int(loader.windows.lengths.sum())
+    users, rows, tokens = loader.sizes()
     groups = count_parameters(model)["by_group"]
     size = sum(counts["total"] for group, counts in groups.items() if group not in ITEM_GROUPS)
     steps = len(loader) * epochs
     counted = {} if flops_per_step is None else {"flops_per_step": flops_per_step, "flops": flops_per_step * steps}
     scale = {
-        "train_users": len(np.unique(loader.windows.users)),
+        "train_users": users,
         "train_rows": rows,
         "train_tokens": tokens,
         "steps_per_epoch": len(loader),

@@ -4,7 +4,9 @@ Shapes: N items, F feature.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,10 @@ _FOREIGN_SUFFIXES = {
 # Of a raw file so many rows are looked at. Features of language models are below 1000, and the standard deviation of
 # the binary logarithm of their size is about 1.6; for other types read as float32 it is 12 and more.
 SAMPLED_ROWS, LARGEST_VALUE, LARGEST_SPREAD = 4096, 1e6, 8.0
+# Types of numbers in safetensors files that can be mapped into memory.
+MAPPED_TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+# Rows of a table in half precision that are sketched at a time.
+SKETCHED_ROWS = 1 << 16
 
 
 def read_feature_file(
@@ -57,6 +63,51 @@ def read_feature_file(
     return _checked_matrix(matrix, path, n_rows, dimension, tokens)
 
 
+def map_feature_file(path: Path, n_rows: int, dimension: int | None = None) -> np.ndarray:
+    """Return the matrix of a ``.npy`` or ``.safetensors`` file, mapped into memory; its numbers are not looked at.
+
+    Args:
+        path: the file.
+        n_rows: how many rows it must have.
+        dimension: how many columns; by default as many as it has.
+
+    Raises:
+        FeatureError: the file is not readable, is of another kind or has another shape.
+    """
+    if path.suffix == ".npy":
+        matrix = _mapped_npy(path)
+    elif path.suffix == ".safetensors":
+        matrix = _mapped_safetensors(path)
+    else:
+        raise FeatureError(f"{path}: a file of this size must be .npy or .safetensors; store it with numpy.save")
+    _check_shape(matrix, path, n_rows, dimension)
+    return matrix
+
+
+def _mapped_safetensors(path: Path) -> np.ndarray:
+    # The library checks the header, and copies what it gives: the place of the numbers is read here.
+    with _opened(path) as file:
+        key = _matrix_key(file, path)
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            entry = json.loads(file.read(size))[key]
+    except (OSError, ValueError) as problem:
+        raise FeatureError(f"{path}: not a readable safetensors file ({problem})") from problem
+    if entry["dtype"] not in MAPPED_TYPES:
+        raise FeatureError(f"{path}: holds {entry['dtype']}; a file of this size must hold {', '.join(MAPPED_TYPES)}")
+    begin = 8 + size + entry["data_offsets"][0]
+    return np.memmap(path, MAPPED_TYPES[entry["dtype"]], "r", begin, tuple(entry["shape"]))
+
+
+def hash_of_blocks(table: np.ndarray, rows: int) -> str:
+    """Return what :func:`feature_hash` does, of a table that may not fit in memory, so many rows at a time."""
+    digest = hashlib.sha256(f"{table.dtype.str}{table.shape}".encode())
+    for begin in range(0, len(table), rows):
+        digest.update(np.ascontiguousarray(table[begin : begin + rows]).data.cast("B"))
+    return digest.hexdigest()
+
+
 def feature_hash(table: np.ndarray) -> str:
     """Return the sha256 of a matrix's dtype, shape and bytes (in row order)."""
     table = np.ascontiguousarray(table)
@@ -79,10 +130,18 @@ def feature_sketch(table_NF: np.ndarray) -> np.ndarray:
     columns = table_NF.shape[1]
     # The stream of RandomState never changes, unlike that of newer generators.
     directions = np.random.RandomState(columns).standard_normal((columns, 2)) / np.sqrt(columns)
-    return table_NF @ directions.astype(np.float32)
+    directions = directions.astype(np.float32)
+    # In parts where a product would make a table of single precision that may not fit in memory.
+    step = len(table_NF) if table_NF.dtype == np.float32 else SKETCHED_ROWS
+    parts = [table_NF[begin : begin + step] @ directions for begin in range(0, len(table_NF), max(step, 1))]
+    return np.concatenate([np.empty((0, 2), np.float32), *parts])
 
 
 def _read_npy(path: Path) -> np.ndarray:
+    return np.array(_mapped_npy(path))
+
+
+def _mapped_npy(path: Path) -> np.ndarray:
     try:
         # Mapped first, so that a header that promises more than the file has does not reserve memory.
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -95,7 +154,7 @@ def _read_npy(path: Path) -> np.ndarray:
     if not isinstance(matrix, np.ndarray) or not np.issubdtype(matrix.dtype, np.floating):
         content = matrix.dtype if isinstance(matrix, np.ndarray) else "an archive"
         raise FeatureError(f"{path}: holds {content}; a feature matrix must be float16, float32 or float64")
-    return np.array(matrix)
+    return matrix
 
 
 def read_safetensors(path: Path) -> np.ndarray:
@@ -104,20 +163,30 @@ def read_safetensors(path: Path) -> np.ndarray:
     Raises:
         FeatureError: there is no such matrix, or the file is damaged.
     """
-    try:
-        # Through torch, because NumPy has no bfloat16.
-        with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
-            if MATRIX_KEY not in keys and len(keys) != 1:
-                raise FeatureError(
-                    f"{path}: holds {len(keys)} tensors ({', '.join(keys[:5])}), none named {MATRIX_KEY!r}; rename one"
-                )
-            matrix = file.get_tensor(MATRIX_KEY if MATRIX_KEY in keys else keys[0])
-    except (SafetensorError, OSError) as error:
-        raise FeatureError(f"{path}: not a readable safetensors file ({error})") from error
+    with _opened(path) as file:
+        matrix = file.get_tensor(_matrix_key(file, path))
     if not matrix.is_floating_point():
         raise FeatureError(f"{path}: holds {matrix.dtype}; a feature matrix must have a floating-point type")
     return matrix.float().numpy()
+
+
+@contextmanager
+def _opened(path: Path):
+    try:
+        # Through torch, because NumPy has no bfloat16.
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise FeatureError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _matrix_key(file, path: Path) -> str:
+    keys = list(file.keys())
+    if MATRIX_KEY not in keys and len(keys) != 1:
+        raise FeatureError(
+            f"{path}: holds {len(keys)} tensors ({', '.join(keys[:5])}), none named {MATRIX_KEY!r}; rename one"
+        )
+    return MATRIX_KEY if MATRIX_KEY in keys else keys[0]
 
 
 def _read_raw(path: Path, n_rows: int, dimension: int | None) -> np.ndarray:
@@ -166,6 +235,17 @@ def _checked_matrix(
     Raises:
         FeatureError: the shape is wrong, or numbers are not finite.
     """
+    _check_shape(matrix, path, n_rows, dimension)
+    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf and is reported below
+        matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    bad_rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if bad_rows.size:
+        item = "" if tokens is None else f" (item {tokens[bad_rows[0]]!r})"
+        raise FeatureError(f"{path}: {bad_rows.size} rows hold NaN or inf, the first is row {bad_rows[0]}{item}")
+    return matrix
+
+
+def _check_shape(matrix: np.ndarray, path: Path, n_rows: int, dimension: int | None):
     if matrix.ndim != 2:
         raise FeatureError(f"{path}: shape {matrix.shape}; a feature matrix must have two axes, items and features")
     if len(matrix) != n_rows:
@@ -174,10 +254,3 @@ def _checked_matrix(
         )
     if matrix.shape[1] == 0 or dimension not in (None, matrix.shape[1]):
         raise FeatureError(f"{path}: dimension {matrix.shape[1]}, expected {dimension or 'at least 1'}")
-    with np.errstate(over="ignore"):  # a float64 too large for float32 becomes inf and is reported below
-        matrix = np.ascontiguousarray(matrix, dtype=np.float32)
-    bad_rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if bad_rows.size:
-        item = "" if tokens is None else f" (item {tokens[bad_rows[0]]!r})"
-        raise FeatureError(f"{path}: {bad_rows.size} rows hold NaN or inf, the first is row {bad_rows[0]}{item}")
-    return matrix

@@ -77,8 +77,7 @@ def load_item_features(config, item_tokens, fitted: FittedText | None = None) ->
     fitted = fitted or FittedText.fit(encoded, config["feature_center"], config["feature_scale"])
     features = fitted.apply(encoded)
     table, report = align_features(features, item_text.tokens, item_tokens, item_text.texts)
-    _refuse_strangers(report, item_text, item_tokens)
-    _warn(report, item_text.source)
+    check_coverage(report, item_text.source, item_text.tokens[0], item_tokens)
     candidates = set(item_tokens)
     has_no_interactions = (token not in candidates for token in item_text.tokens)
     is_text_only = np.fromiter(has_no_interactions, dtype=bool, count=len(item_text))
@@ -161,17 +160,24 @@ def feature_path(config) -> Path:
     return given if given.is_file() else beside_data
 
 
-def _refuse_strangers(report: AlignmentReport, item_text: ItemText, item_tokens):
-    """Refuse features none of which belongs to an item, because all vectors would be zero."""
+def check_coverage(report: AlignmentReport, source: Path, first_token: str, item_tokens):
+    """Warn of items without text.
+
+    Args:
+        report: how many there are.
+        source: the file that lists the items of the features.
+        first_token: token of the first row.
+        item_tokens: tokens of the dataset's items [N], PAD first.
+
+    Raises:
+        FeatureError: no item is listed, so that all vectors would be zero.
+    """
     if report.absent_from_text_file == report.items:
         raise FeatureError(
-            f"none of the {report.items} items is listed in {item_text.source}: the first item is "
-            f"{str(item_tokens[1])!r} in the interactions and {item_text.tokens[0]!r} in that file. Row r belongs to "
+            f"none of the {report.items} items is listed in {source}: the first item is "
+            f"{str(item_tokens[1])!r} in the interactions and {first_token!r} in that file. Row r belongs to "
             "line r of the .text file, or without such a file to the item whose token is r"
         )
-
-
-def _warn(report: AlignmentReport, source: Path):
     without = report.missing_text + report.absent_from_text_file
     if without:
         logger.warning(

@@ -4,13 +4,14 @@ Shapes: N items by internal id (row 0 is PAD), F feature.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from recbole_mpo.common.errors import CheckpointError
+from recbole_mpo.data.catalogue import joined_blocks
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS
 
 logger = logging.getLogger(__name__)
@@ -35,9 +36,9 @@ def identity(model) -> dict:
     return dict(zip(DATA_KEYS, values, strict=True))
 
 
-def _as_bytes(tokens: Iterable[str]) -> Tensor:
+def _as_bytes(tokens: Sequence[str]) -> Tensor:
     # As one tensor, since reading a list of a million strings without unpickling code takes seconds.
-    return torch.frombuffer(bytearray("\n".join(map(str, tokens)).encode()), dtype=torch.uint8)
+    return torch.frombuffer(bytearray().join(joined_blocks(tokens)), dtype=torch.uint8)
 
 
 def item_tokens(state: dict) -> list[str] | None:

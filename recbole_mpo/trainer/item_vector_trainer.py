@@ -40,7 +40,7 @@ class ItemVectorTrainer(RunTrainer):
 
     def _own_part(self, batch):
         ranks = self.model.ranks
-        return batch if ranks.count == 1 else batch.dealt(ranks.number, ranks.count)
+        return batch if ranks.count == 1 or self.train_loader.is_dealt else batch.dealt(ranks.number, ranks.count)
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):

@@ -14,7 +14,7 @@ from recbole.trainer import Trainer
 from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.common.recbole_globals import without_future_warnings
 from recbole_mpo.data.known_items import KnownItems
-from recbole_mpo.data.loader import PackedLoader
+from recbole_mpo.data.loader import EpochLoader
 from recbole_mpo.model.abstract_recommender import ItemVectorRecommender
 from recbole_mpo.trainer import checkpoint, finite, random_state, ranking
 from recbole_mpo.trainer.checkpoint_content import check_content
@@ -97,7 +97,7 @@ class RunTrainerMixin(FitsEvidence):
             self.average.include_trained(self.model)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        if isinstance(train_data, PackedLoader):
+        if isinstance(train_data, EpochLoader):
             train_data.set_epoch(epoch_idx)
         if loss_func is None and self._trims_batches():
             loss_func = partial(trimmed_loss, self.model)
@@ -188,8 +188,8 @@ class RunTrainerMixin(FitsEvidence):
         }
 
     def _loader_generator_state(self):
-        # A packed loader's order follows from the epoch; RecBole's loaders draw on.
-        is_recboles = self.train_loader is not None and not isinstance(self.train_loader, PackedLoader)
+        # The order of packed batches follows from the epoch; RecBole's loaders draw on.
+        is_recboles = self.train_loader is not None and not isinstance(self.train_loader, EpochLoader)
         return self.train_loader.generator.get_state() if is_recboles else None
 
     def load(self, path) -> dict:

@@ -1,12 +1,14 @@
 """A catalogue stands for a dataset without any file: the same items and hash, no interactions, features of zeros."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from recbole_mpo.common.errors import DataError
-from recbole_mpo.data.catalogue import Catalogue, hash_items
+from recbole_mpo.data.catalogue import Catalogue, hash_items, joined_blocks
 from recbole_mpo.data.training_counts import training_interactions, training_popularity, training_transitions
 
 TOKENS = ["[PAD]", "b", "a", "7"]
@@ -77,3 +79,15 @@ def test_features_of_unknown_size_are_refused():
 def test_items_must_be_those_of_a_checkpoint(tokens, message):
     with pytest.raises(DataError, match=message):
         Catalogue(tokens, None, None)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+def test_tokens_are_joined_block_by_block(monkeypatch, count):
+    monkeypatch.setattr("recbole_mpo.data.catalogue.TEXTS_AT_A_TIME", 2)
+    tokens = [f"ü{number}" for number in range(count)]
+    assert b"".join(joined_blocks(tokens)) == "\n".join(tokens).encode()
+    assert hash_items(tokens) == hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+
+
+def test_a_catalogue_has_no_targets(catalogue):
+    assert catalogue.target_counts().tolist() == [0, 0, 0, 0]

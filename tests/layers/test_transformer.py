@@ -160,3 +160,15 @@ def test_attention_dropout_is_kept_where_few_positions_are_computed():
     torch.manual_seed(1)
     torch.testing.assert_close(drawn[0], encoder(states).flatten(0, 1)[places])
     assert torch.equal(drawn[0], drawn[1]) and not torch.allclose(drawn[0], drawn[2], atol=1e-3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_no_wanted_positions_are_no_states_and_no_gradient(rows, training):
+    """A process may have no part of a batch, not even a row."""
+    encoder = CausalTransformerEncoder(**SETTINGS).train(training)
+    states = torch.randn(rows, 3, 16, requires_grad=True)
+    starts = torch.zeros(rows, 3, dtype=torch.long)
+    found = encoder(states, starts, torch.empty(0, dtype=torch.long))
+    found.sum().backward()
+    assert found.shape == (0, 16) and not states.grad.any()

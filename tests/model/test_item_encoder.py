@@ -7,7 +7,14 @@ from torch import nn
 
 from recbole_mpo.data.catalogue import Catalogue
 from recbole_mpo.layers.adaptor import MoEAdaptor
-from recbole_mpo.model.item_encoder import ItemEncoder, ItemTable, make_moe_adaptor, make_text_projection, take
+from recbole_mpo.model.item_encoder import (
+    ItemEncoder,
+    ItemTable,
+    empty_rows,
+    make_moe_adaptor,
+    make_text_projection,
+    take,
+)
 
 QUIET = {
     "hidden_dropout_prob": 0.0,
@@ -184,3 +191,18 @@ def test_items_without_text_score_zero_and_take_no_gradient(tiny_settings, tiny_
             (vectors * weights)[rows].sum(), model.moe_adaptor.w_gate, retain_graph=True, allow_unused=True
         )
         assert bool(gradient.any()) != blank
+
+
+def test_empty_rows_are_found_block_by_block(monkeypatch):
+    monkeypatch.setattr("recbole_mpo.model.item_encoder.ROWS_AT_A_TIME", 3)
+    features = SixItems().item_features()
+    assert empty_rows(features).tolist() == (~features.any(dim=1)).tolist() == [True, *[False] * 5, True]
+
+
+@pytest.mark.parametrize("rows", [slice(1, 4), torch.tensor([3, 1])])
+def test_features_in_half_precision_are_read_in_single(rows):
+    features = SixItems().item_features()
+    table = ItemTable(features.half(), empty_rows(features))
+    found = table.features_of(rows)
+    assert found.dtype == torch.float32 and torch.equal(found, features.half().float()[rows])
+    assert torch.equal(ItemTable(features, empty_rows(features)).features_of(rows), features[rows])

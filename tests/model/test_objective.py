@@ -9,7 +9,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recbole_mpo.common.errors import ConfigError
 from recbole_mpo.layers.ranks import ALONE
 from recbole_mpo.model import objective, sequential
-from recbole_mpo.model.objective import SampledSoftmaxObjective, SoftmaxObjective, make_objective
+from recbole_mpo.model.objective import (
+    SampledSoftmaxObjective,
+    SoftmaxObjective,
+    columns_of,
+    draw_without_replacement,
+    make_objective,
+)
 from recbole_mpo.quick_start.recorded_run import run
 
 QUIET = {
@@ -288,3 +294,45 @@ def test_the_setting_names_the_objective(tiny_settings, loss, kind, in_chunks):
         assert torch.equal(made.target_counts, torch.bincount(run.splits[0].inter_feat["item_id"], minlength=31))
     else:
         assert made.in_chunks is in_chunks
+
+
+class TestDrawingWithoutReplacement:
+    @pytest.mark.parametrize("count", [7, 40])
+    def test_every_number_is_as_likely(self, monkeypatch, count):
+        monkeypatch.setattr(objective, "MOST_PERMUTED", 10)
+        torch.manual_seed(0)
+        drawn = torch.stack([draw_without_replacement(count, 5, torch.device("cpu")) for _ in range(4000)])
+        assert (drawn.sort(dim=1).values.diff(dim=1) > 0).all()
+        shares = torch.bincount(drawn.flatten(), minlength=count) / len(drawn)
+        assert len(shares) == count and shares.sub(5 / count).abs().max() < 0.04
+
+    def test_pairs_are_as_likely(self, monkeypatch):
+        monkeypatch.setattr(objective, "MOST_PERMUTED", 0)
+        torch.manual_seed(0)
+        pairs = [frozenset(draw_without_replacement(8, 2, torch.device("cpu")).tolist()) for _ in range(5600)]
+        counts = [pairs.count(pair) for pair in set(pairs)]
+        assert len(counts) == 28 and max(abs(count - 200) for count in counts) < 60
+
+    def test_a_catalogue_of_a_million_draws_as_before(self):
+        torch.manual_seed(1)
+        drawn = draw_without_replacement(1 << 20, 5, torch.device("cpu"))
+        torch.manual_seed(1)
+        assert torch.equal(drawn, torch.randperm(1 << 20)[:5])
+
+    def test_of_many_numbers_none_is_listed(self):
+        with LargestTensor() as largest:
+            drawn = draw_without_replacement(10**7, 1000, torch.device("cpu"))
+        assert largest.entries < 4000 and len(drawn.unique()) == 1000
+
+    def test_a_large_share_is_drawn_too(self, monkeypatch):
+        monkeypatch.setattr(objective, "MOST_PERMUTED", 0)
+        assert draw_without_replacement(6, 6, torch.device("cpu")).sort().values.tolist() == list(range(6))
+
+
+def test_columns_of_all_items_are_made_only_for_evidence(tiny_settings, monkeypatch):
+    made = []
+    monkeypatch.setattr(objective, "columns_of", lambda *given: made.append(given) or columns_of(*given))
+    for kinds in ([], ["covisit"]):
+        model, batch = model_and_batch(tiny_settings, loss="sampled", sampled_items=3, evidence=kinds)
+        model.calculate_loss(batch)
+        assert bool(made) == bool(kinds)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sharded import shard_dataset
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
 from recbole_mpo.layers.ranks import ALONE, Ranks
@@ -74,6 +75,45 @@ def test_two_processes_compute_what_one_does(settings, objective):
     assert len(list(Path(settings["checkpoint_dir"]).iterdir())) == 2
     columns = [np.load(Path(settings["checkpoint_dir"]) / record["run_id"] / "ranks.npz") for record in (one, two)]
     assert all(np.array_equal(columns[0][name], columns[1][name]) for name in columns[0] if "user" in name)
+
+
+@pytest.fixture
+def sharded(settings):
+    """Settings of runs on shards, of which one process has three and the other two; steps of few targets."""
+    shard_dataset(settings["data_path"], parts=5)
+    return {**settings, **QUIET, "train_batch_size": 16, "loss": "sampled", "sampled_items": 10}
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"eval_batch_size": 7},
+        # Most steps of most processes have nothing.
+        pytest.param({"train_batch_size": 1, "epochs": 1}, marks=pytest.mark.slow),
+        pytest.param({"loss": "full", "tasks": "nip,si,rel"}, marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_with_shards_of_their_own_compute_what_one_does(sharded, objective):
+    finish(launch(1, sharded, dataset="shards", record="one.json", **objective))
+    finish(launch(2, sharded, dataset="shards", record="two.json", **objective))
+    one, two = record_of("one.json"), record_of("two.json")
+    assert curves(two) == pytest.approx(curves(one), rel=1e-5)
+    assert two["test"] == pytest.approx(one["test"], abs=1e-6) and two["valid"] == pytest.approx(one["valid"], abs=1e-6)
+    assert one["data"] == two["data"] and (one["processes"], two["processes"]) == (1, 2)
+    columns = [np.load(Path(sharded["checkpoint_dir"]) / record["run_id"] / "ranks.npz") for record in (one, two)]
+    for name in columns[0]:
+        assert np.array_equal(columns[0][name], columns[1][name]), name
+
+
+@pytest.mark.slow
+def test_a_job_on_shards_goes_on_with_another_number_of_processes(sharded):
+    first = {**sharded, "checkpoint_dir": str(Path("stopped").absolute())}
+    finish(launch(2, {**first, "epochs": 2}, dataset="shards"))
+    (last,) = Path(first["checkpoint_dir"]).glob("*/last.pth")
+    finish(launch(1, first, dataset="shards", resume=last, record="resumed.json"))
+    finish(launch(1, sharded, dataset="shards", record="whole.json"))
+    assert curves(record_of("resumed.json")) == pytest.approx(curves(record_of("whole.json")), rel=1e-5)
+    assert record_of("resumed.json")["test"] == pytest.approx(record_of("whole.json")["test"], abs=1e-6)
 
 
 def test_parts_and_collectives_are_those_of_the_whole():

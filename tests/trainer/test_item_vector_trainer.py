@@ -1,5 +1,7 @@
 """The trainer of models over item vectors: one step, its learning rates, and evaluation with vectors computed once."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from support import built_run
@@ -67,8 +69,12 @@ def test_each_of_several_processes_gets_its_rows(tiny_settings, tmp_path):
     built = built_run("MPORec", "tiny", (), tiny_settings)
     trainer, batch = built.trainer(tmp_path), next(iter(built.loaders[0]))
     assert trainer._own_part(batch) is batch
+    trainer.train_loader = built.loaders[0]
     parts = []
     for number in range(2):
         built.model.ranks = Ranks(number, 2)
         parts.append(trainer._own_part(batch))
     assert sum(map(len, parts)) == len(batch) and all(0 < len(part) < len(batch) for part in parts)
+    # A loader of shards gives each process its own.
+    trainer.train_loader = SimpleNamespace(is_dealt=True)
+    assert trainer._own_part(batch) is batch
