@@ -10,6 +10,7 @@ from recbole_mpo.data.atomic_files import check_name
 from recbole_mpo.data.prepare import sources
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
 from recbole_mpo.data.prepare.download import Unreachable, fetch
+from recbole_mpo.data.prepare.engine import Engine
 from recbole_mpo.data.prepare.joined_domains import prepare_domains
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
 from recbole_mpo.data.prepare.movielens import prepare_movielens
@@ -35,6 +36,7 @@ class Request:
         data_path: folder in which the dataset's folder is made.
         recipe: which interactions are kept.
         form: how they are written.
+        engine: what prepares them.
         raw: folder or file with the raw data; None downloads them.
         source_url: address that replaces the known ones.
         release: release of the Amazon data.
@@ -47,6 +49,7 @@ class Request:
     data_path: Path = Path("dataset")
     recipe: Recipe = field(default_factory=Recipe)
     form: Form = field(default_factory=Form)
+    engine: Engine = field(default_factory=Engine)
     raw: Path | None = None
     source_url: str | None = None
     release: str | None = None
