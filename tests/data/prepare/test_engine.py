@@ -18,7 +18,7 @@ def test_sizes(text, size):
         ({"memory_limit": "-1GB"}, "must be a size"),
         ({"memory_limit": "9 QB"}, "must be a size"),
         ({"memory_limit": "1MB"}, "memory_limit '1MB' is too small; give at least 200MB"),
-        ({"name": "spark"}, "engine must be one of memory, duckdb"),
+        ({"name": "spark"}, "engine is 'spark'; choose one of memory, duckdb"),
     ],
 )
 def test_what_is_no_engine_is_refused(fields, message):
