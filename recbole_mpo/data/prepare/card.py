@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recbole_mpo import __version__
 from recbole_mpo.common.files import file_hash
+from recbole_mpo.data.prepare.open_files import data_files
 from recbole_mpo.data.prepare.recipe import Step
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.statistics import Statistics
@@ -48,12 +49,7 @@ class Card:
         yield from ("", "| file | bytes | sha256 |", "|---|---|---|")
         written = sorted(path for path in folder.iterdir() if path.name.startswith(f"{self.name}."))
         for path in (*self.raw_files, *written):
-            yield from (_row(file, path) for file in files_of(path))
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return the files that a file or a folder of data is, sorted by name."""
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            yield from (_row(file, path) for file in data_files(path))
 
 
 def _row(file: Path, listed: Path) -> str:

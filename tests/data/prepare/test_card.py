@@ -1,7 +1,7 @@
 """The card names every file with its size and hash, also those in folders."""
 
 from recbole_mpo.common.files import file_hash
-from recbole_mpo.data.prepare.card import Card, files_of
+from recbole_mpo.data.prepare.card import Card
 from recbole_mpo.data.prepare.recipe import Step
 from recbole_mpo.data.statistics import Statistics
 
@@ -21,8 +21,3 @@ def test_lines(tmp_path):
         f"| raw/part-0.parquet | 3 | {file_hash(raw / 'part-0.parquet')} |",
         f"| shop.shards/manifest.json | 2 | {file_hash(stage / 'manifest.json')} |",
     ]
-
-
-def test_the_files_of_a_path(tmp_path):
-    (tmp_path / "a").write_text("x")
-    assert files_of(tmp_path / "a") == files_of(tmp_path) == [tmp_path / "a"]
