@@ -11,6 +11,7 @@ from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.table_files import Table
 
 NOTES = ("Rows that are equal in user, item and time count once.", "Rows with equal times keep the order of the file.")
+DIFFERENT = "rows that differ in user, item or time"
 ORDER_NOTES = ("The times are the numbers of the rows, because the order of the file is the order of time.",)
 
 
@@ -43,7 +44,7 @@ def prepare_own(name: str, tables: OwnTables, recipe: Recipe) -> Prepared:
     notes = ORDER_NOTES
     if tables.columns.time is not None:
         notes = NOTES
-        interactions = interactions.without_duplicates(what="rows that differ in user, item or time")
+        interactions = interactions.without_duplicates(what=DIFFERENT)
     interactions = recipe.apply(interactions)
     paths = [tables.interactions.path]
     if tables.items is None:

@@ -16,7 +16,7 @@ from recbole_mpo.common.values import check_choice
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, SINGLE_SUFFIX, SPLIT_SUFFIXES, SPLITS
 from recbole_mpo.data.prepare.card import Card
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
-from recbole_mpo.data.prepare.recipe import Interactions
+from recbole_mpo.data.prepare.recipe import Interactions, Step
 from recbole_mpo.data.prepare.rows_hash import RowsHash
 from recbole_mpo.data.prepare.shards import items_of, parts_of, write_shards
 from recbole_mpo.data.prepare.sources import Source
@@ -98,6 +98,16 @@ class Prepared:
     other_texts: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the preparation."""
+        return self.interactions.steps
+
+    @property
+    def other_items(self) -> int:
+        """Number of items that only have text."""
+        return len(self.other_texts)
+
     def statistics(self) -> Statistics:
         """Return the statistics of the dataset."""
         rows = self.interactions
@@ -138,8 +148,8 @@ class Prepared:
         write_shards(folder, self.name, parts, items_of(self.interactions), total)
 
     def _card(self, form: Form) -> Card:
-        notes, steps = (*self.notes, *self.all_remarks()), self.interactions.steps
-        return Card(self.name, self.source, self.raw_files, form.split, notes, steps, self.statistics())
+        notes = (*self.notes, *self.all_remarks())
+        return Card(self.name, self.source, self.raw_files, form.split, notes, self.steps, self.statistics())
 
     def _inter_lines(self) -> Iterator[str]:
         rows = self.interactions

@@ -33,8 +33,8 @@ class Table:
     """A file with named columns, or a folder of Parquet files with the same ones.
 
     Attributes:
-        path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``, text formats also ``.gz``; or a
-            folder of Parquet files.
+        path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``, text formats also ``.gz``; or
+            a folder of Parquet files.
         separator: separator of a text file, if the suffix does not give it; JSON, Parquet and Excel have none.
         encoding: encoding of a text file with separators; JSON is always UTF-8.
         names: column names of a file without a header.

@@ -1,0 +1,53 @@
+"""What tests of the large path share: a dataset made by both engines, which must be equal byte for byte."""
+
+import json
+from dataclasses import replace
+
+from recbole_mpo.common.errors import RecboleMPOError
+from recbole_mpo.data.prepare.engine import Engine
+from recbole_mpo.data.prepare.prepare import prepare_dataset
+from recbole_mpo.data.prepare.prepared import Form
+from recbole_mpo.data.prepare.rows_hash import hash_of_inter
+
+DUCKDB = Engine("duckdb", "500MB", threads=1)
+PARQUET = Form(output_format="parquet", parts=3)
+
+
+def made(name, request, capsys):
+    """What a preparation writes and prints: its files but for the card's hashes, or its one line of error."""
+    try:
+        folder = prepare_dataset(name, request)
+    except RecboleMPOError as problem:
+        capsys.readouterr()
+        return type(problem), str(problem)
+    card = (folder / "README.md").read_text().split("| file | bytes |")[0]
+    texts = folder / f"{folder.name}.text"
+    files = {"text": texts.read_bytes() if texts.exists() else None, "card": card, "printed": capsys.readouterr().out}
+    shards = folder / f"{folder.name}.shards"
+    if shards.exists():
+        manifest = json.loads((shards / "manifest.json").read_text())
+        parts = [(shards / part["file"]).read_bytes() for part in manifest["parts"]]
+        return {**files, "manifest": manifest, "parts": parts, "items": (shards / "items.parquet").read_bytes()}
+    inter = folder / f"{folder.name}.inter"
+    return {**files, "inter": inter.read_bytes(), "hash": hash_of_inter(inter)}
+
+
+def compare(name, request, capsys):
+    """Prepare with both engines in both formats, check that nothing differs, and return what is in ``.inter``."""
+    results = {}
+    for form in (Form(), PARQUET):
+        for engine in (Engine(), DUCKDB):
+            path = request.data_path / f"{form.output_format}-{engine.name}"
+            results[form, engine] = made(name, replace(request, data_path=path, form=form, engine=engine), capsys)
+            left = {entry.name for entry in path.iterdir()} if path.exists() else set()
+            assert left <= {name}, "the scratch folder is gone"
+        large, small = results[form, DUCKDB], results[form, Engine()]
+        if isinstance(small, dict) and isinstance(large, dict):
+            assert {key: value for key, value in large.items() if small[key] != value} == {}
+        assert large == small
+    small, parts = results[Form(), Engine()], results[PARQUET, DUCKDB]
+    if isinstance(small, tuple):
+        return small
+    assert parts["manifest"]["rows_hash"] == small["hash"]
+    assert parts["manifest"]["interactions"] == small["inter"].count(b"\n") - 1
+    return small["inter"].decode()
