@@ -152,11 +152,11 @@ def _hash(database: Database, table, total: RowsHash):
         # Python and SQL write numbers with fractions in different ways.
         total.add_lines(lines_of(table))
         return
-    # DuckDB's upper half is that of the first eight bytes, which in a little-endian number is the lower one.
+    line = 'user_id || chr(9) || item_id || chr(9) || "timestamp"'
     with database.view("block", table):
         lower, upper = database.row(
-            "SELECT sum(md5_number_upper(line)), sum(md5_number_lower(line)) FROM "
-            '(SELECT user_id || chr(9) || item_id || chr(9) || "timestamp" AS line FROM block)'
+            f"SELECT sum((md5 & {2**64 - 1}::UHUGEINT)::UBIGINT), sum((md5 >> 64)::UBIGINT) FROM "
+            f"(SELECT md5_number({line}) AS md5 FROM block)"
         )
     total.add_halves(int(lower or 0), int(upper or 0))
 

@@ -93,7 +93,7 @@ class PlainParquet:
         )
         paths = "[" + ", ".join(map(literal, self.files)) + "]"
         starts = "[" + ", ".join(map(str, accumulate((0, *self.rows[:-1])))) + "]"
-        place = f"{starts}[file_index + 1] + file_row_number"
+        place = f"{starts}[file_index::BIGINT + 1]::BIGINT + file_row_number"
         time = {"timestamp": "epoch_ns({0})", "float": "CASE WHEN isnan({0}) THEN NULL ELSE {0}::DOUBLE + 0.0 END"}.get(
             self.time_kind, "{0}::BIGINT"
         )
