@@ -66,7 +66,7 @@ ARGUMENTS = set(
     # of prepare
     "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
     "time_format item_column text separator encoding domains order rating min_rating "
-    "items_separator items_encoding output_format parts engine memory_limit categories "
+    "items_separator items_encoding output_format parts engine memory_limit categories without_users_of "
     # of serve
     "host port api_key state_dir threads max_batch max_queue max_body timeout".split()
 )

@@ -78,6 +78,8 @@ dataset_name = click.argument("name", nargs=-1, metavar="NAME", callback=_one_na
 @raw_option("--raw", Text("PATH"), "Folder with the raw files (Online Retail: or the file), instead of a download.")
 @raw_option("--source_url", Text("URL"), "Address to download from instead of the known ones.")
 @raw_option("--release", Text("2018|2023"), "Release of the Amazon data, 2018 by default; 2023 makes NAME-2023.")
+@raw_option("--categories", Words("NAME,NAME"), "Categories of Amazon-2018-all; by default all 29.", default=())
+@raw_option("--without_users_of", Words("NAME,NAME"), "Leave out users with a review in these categories.", default=())
 @own_option("--interactions", Text("FILE"), "One row per interaction: csv, tsv, txt, jsonl, parquet or xlsx.")
 @own_option("--items", Text("FILE"), "One row per item; without it, texts are read from the interactions.")
 @own_option("--user", Text("COLUMN"), "Column of the user.")
@@ -157,13 +159,16 @@ def _separator(text: str) -> str:
 
 def _refuse_idle(name: str, options: dict, given):
     """Refuse an option that this preparation does not use."""
-    from recbole_mpo.data.prepare.sources import ML100K
+    from recbole_mpo.data.prepare.sources import AMAZON_2018_ALL, ML100K
 
     given_keys = {given_option.key for given_option in given}
     if options["output_format"] == "inter" and "parts" in given_keys:
         raise ConfigError("--parts is the number of Parquet files; give --output_format=parquet too")
     if options["engine"] == "memory" and (stray := given_keys & {"memory_limit", "threads"}):
         raise ConfigError(f"--{min(stray)} is for DuckDB; give --engine=duckdb too")
+    is_union = name.lower() == AMAZON_2018_ALL.lower()
+    if not is_union and (stray := given_keys & {"categories", "without_users_of"}):
+        raise ConfigError(f"--{min(stray)} is for {AMAZON_2018_ALL}; leave it out")
     if not options["items"] and (stray := [key for key in ("items_separator", "items_encoding") if options[key]]):
         raise ConfigError(f"--{stray[0]} describes the table of items; give --items=FILE too")
 
@@ -213,6 +218,8 @@ def _request(options: dict, given):
         release=options["release"],
         own=own_tables,
         domains=tuple(options["domains"]),
+        categories=tuple(options["categories"]),
+        without_users_of=tuple(options["without_users_of"]),
         overwrite=options["overwrite"],
         show_progress=options["show_progress"],
     )

@@ -66,7 +66,7 @@ def refuse_textless_reviews(source: Source, reviews: Path, metadata: Path, items
 
 def review_table(source: Source, path: Path) -> tuple[Table, Columns]:
     """Return the file of reviews and its columns."""
-    if source.kind == "amazon-2018":
+    if source.entry["reviews"].endswith(".csv"):
         # The file has no header.
         return Table(path, names=("item", "user", "rating", "time")), Columns(
             "user", "item", "time", ("rating",), rating="rating"

@@ -26,9 +26,9 @@ from recbole_mpo.data.statistics import Statistics
 logger = logging.getLogger(__name__)
 
 # Kinds of raw data with ratings.
-RATED = ("amazon-2018", "amazon-2023", "movielens")
+RATED = ("amazon-2018", "amazon-2023", "movielens", sources.AMAZON_2018_ALL)
 # Kinds that a database can prepare.
-LARGE = ("amazon-2018", "amazon-2023")
+LARGE = ("amazon-2018", "amazon-2023", sources.AMAZON_2018_ALL)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Request:
         release: release of the Amazon data.
         own: a user's tables.
         domains: prepared datasets to join.
+        categories: categories of Amazon-2018-all; all of them if there are none.
+        without_users_of: categories of Amazon-2018-all whose users are left out.
         overwrite: whether to replace an existing dataset.
         show_progress: whether to show progress bars.
     """
@@ -58,6 +60,8 @@ class Request:
     release: str | None = None
     own: OwnTables | None = None
     domains: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    without_users_of: tuple[str, ...] = ()
     overwrite: bool = False
     show_progress: bool = True
 
@@ -93,6 +97,8 @@ def _prepare(name: str, request: Request) -> Path:
         sources.refuse_unknown(sources.name_of_release(name, request.release))
     if request.recipe.min_rating is not None and source.kind not in RATED:
         raise ConfigError(f"{source.name} has no ratings; leave --min_rating out")
+    if source.kind == sources.AMAZON_2018_ALL:
+        raise ConfigError(f"{source.name} is too large for memory: prepare it with --engine=duckdb")
     if source.kind == sources.ML100K:
         return prepare_ml100k(request.data_path)
     return _make(source.name, request, lambda: nullcontext(_PREPARERS[source.kind](source, request)))
@@ -153,12 +159,30 @@ def _make_large(name: str, request: Request) -> Path:
 
     @contextmanager
     def build():
-        files = () if source is None else _raw_files(source, request, file_names(source))
+        make = _own_rows(name, request) if source is None else _large_rows(source, request)
         with open_database(request.data_path, name, request.engine) as database:
-            make = LargePreparation(database, request.recipe, request.form.parts, request.show_progress)
-            yield make.own(name, request.own) if source is None else make.amazon(source, *files)
+            yield make(LargePreparation(database, request.recipe, request.form.parts, request.show_progress))
 
     return _make(name, request, build)
+
+
+def _own_rows(name: str, request: Request) -> Callable:
+    return lambda preparation: preparation.own(name, request.own)
+
+
+def _large_rows(source: Source, request: Request) -> Callable:
+    """Find the raw files of a source, and return what makes its dataset in a database."""
+    if source.kind != sources.AMAZON_2018_ALL:
+        reviews, metadata = _raw_files(source, request, file_names(source))
+        return lambda preparation: preparation.amazon(source, reviews, metadata)
+    from recbole_mpo.data.prepare.large import CategoryUnion, check_names, find_categories
+
+    check_names(source, "without_users_of", request.without_users_of)
+    names = request.categories
+    if names and (strays := [name for name in request.without_users_of if name not in names]):
+        raise ConfigError(f"without_users_of: the reviews of {strays[0]} are needed; name it in --categories too")
+    categories = find_categories(source, names, request.raw, lambda files: _raw_files(source, request, files))
+    return lambda preparation: CategoryUnion(preparation, source, categories, request.without_users_of).dataset()
 
 
 def _large_source(name: str, request: Request) -> Source:

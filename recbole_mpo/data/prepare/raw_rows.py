@@ -136,8 +136,8 @@ class UsableRows:
             )
         return ratings >= self.least_rating
 
-    def steps(self) -> tuple[Step, ...]:
-        """Return the steps of reading.
+    def steps(self, first: str | None = None) -> tuple[Step, ...]:
+        """Return the steps of reading; ``first`` says what was read, by default the rows of the table.
 
         Raises:
             DataError: no row is left.
@@ -148,7 +148,7 @@ class UsableRows:
             raise DataError(f"{path} has no row with {', '.join(names[:-1])} and {names[-1]}")
         if not self.kept:
             raise DataError(f"{path} has no row with a {columns.rating!r} of at least {self.least_rating:g}")
-        steps = [Step(f"rows of {path.name}", self.read, 0)]
+        steps = [Step(first or f"rows of {path.name}", self.read, 0)]
         if self.usable < self.read:
             what = "rows with user, item and time" if columns.time else "rows with user and item"
             steps.append(Step(what, self.usable, self.read - self.usable))

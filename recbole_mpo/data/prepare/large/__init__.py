@@ -5,7 +5,8 @@ read, kept and written is defined by ``recbole_mpo.data.prepare``, from which th
 imports this package but ``prepare.py``, which chooses the engine.
 """
 
+from recbole_mpo.data.prepare.large.amazon_categories import CategoryUnion, check_names, find_categories
 from recbole_mpo.data.prepare.large.database import open_database
 from recbole_mpo.data.prepare.large.large_preparation import LargePreparation
 
-__all__ = ["LargePreparation", "open_database"]
+__all__ = ["CategoryUnion", "LargePreparation", "check_names", "find_categories", "open_database"]

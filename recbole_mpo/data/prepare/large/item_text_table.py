@@ -6,7 +6,7 @@ Table ``texts`` (``token``, ``text``, ``first``): ``first`` is the place of the 
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from recbole_mpo.data.prepare.item_texts import FirstTexts
+from recbole_mpo.data.prepare.item_texts import FirstTexts, storable
 from recbole_mpo.data.prepare.large.database import Database
 from recbole_mpo.data.prepare.shards import import_pyarrow
 from recbole_mpo.text.item_text import is_missing
@@ -15,6 +15,7 @@ from recbole_mpo.text.sentences import item_sentence
 RECORDS_PER_BLOCK = 50_000
 # Larger than any place: texts without a letter or digit come after all others.
 _LAST = 2**62
+_PRESENT = "SELECT token FROM item_numbers JOIN items USING (i)"
 
 
 def keep_texts(
@@ -53,7 +54,7 @@ def keep_texts(
 
 def _of_items(database: Database, block: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
     """Return the records of items that are in ``items``."""
-    tokens = sorted({_storable(item) for item, _ in block})
+    tokens = sorted({storable(item) for item, _ in block})
     with database.view("block", import_pyarrow().table({"token": tokens})):
         present = {token for (token,) in database.rows("SELECT token FROM items JOIN block USING (token)")}
     return [(item, record) for item, record in block if item in present]
@@ -63,7 +64,7 @@ def _insert(database: Database, sentences: list[tuple[str, str]], places: int):
     pyarrow = import_pyarrow()
     columns = {
         "token": pyarrow.array([item for item, _ in sentences], pyarrow.string()),
-        "text": pyarrow.array([_storable(text) for _, text in sentences], pyarrow.string()),
+        "text": pyarrow.array([storable(text) for _, text in sentences], pyarrow.string()),
         "is_missing": pyarrow.array([is_missing(text) for _, text in sentences], pyarrow.bool_()),
         "place": pyarrow.array(range(places, places + len(sentences)), pyarrow.int64()),
     }
@@ -71,9 +72,9 @@ def _insert(database: Database, sentences: list[tuple[str, str]], places: int):
         database.run("INSERT INTO all_texts SELECT * FROM block")
 
 
-def _storable(text: str) -> str:
-    """Return a text as a file would hold it: half a character becomes a question mark."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+def forget_other_texts(database: Database):
+    """Drop the texts of items without interactions."""
+    database.run(f"DELETE FROM texts WHERE token NOT IN ({_PRESENT})")
 
 
 def texts_in_order(database: Database) -> Iterator[tuple[str, str]]:
@@ -87,8 +88,7 @@ def texts_in_order(database: Database) -> Iterator[tuple[str, str]]:
 
 def other_texts(database: Database) -> Iterator[tuple[str, str]]:
     """Yield token and text of each item without interactions, in the order of their first records."""
-    present = "SELECT token FROM item_numbers JOIN items USING (i)"
-    yield from _pairs(database, f"SELECT token, text FROM texts WHERE token NOT IN ({present}) ORDER BY first")
+    yield from _pairs(database, f"SELECT token, text FROM texts WHERE token NOT IN ({_PRESENT}) ORDER BY first")
 
 
 def _pairs(database: Database, query: str) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recbole_mpo.data.prepare import amazon, own_tables
 from recbole_mpo.data.prepare.large.database import Database
-from recbole_mpo.data.prepare.large.item_text_table import keep_texts
+from recbole_mpo.data.prepare.large.item_text_table import forget_other_texts, keep_texts
 from recbole_mpo.data.prepare.large.large_dataset import LargeDataset
 from recbole_mpo.data.prepare.large.numbering import number_users_and_items
 from recbole_mpo.data.prepare.large.raw_tables import Raw, read_raw
@@ -41,7 +41,8 @@ class LargePreparation:
         """
         raw = read_raw(self.database, tables.interactions, tables.columns, self.recipe.min_rating)
         is_timed = tables.columns.time is not None
-        selection, remarks = self.select(raw, own_tables.DIFFERENT if is_timed else None)
+        remarks = self.code(raw)
+        selection = self.select(raw, own_tables.DIFFERENT if is_timed else None)
         selection.apply(self.recipe)
         counts = (*number_users_and_items(self.database), selection.count)
         if tables.items is not None:
@@ -57,30 +58,31 @@ class LargePreparation:
             DataError: as ``prepare_amazon``.
         """
         table, columns = amazon.review_table(source, reviews)
-        selection, remarks = self.select(
-            read_raw(self.database, table, columns, self.recipe.min_rating), amazon.DIFFERENT
-        )
+        raw = read_raw(self.database, table, columns, self.recipe.min_rating)
+        remarks = self.code(raw)
+        selection = self.select(raw, amazon.DIFFERENT)
         records = amazon.metadata_records(source, metadata, self.show_progress)
         remarks += keep_texts(self.database, records, source.entry["text_fields"], only_items=True)
         self.keep_described(selection, source, reviews, metadata)
-        selection.apply(self.recipe)
-        counts = (*number_users_and_items(self.database), selection.count)
-        return self.dataset(source.name, source, (reviews, metadata), selection, counts, amazon.NOTES, remarks)
+        return self.of_reviews(source, selection, (reviews, metadata), amazon.NOTES, remarks)
 
-    def select(self, raw: Raw, different: str | None) -> tuple[Selection, tuple[str, ...]]:
-        """Return the rows of ``raw``, and remarks about their ids.
+    def code(self, raw: Raw) -> tuple[str, ...]:
+        """Number the users and items of ``raw``, and return remarks about their ids."""
+        return code_tokens(self.database, raw, self.parts)
+
+    def select(self, raw: Raw, different: str | None) -> Selection:
+        """Return the coded rows of ``raw``.
 
         Args:
             raw: what was read.
             different: what the rows are that stay when repeated ones are dropped; None keeps all.
         """
-        remarks = code_tokens(self.database, raw, self.parts)
         selection = Selection(self.database, list(raw.steps))
         if different is None:
             selection.take_all()
         else:
             selection.take_different(part_bounds(self.database, self.parts), different)
-        return selection, remarks
+        return selection
 
     def keep_described(self, selection: Selection, source: Source, reviews: Path, metadata: Path):
         """Keep the reviews of items that have a text.
@@ -93,6 +95,17 @@ class LargePreparation:
             items = self.database.value("SELECT count(*) FROM items")
             amazon.refuse_textless_reviews(source, reviews, metadata, items, first)
         selection.keep("i IN (SELECT i FROM items JOIN texts USING (token))", amazon.WITH_METADATA)
+
+    def of_reviews(self, source: Source, selection: Selection, files, notes, remarks) -> LargeDataset:
+        """Return the dataset of the reviews that the recipe keeps, with the texts of their items alone.
+
+        Raises:
+            DataError: no interaction is left.
+        """
+        selection.apply(self.recipe)
+        counts = (*number_users_and_items(self.database), selection.count)
+        forget_other_texts(self.database)
+        return self.dataset(source.name, source, files, selection, counts, notes, remarks)
 
     def dataset(self, name, source, paths, selection: Selection, counts, notes, remarks) -> LargeDataset:
         """Return a dataset of the rows that are left."""

@@ -1,19 +1,23 @@
 """Own tables and Amazon's reviews: DuckDB makes the same files as memory, byte for byte."""
 
 import csv
+import gzip
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from both_engines import DUCKDB, compare
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.data.prepare.amazon import file_names
 from recbole_mpo.data.prepare.engine import Engine
 from recbole_mpo.data.prepare.own_tables import OwnTables
 from recbole_mpo.data.prepare.prepare import Request, prepare_dataset
 from recbole_mpo.data.prepare.raw_rows import Columns
 from recbole_mpo.data.prepare.recipe import Recipe
+from recbole_mpo.data.prepare.sources import find_source
 from recbole_mpo.data.prepare.table_files import Table
 
 pytest.importorskip("duckdb")
@@ -242,3 +246,31 @@ def test_ids_with_a_fraction_of_zero_are_whole_numbers_in_both_tables(tmp_path, 
         "4 ids of rows.csv are written like -3.0 and were read as -3."
         in (tmp_path / "data/parquet-duckdb/shop/README.md").read_text()
     )
+
+
+@pytest.mark.parametrize("name", ["Pantry", "Pet-2023"])
+@pytest.mark.parametrize("seed", range(2))
+def test_amazons_reviews(tmp_path, capsys, name, seed):
+    source, draw = find_source(name), np.random.default_rng(seed)
+    files = [tmp_path / "raw" / Path(file).name for file in file_names(source)]
+    files[0].parent.mkdir()
+    rows = [
+        (f"B{item:02}", f"A{user}", f"{rating}.0", int(moment))
+        for item, user, rating, moment in draw.integers([0] * 4, [30, 20, 6, 9], (500, 4))
+    ]
+    if files[0].suffix == ".csv":
+        files[0].write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    else:
+        keys = ("parent_asin", "user_id", "rating", "timestamp")
+        records = [{**dict(zip(keys, row, strict=True)), "rating": float(row[2])} for row in rows]
+        files[0].write_bytes(gzip.compress("".join(json.dumps(record) + "\n" for record in records).encode()))
+    items = [
+        {source.entry["item_field"]: f"B{item:02}", "title": TEXTS[draw.integers(len(TEXTS))]}
+        for item in draw.integers(0, 40, 60)
+    ]
+    files[1].write_bytes(gzip.compress("".join(json.dumps(record) + "\n" for record in items).encode()))
+    request = Request(tmp_path / "data", Recipe(3, 3, 2.0), raw=tmp_path / "raw", show_progress=False)
+    assert compare(name, request, capsys).count("\n") > 50
+    files[1].write_bytes(gzip.compress(b'{"asin": "other", "parent_asin": "other"}\n'))
+    other = replace(request, data_path=tmp_path / "other")
+    assert "has none of the" in compare(name, other, capsys)[1]
