@@ -50,6 +50,7 @@ class Database:
         if engine.threads is not None:
             settings["threads"] = str(engine.threads)
         self._connection = duckdb.connect(str(folder / "rows.duckdb"), config=settings)
+        self.run("SET enable_progress_bar = false")
 
     def run(self, sql: str):
         """Run a statement."""
