@@ -3,14 +3,24 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.data.prepare.engine import Engine
-from recbole_mpo.data.prepare.prepare import prepare_dataset
+from recbole_mpo.data.prepare.own_tables import OwnTables
+from recbole_mpo.data.prepare.prepare import Request, prepare_dataset
 from recbole_mpo.data.prepare.prepared import Form
+from recbole_mpo.data.prepare.raw_rows import Columns
+from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.rows_hash import hash_of_inter
+from recbole_mpo.data.prepare.table_files import Table
 
 DUCKDB = Engine("duckdb", "500MB", threads=1)
+KEEP_ALL = Recipe(0, 1)
 PARQUET = Form(output_format="parquet", parts=3)
+COLUMNS = Columns("user", "item", "time")
+# Texts of items that are read in unusual ways.
+TEXTS = ["Cup", "", "Lamp &amp; co", ".", "x" * 3000, "Löwe\tbox", "half \ud83d", None, "--"]
 
 
 def made(name, request, capsys):
@@ -50,3 +60,31 @@ def compare(name, request, capsys):
     assert parts["manifest"]["rows_hash"] == small["hash"]
     assert parts["manifest"]["interactions"] == small["inter"].count(b"\n") - 1
     return small["inter"].decode()
+
+
+def request_of(tmp_path, recipe=KEEP_ALL, columns=COLUMNS, items=None, fields=(), table=None):
+    own = OwnTables(table or Table(tmp_path / "rows.csv"), columns, items, None, fields)
+    return Request(tmp_path / "data", recipe, own=own, show_progress=False)
+
+
+def write_csv(tmp_path, *rows, header="user,item,time"):
+    (tmp_path / "rows.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def random_rows(rows=600, users=40, items=25, times=30, seed=0):
+    draw = np.random.default_rng(seed)
+    popular = np.minimum(draw.geometric(0.08, rows), items) - 1
+    return [
+        f"u{user},{item:03},{moment}"
+        for user, item, moment in zip(
+            draw.integers(users, size=rows), popular, draw.integers(times, size=rows), strict=True
+        )
+    ]
+
+
+def parquet_file(path, **columns):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path

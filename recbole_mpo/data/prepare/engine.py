@@ -8,7 +8,7 @@ from recbole_mpo.common.values import check_choice
 
 MEMORY, DUCKDB = ENGINES = ("memory", "duckdb")
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_LEAST_BYTES = 200_000_000
+_LEAST_BYTES = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Engine:
         threads: threads of ``duckdb``; None uses all cores.
 
     Raises:
-        ConfigError: a value is not one of its choices, or the limit is no size, or too small.
+        ConfigError: a value is not one of its choices, or the limit is not a size, or is too small.
     """
 
     name: str = MEMORY
@@ -31,7 +31,7 @@ class Engine:
     def __post_init__(self):
         check_choice("engine", self.name, ENGINES)
         if self.bytes < _LEAST_BYTES:
-            raise ConfigError(f"memory_limit {self.memory_limit!r} is too small; give at least 200MB")
+            raise ConfigError(f"memory_limit {self.memory_limit!r} is too small; give at least 500MB")
 
     @property
     def bytes(self) -> int:

@@ -1,7 +1,7 @@
 """A hash of a dataset's interactions that does not depend on the order of rows, on the engine or on the format.
 
 The line of a row is ``user<TAB>item<TAB>time``, as in a ``.inter`` file. The md5 of each line, read as a little-endian
-number of 128 bits, is added modulo 2**128. It finds what differs by mistake; it is no protection against forgery.
+number of 128 bits, is added modulo 2**128. It finds what differs by mistake; it does not protect against forgery.
 """
 
 import hashlib

@@ -66,7 +66,7 @@ class Table:
     def files(self) -> list[Path]:
         """Return the file, or those of a folder of Parquet files as Spark writes it, in the order of their names.
 
-        What begins with a dot or an underline, as ``_SUCCESS`` does, is no data.
+        What begins with a dot or an underline, as ``_SUCCESS`` does, is left out.
 
         Raises:
             DataError: the folder has no Parquet file.

@@ -17,7 +17,7 @@ def test_sizes(text, size):
         ({"memory_limit": "8"}, "memory_limit must be a size like 8GB or 500MB, not '8'"),
         ({"memory_limit": "-1GB"}, "must be a size"),
         ({"memory_limit": "9 QB"}, "must be a size"),
-        ({"memory_limit": "1MB"}, "memory_limit '1MB' is too small; give at least 200MB"),
+        ({"memory_limit": "1MB"}, "memory_limit '1MB' is too small; give at least 500MB"),
         ({"name": "spark"}, "engine is 'spark'; choose one of memory, duckdb"),
     ],
 )

@@ -88,7 +88,9 @@ def check_names(source: Source, key: str, names: tuple[str, ...]) -> tuple[str, 
     known = list(source.entry["categories"])
     for name in names:
         if name not in known:
-            raise ConfigError(f"{key}: {name!r} is no category{suggestion(name, known)}; they are {', '.join(known)}")
+            raise ConfigError(
+                f"{key}: {name!r} is not a category{suggestion(name, known)}; they are {', '.join(known)}"
+            )
         if names.count(name) > 1:
             raise ConfigError(f"{key}: {name} stands twice")
     return names or tuple(known)

@@ -9,8 +9,9 @@ from recbole_mpo.data.prepare.engine import Engine
 from recbole_mpo.data.prepare.scratch import scratch_folder
 from recbole_mpo.data.prepare.shards import import_pyarrow
 
-# The rest of the limit is for what DuckDB does not count: its allocator, Python, and the tables handed over.
-DATABASE_SHARE = 0.7
+# Bytes of Python and its packages, and DuckDB's share of the rest; it does not count its allocator's, nor the tables
+# that it hands over.
+PYTHON_BYTES, DATABASE_SHARE = 300_000_000, 0.7
 
 
 def literal(text) -> str:
@@ -41,7 +42,7 @@ class Database:
             raise DependencyError("--engine=duckdb needs duckdb; run: pip install 'recbole-mpo[scale]'") from problem
         import_pyarrow()
         settings = {
-            "memory_limit": f"{int(engine.bytes * DATABASE_SHARE) // 10**6}MB",
+            "memory_limit": f"{int((engine.bytes - PYTHON_BYTES) * DATABASE_SHARE) // 10**6}MB",
             "temp_directory": str(folder / "spilled"),
             "preserve_insertion_order": "false",
             # Nothing is fetched from a network.

@@ -128,10 +128,10 @@ def test_what_is_missing_is_named_with_where_it_is(tmp_path, raw):
     [
         (
             {"categories": ("Beauty", "Book")},
-            r"categories: 'Book' is no category \(did you mean 'Books'\?\); they are Scientific, ",
+            r"categories: 'Book' is not a category \(did you mean 'Books'\?\); they are Scientific, ",
         ),
         ({"categories": ("Beauty", "Beauty")}, "categories: Beauty stands twice"),
-        ({"without_users_of": ("Pets",)}, "without_users_of: 'Pets' is no category"),
+        ({"without_users_of": ("Pets",)}, "without_users_of: 'Pets' is not a category"),
         (
             {"without_users_of": ("Pet",)},
             "without_users_of: the reviews of Pet are needed; name it in --categories too",
