@@ -198,6 +198,20 @@ def test_snippets_of_how_tos_run(name, shop, capsys):
         exec(compile(snippet, name, "exec"), names)
 
 
+def test_the_how_to_of_large_data_prepares_as_written(shop, capsys):
+    pytest.importorskip("duckdb", reason="needs the extra [scale]")
+    done = 0
+    for language, _, content in steps(DOCS / "howto" / "large_data.md"):
+        for line in content.replace("\\\n", "").splitlines() if language == "bash" else ():
+            if line.startswith("recbole-mpo prepare"):
+                assert main(shlex.split(line)[1:]) == 0
+                done += 1
+        if language == "python" and "hash_of_inter" in content:
+            exec(compile(content, "large_data", "exec"), {})
+            done += 1
+    assert done >= 3
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_requests_of_the_how_to_of_serving_are_answered(shop, tiny_settings, tmp_path):
     for package in ("fastapi", "uvicorn", "prometheus_client"):
