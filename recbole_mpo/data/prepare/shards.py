@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo.common.errors import DependencyError
+from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import file_hash, write_json
 from recbole_mpo.data.prepare.rows_hash import RowsHash
 
@@ -57,6 +57,25 @@ def part_schema(times: np.dtype):
             "item": pyarrow.int32(),
         }
     )
+
+
+def as_part(columns: list, times: np.dtype):
+    """Return the table of a part.
+
+    Args:
+        columns: the columns of :func:`part_schema`, in its order.
+        times: dtype of the times.
+
+    Raises:
+        DataError: a time does not fit into 64 bits with a sign.
+    """
+    pyarrow, schema = import_pyarrow(), part_schema(times)
+    try:
+        return pyarrow.table(columns, names=schema.names).cast(schema)
+    except pyarrow.ArrowInvalid as problem:
+        raise DataError(
+            f"Parquet output holds times up to 2**63 - 1 ({problem}); give --output_format=inter"
+        ) from problem
 
 
 def lines_of(table) -> Iterable[str]:
@@ -111,7 +130,6 @@ def parts_of(interactions, parts: int, rows_hash: RowsHash) -> Iterable:
         rows_hash: takes the rows.
     """
     pyarrow = import_pyarrow()
-    schema = part_schema(interactions.times.dtype)
     users, items = (pyarrow.array(tokens, pyarrow.string()) for tokens in _tokens(interactions))
     part_of_user = np.array([part_of(user, parts) for user in interactions.user_tokens], dtype=np.int64)
     part_of_row = part_of_user[interactions.users]
@@ -119,7 +137,7 @@ def parts_of(interactions, parts: int, rows_hash: RowsHash) -> Iterable:
         rows = np.flatnonzero(part_of_row == part)
         user, item = interactions.users[rows], interactions.items[rows]
         columns = [users.take(pyarrow.array(user)), items.take(pyarrow.array(item)), interactions.times[rows]]
-        table = pyarrow.table([*columns, user, item], names=schema.names).cast(schema)
+        table = as_part([*columns, user, item], interactions.times.dtype)
         rows_hash.add_lines(lines_of(table))
         yield table
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from recbole_mpo.common.errors import ConfigError, DependencyError
+from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.data.prepare.prepared import Form, Prepared
 from recbole_mpo.data.prepare.recipe import Interactions
@@ -72,6 +72,13 @@ def test_the_hash_is_that_of_the_lines(tmp_path, times):
     assert manifest["rows_hash"] == hash_of_inter(inter / "mine.inter")
     assert manifest["interactions"] == sum(map(len, parts)) == 300
     assert str(parts[0].schema.field("timestamp").type) == ("int64" if times is None else "double")
+
+
+def test_times_beyond_64_bits_with_a_sign_are_refused(tmp_path):
+    times = np.full(300, 2**64 - 1, dtype=np.uint64)
+    with pytest.raises(DataError, match=r"Parquet output holds times up to 2\*\*63 - 1 .*; give --output_format=inter"):
+        prepared(times).write(tmp_path, Form(output_format="parquet"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_part_may_be_empty_and_one_is_enough(tmp_path):

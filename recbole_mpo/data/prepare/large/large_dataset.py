@@ -16,7 +16,7 @@ from recbole_mpo.data.prepare.large.token_tables import part_bounds
 from recbole_mpo.data.prepare.prepared import Form
 from recbole_mpo.data.prepare.recipe import Step
 from recbole_mpo.data.prepare.rows_hash import RowsHash
-from recbole_mpo.data.prepare.shards import import_pyarrow, lines_of, part_schema, write_shards
+from recbole_mpo.data.prepare.shards import as_part, import_pyarrow, lines_of, write_shards
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.whole_folder import CARD, new_files
 from recbole_mpo.data.statistics import Statistics
@@ -126,7 +126,7 @@ class LargeDataset:
     def _parts(self, parts: int, items, total: RowsHash) -> Iterator:
         """Yield the table of each part in turn, and hash its rows."""
         database = self.database
-        schema = part_schema(_dtype(database))
+        times = _dtype(database)
         for first, last in part_bounds(database, parts):
             here = f"u BETWEEN {first} AND {last}"
             rows = database.table(
@@ -137,7 +137,7 @@ class LargeDataset:
             places = import_pyarrow().compute.subtract(rows.column("u"), first)
             columns = [users.take(places), items.take(rows.column("item")), rows.column("t")]
             columns += [rows.column("user"), rows.column("item")]
-            table = import_pyarrow().table(columns, names=schema.names).cast(schema)
+            table = as_part(columns, times)
             _hash(database, table, total)
             yield table
 

@@ -48,6 +48,17 @@ def test_fractions_are_hashed_and_written_as_python_writes_them(tmp_path, reques
     assert str(parquet.read_schema(shards / "part-00000.parquet").field("timestamp").type) == "double"
 
 
+def test_times_beyond_64_bits_with_a_sign_go_to_lines_alone(tmp_path):
+    write_csv(tmp_path, "u,a,18446744073709551615", "u,b,18446744073709551614")
+    request = replace(request_of(tmp_path), engine=DUCKDB)
+    assert (
+        prepare_dataset("lines", request).joinpath("lines.inter").read_text().endswith("u\ta\t18446744073709551615\n")
+    )
+    with pytest.raises(DataError, match="Parquet output holds times up to"):
+        prepare_dataset("parts", replace(request, form=PARQUET))
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["lines"]
+
+
 def test_nothing_is_replaced_unless_told(request_):
     folder = prepare_dataset("shop", request_)
     before = (folder / "shop.inter").read_bytes()
