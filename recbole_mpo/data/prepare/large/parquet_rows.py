@@ -122,11 +122,8 @@ class PlainParquet:
             return "true"
         rating = identifier(self.columns.rating)
         # To SQL, NaN is larger than every number.
-        return (
-            f"coalesce({rating} >= {least!r}"
-            + (f" AND NOT isnan({rating})" if self.rating_fraction else "")
-            + ", false)"
-        )
+        is_number = f"NOT isnan({rating})" if self.rating_fraction else "true"
+        return f"coalesce({rating} >= {least!r} AND {is_number}, false)"
 
     def _make_raw(self, database: Database, usable: UsableRows):
         """Make ``raw`` of ``usable``: with the times in their final form, and without rows of small ratings."""
@@ -135,7 +132,7 @@ class PlainParquet:
             # The times are the numbers of the rows that are kept.
             time = "row_number() OVER (ORDER BY place) - 1"
         elif self.time_kind == "timestamp":
-            time = f'"time" // {largest_unit(database, "usable", "time")}' if usable.usable else '"time"'
+            time = f'"time" // {largest_unit(database, "usable WHERE is_rated", "time")}' if usable.kept else '"time"'
         elif self.time_kind == "float":
             time = _float_times(database, usable)
         database.run(
@@ -145,10 +142,8 @@ class PlainParquet:
 
 def _float_times(database: Database, usable: UsableRows) -> str:
     """Return the times of a column of floats: whole numbers where all of them are whole."""
-    infinite, whole = database.row(
-        'SELECT count(*) FILTER (isinf("time")), bool_and("time" = trunc("time") AND abs("time") < 9e18) FROM usable '
-        "WHERE is_rated"
-    )
+    is_whole = 'bool_and("time" = trunc("time") AND abs("time") < 9.223372036854775e18)'
+    infinite, whole = database.row(f'SELECT count(*) FILTER (isinf("time")), {is_whole} FROM usable WHERE is_rated')
     if infinite:
         usable.times().read(np.array(["inf"], dtype=object))
     return '"time"::BIGINT' if whole else '"time"'

@@ -62,7 +62,13 @@ def settle_times(database: Database, times: Times):
 
 
 def largest_unit(database: Database, relation: str, column: str) -> int:
-    """Return the largest unit, in nanoseconds, in which all dates of a column of nanoseconds are whole."""
+    """Return the largest unit, in nanoseconds, in which all dates of a column are whole.
+
+    Args:
+        database: where they are.
+        relation: a table, or a table and a condition.
+        column: the column, in nanoseconds; it must have a row.
+    """
     checks = ", ".join(f'bool_and("{column}" % {unit} = 0)' for unit in UNITS)
     are_whole = database.row(f"SELECT {checks} FROM {relation}")
     return next(unit for unit, is_whole in zip(UNITS, are_whole, strict=True) if is_whole)

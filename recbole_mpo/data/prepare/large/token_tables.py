@@ -4,16 +4,18 @@ Tables: ``users`` (``u``, ``token``, ``part``), where the numbers of a part foll
 ``token``); and ``coded`` (``u``, ``i``, ``t``, ``other``, ``place``), the rows of ``raw``.
 """
 
-from recbole_mpo.common.errors import DataError
+import numpy as np
+
 from recbole_mpo.data.prepare.large.database import Database, literal
 from recbole_mpo.data.prepare.large.raw_tables import Raw
 from recbole_mpo.data.prepare.raw_rows import check_tokens, whole_id_remarks
+from recbole_mpo.text.index_files import PAD
 
 # As the small path reads ids: 1010.0 is 1010.
 _IS_CHANGED = r"ends_with(written, '0') AND regexp_full_match(written, '-?\p{Nd}+\.0+')"
 _TOKEN = f"CASE WHEN {_IS_CHANGED} THEN regexp_extract(written, '^[^.]+') ELSE written END"
-# A table for every column of ids, and the numbers of its tokens.
-_IDS = {"user": ("users", "u"), "item": ("items", "i")}
+# The table of the tokens of each column of ids.
+_TABLES = {"user": "users", "item": "items"}
 
 
 def code_tokens(database: Database, raw: Raw, parts: int) -> tuple[str, ...]:
@@ -30,7 +32,7 @@ def code_tokens(database: Database, raw: Raw, parts: int) -> tuple[str, ...]:
     Raises:
         DataError: a token would break the lines or cells of an atomic file, or is the padding's name.
     """
-    for column in _IDS:
+    for column in _TABLES:
         database.run(f'CREATE TABLE written_{column} AS SELECT DISTINCT "{column}" AS written FROM raw')
         database.run(f"CREATE TABLE tokens_{column} AS SELECT DISTINCT {_TOKEN} AS token FROM written_{column}")
     columns = {"user": raw.columns.user, "item": raw.columns.item}
@@ -56,34 +58,24 @@ def _number(database: Database, table: str, number: str, query: str, order: str)
 
 def _code_rows(database: Database, is_changed: bool):
     joins = []
-    for column, (table, _) in _IDS.items():
+    for column, table in _TABLES.items():
         codes = table
         if is_changed:
             codes = f"(SELECT written, {table}.* FROM written_{column} JOIN {table} ON {_TOKEN} = token)"
         joins.append(f'JOIN {codes} AS {table} ON raw."{column}" = {table}.{"written" if is_changed else "token"}')
-    database.run(
-        'CREATE TABLE coded AS SELECT u, i, "time" AS t, other, place FROM raw ' + " ".join(joins),
-    )
+    database.run('CREATE TABLE coded AS SELECT u, i, "time" AS t, other, place FROM raw ' + " ".join(joins))
     database.run("DROP VIEW raw")
-    for name in (
-        "undecided",
-        "time_values",
-        *(f"{kind}_{column}" for kind in ("written", "tokens") for column in _IDS),
-    ):
+    former = (f"{kind}_{column}" for kind in ("written", "tokens") for column in _TABLES)
+    for name in ("undecided", "time_values", *former):
         database.run(f"DROP TABLE IF EXISTS {name}")
 
 
 def _check_tokens(database: Database, table: str, where: str):
     """Refuse tokens as the small path does."""
-    bad = r"regexp_matches(token, '[\t\r\n\x00]') OR token = " + literal("[PAD]")
-    tokens = (
-        database.table(f"SELECT token FROM {table} WHERE {bad} LIMIT 100")
-        .column("token")
-        .to_numpy(zero_copy_only=False)
-    )
-    if len(tokens):
-        check_tokens(tokens, where)
-        raise DataError(f"{where}: {tokens[0]!r} cannot be written")
+    bad = r"regexp_matches(token, '[\t\r\n\x00]') OR token = " + literal(PAD)
+    tokens = [token for (token,) in database.rows(f"SELECT token FROM {table} WHERE {bad} LIMIT 100")]
+    if tokens:
+        check_tokens(np.array(tokens, dtype=object), where)
 
 
 def part_bounds(database: Database, parts: int) -> list[tuple[int, int]]:

@@ -65,6 +65,19 @@ def test_an_infinite_time_is_refused(tmp_path, engine):
     assert not list(tmp_path.glob("data/.*"))
 
 
+def test_the_unit_of_dates_is_that_of_the_rows_that_are_kept(tmp_path, capsys):
+    moments = pyarrow.array([1_000_000, 2_000_000, 3_000_001], pyarrow.timestamp("us"))
+    path = parquet_file(tmp_path / "a.parquet", user=["a", "b", "c"], item=["x"] * 3, time=moments, rating=[5, 4, 1])
+    columns = Columns("user", "item", "time", rating="rating")
+    for least, expected in ((2.0, "a\tx\t1000\n"), (1.0, "a\tx\t1000000\n")):
+        request = request_of(tmp_path, Recipe(0, 1, least), columns, table=Table(path))
+        assert expected in compare(f"shop{least}", request, capsys)
+    assert (
+        "has no row with a 'rating'"
+        in compare("none", request_of(tmp_path, Recipe(0, 1, 9), columns, table=Table(path)), capsys)[1]
+    )
+
+
 def test_a_folder_as_spark_writes_it(tmp_path, capsys):
     folder = tmp_path / "rows"
     (folder / "day=1").mkdir(parents=True)
