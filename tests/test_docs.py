@@ -75,7 +75,7 @@ ARGUMENTS = set(
     # of prepare
     "k_core min_length split split_ratio layout overwrite raw source_url release interactions user item time "
     "time_format item_column text separator encoding domains order rating min_rating "
-    "items_separator items_encoding "
+    "items_separator items_encoding output_format parts engine memory_limit categories without_users_of "
     # of serve
     "host port api_key state_dir threads max_batch max_queue max_body timeout".split()
 )
@@ -217,6 +217,20 @@ def test_the_command_of_training_on_large_data_runs_on_shards(shop, tmp_path, ca
     page = (DOCS / "howto" / "large_data_training.md").read_text(encoding="utf-8")
     (command,) = "".join(blocks(page, "bash")).replace("\\\n", "").splitlines()
     assert main([*shlex.split(command)[1:], "--epochs=1"]) == 0
+
+
+def test_the_how_to_of_large_data_prepares_as_written(shop, capsys):
+    pytest.importorskip("duckdb", reason="needs the extra [scale]")
+    done = 0
+    for language, _, content in steps(DOCS / "howto" / "large_data.md"):
+        for line in content.replace("\\\n", "").splitlines() if language == "bash" else ():
+            if line.startswith("recbole-mpo prepare"):
+                assert main(shlex.split(line)[1:]) == 0
+                done += 1
+        if language == "python" and "hash_of_inter" in content:
+            exec(compile(content, "large_data", "exec"), {})
+            done += 1
+    assert done >= 3
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -11,9 +11,11 @@ from recbole_mpo.common.errors import ConfigError
 
 # Headings of help; a preparation refuses the options under a heading that it does not use.
 RECIPE, FORM, RAW, OWN = "interactions to keep", "form of the files", "raw data", "your own tables"
+ENGINE = "large data"
 
 recipe_option, form_option = partial(option, group=RECIPE), partial(option, group=FORM)
 raw_option, own_option = partial(option, group=RAW), partial(option, group=OWN)
+engine_option = partial(option, group=ENGINE)
 feature_option, field_option = partial(option, group="features"), partial(option, group="columns of the files")
 data_path_option = option("--data_path", Text("FOLDER"), "Folder that holds the dataset's folder.", default="dataset")
 
@@ -58,9 +60,26 @@ dataset_name = click.argument("name", nargs=-1, metavar="NAME", callback=_one_na
     "Shares of train, valid and test in a temporal split.",
     default="0.8,0.1,0.1",
 )
+@form_option(
+    "--output_format",
+    Choice("inter", "parquet"),
+    "Lines of text, or Parquet in parts by user, for datasets larger than memory.",
+    default="inter",
+)
+@form_option("--parts", Whole(least=1), "Number of parts in Parquet.", default=64)
+@engine_option(
+    "--engine",
+    Choice("memory", "duckdb"),
+    "What prepares: this process's memory, or DuckDB, which writes to disk what does not fit.",
+    default="memory",
+)
+@engine_option("--memory_limit", Text("SIZE"), "Memory to stay below with --engine=duckdb.", default="8GB")
+@engine_option("--threads", Whole(least=1), "Threads of --engine=duckdb; all cores by default.")
 @raw_option("--raw", Text("PATH"), "Folder with the raw files (Online Retail: or the file), instead of a download.")
 @raw_option("--source_url", Text("URL"), "Address to download from instead of the known ones.")
 @raw_option("--release", Text("2018|2023"), "Release of the Amazon data, 2018 by default; 2023 makes NAME-2023.")
+@raw_option("--categories", Words("NAME,NAME"), "Categories of Amazon-2018-all; by default all 29.", default=())
+@raw_option("--without_users_of", Words("NAME,NAME"), "Leave out users with a review in these categories.", default=())
 @own_option("--interactions", Text("FILE"), "One row per interaction: csv, tsv, txt, jsonl, parquet or xlsx.")
 @own_option("--items", Text("FILE"), "One row per item; without it, texts are read from the interactions.")
 @own_option("--user", Text("COLUMN"), "Column of the user.")
@@ -140,17 +159,25 @@ def _separator(text: str) -> str:
 
 def _refuse_idle(name: str, options: dict, given):
     """Refuse an option that this preparation does not use."""
-    from recbole_mpo.data.prepare.sources import ML100K
+    from recbole_mpo.data.prepare.sources import AMAZON_2018_ALL, ML100K
 
+    given_keys = {given_option.key for given_option in given}
+    if options["output_format"] == "inter" and "parts" in given_keys:
+        raise ConfigError("--parts is the number of Parquet files; give --output_format=parquet too")
+    if options["engine"] == "memory" and (stray := given_keys & {"memory_limit", "threads"}):
+        raise ConfigError(f"--{min(stray)} is for DuckDB; give --engine=duckdb too")
+    is_union = name.lower() == AMAZON_2018_ALL.lower()
+    if not is_union and (stray := given_keys & {"categories", "without_users_of"}):
+        raise ConfigError(f"--{min(stray)} is for {AMAZON_2018_ALL}; leave it out")
     if not options["items"] and (stray := [key for key in ("items_separator", "items_encoding") if options[key]]):
         raise ConfigError(f"--{stray[0]} describes the table of items; give --items=FILE too")
 
     if options["domains"]:
-        what, idle = "--domains", {RECIPE, FORM, RAW, OWN}
+        what, idle = "--domains", {RECIPE, FORM, ENGINE, RAW, OWN}
     elif options["interactions"] is not None:
         what, idle = "--interactions", {RAW}
     elif name.lower() == ML100K:
-        what, idle = ML100K, {RECIPE, FORM, RAW, "overwrite"}
+        what, idle = ML100K, {RECIPE, FORM, ENGINE, RAW, "overwrite"}
     else:
         return
     for given_option in given:
@@ -160,6 +187,7 @@ def _refuse_idle(name: str, options: dict, given):
 
 def _request(options: dict, given):
     """Return the options as a ``Request``."""
+    from recbole_mpo.data.prepare.engine import Engine
     from recbole_mpo.data.prepare.prepare import Request
     from recbole_mpo.data.prepare.prepared import Form
     from recbole_mpo.data.prepare.recipe import Recipe
@@ -177,12 +205,21 @@ def _request(options: dict, given):
     return Request(
         data_path=Path(options["data_path"]),
         recipe=Recipe(options["k_core"], options["min_length"], options["min_rating"]),
-        form=Form(options["split"], options["layout"], tuple(options["split_ratio"])),
+        form=Form(
+            options["split"],
+            options["layout"],
+            tuple(options["split_ratio"]),
+            options["output_format"],
+            options["parts"],
+        ),
+        engine=Engine(options["engine"], options["memory_limit"], options["threads"]),
         raw=None if raw_path is None else Path(raw_path),
         source_url=url,
         release=options["release"],
         own=own_tables,
         domains=tuple(options["domains"]),
+        categories=tuple(options["categories"]),
+        without_users_of=tuple(options["without_users_of"]),
         overwrite=options["overwrite"],
         show_progress=options["show_progress"],
     )

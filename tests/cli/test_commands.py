@@ -11,7 +11,8 @@ from recbole_mpo.cli import main as cli
 from recbole_mpo.cli.arguments import Option
 from recbole_mpo.cli.commands import COMMANDS
 from recbole_mpo.cli.kinds import Choice
-from recbole_mpo.data.prepare.prepared import LAYOUTS, WAYS_TO_SPLIT, Form
+from recbole_mpo.data.prepare.engine import ENGINES, Engine
+from recbole_mpo.data.prepare.prepared import LAYOUTS, OUTPUT_FORMATS, WAYS_TO_SPLIT, Form
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.release import merge
 from recbole_mpo.release.adapter_parts import FROZEN
@@ -119,9 +120,16 @@ OPTIONS = {
         "--split=leave-one-out|temporal": "leave-one-out",
         "--layout=single|presplit": "single",
         "--split_ratio=0.8,0.1,0.1": "0.8,0.1,0.1",
+        "--output_format=inter|parquet": "inter",
+        "--parts=NUMBER": "64",
+        "--engine=memory|duckdb": "memory",
+        "--memory_limit=SIZE": "8GB",
+        "--threads=NUMBER": None,
         "--raw=PATH": None,
         "--source_url=URL": None,
         "--release=2018|2023": None,
+        "--categories=NAME,NAME": None,
+        "--without_users_of=NAME,NAME": None,
         "--interactions=FILE": None,
         "--items=FILE": None,
         "--user=COLUMN": None,
@@ -223,6 +231,7 @@ class TestHelp:
             "options",
             "interactions to keep",
             "form of the files",
+            "large data",
             "raw data",
             "your own tables",
             "several domains",
@@ -266,6 +275,8 @@ class TestDeclarations:
             ("merge", "layout"): merge.LAYOUTS,
             ("prepare", "split"): WAYS_TO_SPLIT,
             ("prepare", "layout"): LAYOUTS,
+            ("prepare", "output_format"): OUTPUT_FORMATS,
+            ("prepare", "engine"): ENGINES,
             ("prepare", "order"): ("time", "file"),
             ("recommend", "format"): FORMATS,
             ("recommend", "topk_by"): KINDS,
@@ -277,7 +288,9 @@ class TestDeclarations:
         prepare = COMMANDS["prepare"].options
         recipe, form = Recipe(), Form()
         assert [prepare[key].default for key in ("k_core", "min_length")] == [recipe.k_core, recipe.min_length]
-        assert [prepare[key].default for key in ("split", "layout")] == [form.split, form.layout]
+        form_keys = ("split", "layout", "output_format", "parts")
+        assert [prepare[key].default for key in form_keys] == [getattr(form, key) for key in form_keys]
+        assert (prepare["engine"].default, prepare["memory_limit"].default) == (Engine().name, Engine().memory_limit)
         assert prepare["split_ratio"].type.read("split_ratio", prepare["split_ratio"].default) == list(form.ratios)
         serve, limits = COMMANDS["serve"].options, Limits()
         names = {"max_batch": "max_batch", "max_queue": "max_queue", "max_body": "body_bytes", "timeout": "timeout"}

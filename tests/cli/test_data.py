@@ -207,6 +207,56 @@ def sources_at(address):
     Path("properties/sources.yaml").write_text(yaml.safe_dump(table))
 
 
+class TestLargeData:
+    """--engine, --output_format and what belongs to them."""
+
+    PARQUET = ["--output_format=parquet", "--parts=3"]
+
+    def test_both_engines_print_and_write_the_same(self, tmp_path, capsys):
+        pytest.importorskip("duckdb", reason="needs the extra [scale]")
+        write_shop(tmp_path)
+        printed = []
+        for engine in (["--engine=memory"], ["--engine=duckdb", "--memory_limit=600MB", "--threads=1"]):
+            assert cli.main(["prepare", "shop", *OWN, *TEXTS, *self.PARQUET, *engine, "--overwrite"]) == 0
+            shards = tmp_path / "dataset" / "shop" / "shop.shards"
+            parts = {path.name: path.read_bytes() for path in shards.iterdir()}
+            printed.append((capsys.readouterr().out, parts, (shards.parent / "shop.text").read_bytes()))
+        assert printed[0] == printed[1] and len(printed[0][1]) == 5
+        assert sorted(path.name for path in (tmp_path / "dataset").iterdir()) == ["shop"]
+
+    @pytest.mark.parametrize(
+        "arguments, message",
+        [
+            (["--parts=3"], "--parts is the number of Parquet files; give --output_format=parquet too"),
+            (["--memory_limit=2GB"], "--memory_limit is for DuckDB; give --engine=duckdb too"),
+            (["--threads=2"], "--threads is for DuckDB; give --engine=duckdb too"),
+            (["--engine=duckdb", "--memory_limit=lots"], "memory_limit must be a size like 8GB or 500MB, not 'lots'"),
+            (
+                ["--engine=duckdb", "--layout=presplit"],
+                "engine=duckdb writes whole histories, which a run splits; leave ",
+            ),
+            (
+                [*PARQUET, "--split=temporal"],
+                "output_format=parquet holds whole histories, which a run splits; leave --s",
+            ),
+            (["--categories=Beauty"], "--categories is for Amazon-2018-all; leave it out"),
+        ],
+    )
+    def test_mistakes_are_told(self, tmp_path, failing, arguments, message):
+        write_shop(tmp_path)
+        assert failing("prepare", "shop", *OWN, *arguments).startswith(message)
+        assert not (tmp_path / "dataset").exists()
+
+    @pytest.mark.parametrize("name, option", [("both", "--domains=a,b"), ("ml-100k", "--data_path=dataset")])
+    def test_what_is_small_has_no_engine(self, failing, name, option):
+        what = name if name == "ml-100k" else "--domains"
+        assert failing("prepare", name, option, "--engine=duckdb") == f"--engine is not used with {what}; leave it out"
+
+    def test_a_run_does_not_prepare_all_of_amazon(self, failing):
+        message = failing("run", "--model=MPORec", "--dataset=Amazon-2018-all", *QUICK)
+        assert message == "Amazon-2018-all is too large for memory: prepare it with --engine=duckdb"
+
+
 class TestKnownNames:
     RUN = ["run", "--model=MPORec", "--dataset=Pantry", *QUICK, "--record=record.json"]
 

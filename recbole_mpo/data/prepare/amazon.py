@@ -3,7 +3,7 @@
 Sources: Ni, Li and McAuley, EMNLP 2019; Hou et al., 2024. Steps: Hou et al. (UniSRec), KDD 2022; docs/data.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,6 +21,10 @@ NOTES = (
     "Reviews with equal times keep the order of the review file; in UniSRec's own files their order is random.",
 )
 
+# What the steps of a preparation keep.
+DIFFERENT = "reviews that differ in user, item, rating or time"
+WITH_METADATA = "reviews of items with metadata"
+
 
 def file_names(source: Source) -> tuple[str, str]:
     """Return the paths of reviews and metadata, relative to an address."""
@@ -34,17 +38,13 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     Raises:
         DataError: a file is missing, damaged or in another format, or no interaction is left.
     """
-    interactions, ratings = read_interactions(*_review_table(source, reviews), recipe.min_rating)
-    interactions = interactions.without_duplicates(*ratings, what="reviews that differ in user, item, rating or time")
+    interactions, ratings = read_interactions(*review_table(source, reviews), recipe.min_rating)
+    interactions = interactions.without_duplicates(*ratings, what=DIFFERENT)
     numbers = {token: number for number, token in enumerate(interactions.item_tokens)}
     texts, remarks = _item_texts(source, metadata, numbers, show_progress)
     if not texts.present.any():
-        raise DataError(
-            f"{metadata} has none of the {len(interactions.item_tokens):,} items of {reviews}: no "
-            f"{source.entry['item_field']} is the first item, {interactions.item_tokens[0]!r}; give two files of the "
-            "same category and release"
-        )
-    interactions = interactions.where(texts.present[interactions.items], "reviews of items with metadata")
+        refuse_textless_reviews(source, reviews, metadata, len(interactions.item_tokens), interactions.item_tokens[0])
+    interactions = interactions.where(texts.present[interactions.items], WITH_METADATA)
     interactions = recipe.apply(interactions)
     items = (numbers[token] for token in interactions.item_tokens)
     return Prepared(
@@ -52,9 +52,21 @@ def prepare_amazon(source: Source, reviews: Path, metadata: Path, recipe: Recipe
     )
 
 
-def _review_table(source: Source, path: Path) -> tuple[Table, Columns]:
+def refuse_textless_reviews(source: Source, reviews: Path, metadata: Path, items: int, first: str):
+    """Refuse metadata that describe none of the items with reviews, of which there are so many.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(
+        f"{metadata} has none of the {items:,} items of {reviews}: no {source.entry['item_field']} is the first item, "
+        f"{first!r}; give two files of the same category and release"
+    )
+
+
+def review_table(source: Source, path: Path) -> tuple[Table, Columns]:
     """Return the file of reviews and its columns."""
-    if source.kind == "amazon-2018":
+    if source.entry["reviews"].endswith(".csv"):
         # The file has no header.
         return Table(path, names=("item", "user", "rating", "time")), Columns(
             "user", "item", "time", ("rating",), rating="rating"
@@ -67,9 +79,19 @@ def _item_texts(
 ) -> tuple[TextSpool, tuple[str, ...]]:
     """Return the texts of the items with interactions, by their ``numbers``, and remarks about them."""
     texts = FirstTexts(TextSpool(len(numbers)), source.entry["text_fields"])
-    records: Iterable[dict] = json_lines(path)
-    for record in tqdm(records, desc=path.name, unit="item", disable=not show_progress, leave=False):
-        number = numbers.get(str(record.get(source.entry["item_field"])))
+    for item, record in metadata_records(source, path, show_progress):
+        number = numbers.get(item)
         if number is not None:
             texts.add(number, record)
     return texts.kept, texts.remarks()
+
+
+def metadata_records(source: Source, path: Path, show_progress: bool) -> Iterator[tuple[str, dict]]:
+    """Yield the item and the fields of each record of a file of metadata.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    records: Iterable[dict] = json_lines(path)
+    for record in tqdm(records, desc=path.name, unit="item", disable=not show_progress, leave=False):
+        yield str(record.get(source.entry["item_field"])), record

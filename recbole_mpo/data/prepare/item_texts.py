@@ -32,6 +32,7 @@ class FirstTexts:
 
     def add_text(self, item, text: str):
         """Take an item's text; count it if it says something else than the one that is kept."""
+        text = storable(text)
         if item not in self.kept or (is_missing(self.kept[item]) and not is_missing(text)):
             self.kept[item] = text
         elif text != self.kept[item] and not is_missing(text):
@@ -48,6 +49,11 @@ class FirstTexts:
         for field, count in self.too_long.items():
             remarks.append(f"{count:,} values of {field!r} have {TOO_LONG:,} or more characters and were left out.")
         return tuple(remarks)
+
+
+def storable(text: str) -> str:
+    """Return a text as a file holds it: half of a surrogate pair, which JSON may have, becomes a question mark."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 class TextSpool(MutableMapping):
@@ -68,7 +74,7 @@ class TextSpool(MutableMapping):
         return self._file.read(self._length[item]).decode("utf-8")
 
     def __setitem__(self, item: int, text: str):
-        content = text.encode("utf-8", errors="replace")
+        content = storable(text).encode("utf-8")
         self._begin[item] = self._file.seek(0, 2)
         self._length[item] = len(content)
         self._file.write(content)

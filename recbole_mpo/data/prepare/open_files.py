@@ -20,6 +20,14 @@ def open_text(path: Path, encoding: str = "utf-8-sig", newline: str | None = Non
     return open(path, encoding=encoding, newline=newline)
 
 
+def data_files(path: Path) -> list[Path]:
+    """Return the file, or a folder's files in the order of their names, without those that a dot or underline hides."""
+    if not path.is_dir():
+        return [path]
+    files = (file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in files if not any(part[0] in "._" for part in file.relative_to(path).parts))
+
+
 @contextmanager
 def foreign(path: Path, form: str):
     """Turn whatever a library raises while it reads ``path`` into one line: damaged bytes make it fail in any way.

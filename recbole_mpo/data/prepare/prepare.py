@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.atomic_files import check_name
 from recbole_mpo.data.prepare import sources
 from recbole_mpo.data.prepare.amazon import file_names, prepare_amazon
-from recbole_mpo.data.prepare.download import Unreachable, fetch
+from recbole_mpo.data.prepare.engine import DUCKDB, Engine
 from recbole_mpo.data.prepare.joined_domains import prepare_domains
 from recbole_mpo.data.prepare.ml100k import prepare_ml100k
 from recbole_mpo.data.prepare.movielens import prepare_movielens
 from recbole_mpo.data.prepare.online_retail import prepare_online_retail
 from recbole_mpo.data.prepare.own_tables import OwnTables, prepare_own
 from recbole_mpo.data.prepare.prepared import Form, Prepared
+from recbole_mpo.data.prepare.raw_files import below, downloaded, local_files
 from recbole_mpo.data.prepare.recipe import Recipe
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.whole_folder import is_there, refuse_strangers
@@ -24,7 +26,9 @@ from recbole_mpo.data.statistics import Statistics
 logger = logging.getLogger(__name__)
 
 # Kinds of raw data with ratings.
-RATED = ("amazon-2018", "amazon-2023", "movielens")
+RATED = ("amazon-2018", "amazon-2023", "movielens", sources.AMAZON_2018_ALL)
+# Kinds that a database can prepare.
+LARGE = ("amazon-2018", "amazon-2023", sources.AMAZON_2018_ALL)
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,14 @@ class Request:
         data_path: folder in which the dataset's folder is made.
         recipe: which interactions are kept.
         form: how they are written.
+        engine: what prepares them.
         raw: folder or file with the raw data; None downloads them.
         source_url: address that replaces the known ones.
         release: release of the Amazon data.
         own: a user's tables.
         domains: prepared datasets to join.
+        categories: categories of Amazon-2018-all; all of them if there are none.
+        without_users_of: categories of Amazon-2018-all whose users are left out.
         overwrite: whether to replace an existing dataset.
         show_progress: whether to show progress bars.
     """
@@ -47,11 +54,14 @@ class Request:
     data_path: Path = Path("dataset")
     recipe: Recipe = field(default_factory=Recipe)
     form: Form = field(default_factory=Form)
+    engine: Engine = field(default_factory=Engine)
     raw: Path | None = None
     source_url: str | None = None
     release: str | None = None
     own: OwnTables | None = None
     domains: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    without_users_of: tuple[str, ...] = ()
     overwrite: bool = False
     show_progress: bool = True
 
@@ -76,8 +86,10 @@ def prepare_dataset(name: str, request: Request) -> Path:
 
 
 def _prepare(name: str, request: Request) -> Path:
+    if request.engine.name == DUCKDB:
+        return _make_large(name, request)
     if request.own is not None:
-        return _make(name, request, lambda: prepare_own(name, request.own, request.recipe))
+        return _make(name, request, lambda: nullcontext(prepare_own(name, request.own, request.recipe)))
     if request.domains:
         return _join_domains(name, request)
     source = sources.find_source(name, request.release)
@@ -85,9 +97,11 @@ def _prepare(name: str, request: Request) -> Path:
         sources.refuse_unknown(sources.name_of_release(name, request.release))
     if request.recipe.min_rating is not None and source.kind not in RATED:
         raise ConfigError(f"{source.name} has no ratings; leave --min_rating out")
+    if source.kind == sources.AMAZON_2018_ALL:
+        raise ConfigError(f"{source.name} is too large for memory: prepare it with --engine=duckdb")
     if source.kind == sources.ML100K:
         return prepare_ml100k(request.data_path)
-    return _make(source.name, request, lambda: _PREPARERS[source.kind](source, request))
+    return _make(source.name, request, lambda: nullcontext(_PREPARERS[source.kind](source, request)))
 
 
 def prepare_if_absent(name: str, data_path: str | Path, show_progress=True):
@@ -115,17 +129,69 @@ def _join_domains(name: str, request: Request) -> Path:
     return folder
 
 
-def _make(name: str, request: Request, build: Callable[[], Prepared]) -> Path:
+def _make(name: str, request: Request, build: Callable[[], AbstractContextManager]) -> Path:
+    """Build a dataset, write it, and print its numbers."""
     _refuse_existing(name, request)
-    prepared = build()
-    folder = prepared.write(request.data_path, request.form)
-    for step in prepared.interactions.steps:
-        print(f"{step.interactions:>14,}  {step.what}" + (f" ({step.dropped:,} dropped)" if step.dropped else ""))
-    _report(name, prepared.statistics(), prepared.source)
-    print(*prepared.all_remarks(), sep="\n", end="\n" if prepared.all_remarks() else "")
-    if prepared.other_texts:
-        print(f"{len(prepared.other_texts):,} more items have text but no interactions; recommend can use them")
+    with build() as prepared:
+        folder = prepared.write(request.data_path, request.form)
+        for step in prepared.steps:
+            print(f"{step.interactions:>14,}  {step.what}" + (f" ({step.dropped:,} dropped)" if step.dropped else ""))
+        _report(name, prepared.statistics(), prepared.source)
+        print(*prepared.all_remarks(), sep="\n", end="\n" if prepared.all_remarks() else "")
+        if prepared.other_items:
+            print(f"{prepared.other_items:,} more items have text but no interactions; recommend can use them")
     return folder
+
+
+def _make_large(name: str, request: Request) -> Path:
+    """Build a dataset in a database.
+
+    Raises:
+        ConfigError: the data or the form are of a kind that only memory prepares.
+    """
+    from recbole_mpo.data.prepare.large import LargePreparation, open_database
+
+    if request.form.is_presplit:
+        key = "layout=presplit" if request.form.is_numbered else "split=temporal"
+        raise ConfigError(f"engine=duckdb writes whole histories, which a run splits; leave --{key} out")
+    source = None if request.own is not None else _large_source(name, request)
+    name = name if source is None else source.name
+
+    @contextmanager
+    def build():
+        make = _own_rows(name, request) if source is None else _large_rows(source, request)
+        with open_database(request.data_path, name, request.engine) as database:
+            yield make(LargePreparation(database, request.recipe, request.form.parts, request.show_progress))
+
+    return _make(name, request, build)
+
+
+def _own_rows(name: str, request: Request) -> Callable:
+    return lambda preparation: preparation.own(name, request.own)
+
+
+def _large_rows(source: Source, request: Request) -> Callable:
+    """Find the raw files of a source, and return what makes its dataset in a database."""
+    if source.kind != sources.AMAZON_2018_ALL:
+        reviews, metadata = _raw_files(source, request, file_names(source))
+        return lambda preparation: preparation.amazon(source, reviews, metadata)
+    from recbole_mpo.data.prepare.large import CategoryUnion, check_names, find_categories
+
+    check_names(source, "without_users_of", request.without_users_of)
+    names = request.categories
+    if names and (strays := [name for name in request.without_users_of if name not in names]):
+        raise ConfigError(f"without_users_of: the reviews of {strays[0]} are needed; name it in --categories too")
+    categories = find_categories(source, names, request.raw, lambda files: _raw_files(source, request, files))
+    return lambda preparation: CategoryUnion(preparation, source, categories, request.without_users_of).dataset()
+
+
+def _large_source(name: str, request: Request) -> Source:
+    source = None if request.domains else sources.find_source(name, request.release)
+    if source is None and not request.domains:
+        sources.refuse_unknown(sources.name_of_release(name, request.release))
+    if source is None or source.kind not in LARGE:
+        raise ConfigError(f"engine=duckdb reads your own tables and Amazon's reviews, not {name}; leave --engine out")
+    return source
 
 
 def _refuse_existing(name: str, request: Request):
@@ -164,7 +230,7 @@ def _online_retail(source: Source, request: Request) -> Prepared:
 def _movielens(source: Source, request: Request) -> Prepared:
     entry = source.entry["sets"][source.name]
     folder = request.raw or sources.raw_folder(request.data_path, source.name)
-    files = [_below(folder, entry[kind]) for kind in ("ratings", "movies")]
+    files = [below(folder, entry[kind]) for kind in ("ratings", "movies")]
     if None in files:
         raise DataError(
             f"{source.name} is read from GroupLens' own files {entry['ratings']} and {entry['movies']}: download "
@@ -185,30 +251,5 @@ _PREPARERS = {
 def _raw_files(source: Source, request: Request, files: tuple[str, ...]) -> list[Path]:
     """Return the files of ``--raw`` by name, or else downloaded files."""
     if request.raw is None:
-        addresses = [request.source_url] if request.source_url else source.addresses
-        folder = sources.raw_folder(request.data_path, source.name)
-        try:
-            return [
-                fetch(file, addresses, folder, source.sha256(Path(file).name), request.show_progress) for file in files
-            ]
-        except Unreachable as problem:
-            missing = [file for file in files if not (folder / Path(file).name).is_file()]
-            missing_addresses = " and ".join(f"{addresses[0].rstrip('/')}/{file}" for file in missing)
-            raise DataError(
-                f"{problem}. Without a network: get {missing_addresses} on another machine, put the files into "
-                f"{folder}/ (or into any folder, given as --raw=FOLDER), and run the same command again; "
-                "--source_url=URL gives another address"
-            ) from problem
-    return [_local(request.raw, Path(file).name, source.addresses[0] + file) for file in files]
-
-
-def _local(folder: Path, name: str, address: str) -> Path:
-    path = _below(folder, name) or _below(folder, name.removesuffix(".gz"))
-    if path is None:
-        raise DataError(f"--raw={folder} does not hold {name}, which is published at {address}")
-    return path
-
-
-def _below(folder: Path, name: str) -> Path | None:
-    """Return a file in a folder or in one of its subfolders, where unpacked archives have it; None if absent."""
-    return next((path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()), None)
+        return downloaded(source, files, request.data_path, request.source_url, request.show_progress)
+    return local_files(request.raw, source, files)

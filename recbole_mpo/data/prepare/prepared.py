@@ -3,7 +3,6 @@
 Shapes: I interactions, N items.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo import __version__
 from recbole_mpo.common.errors import ConfigError, DataError
-from recbole_mpo.common.files import file_hash, write_lines
+from recbole_mpo.common.files import write_lines
 from recbole_mpo.common.values import check_choice
 from recbole_mpo.data.atomic_files import RECBOLE_FIELDS, SINGLE_SUFFIX, SPLIT_SUFFIXES, SPLITS
+from recbole_mpo.data.prepare.card import Card
 from recbole_mpo.data.prepare.presplit import presplit_rows, temporal_bounds
-from recbole_mpo.data.prepare.recipe import Interactions
+from recbole_mpo.data.prepare.recipe import Interactions, Step
+from recbole_mpo.data.prepare.rows_hash import RowsHash
+from recbole_mpo.data.prepare.shards import items_of, parts_of, write_shards
 from recbole_mpo.data.prepare.sources import Source
 from recbole_mpo.data.prepare.whole_folder import CARD, new_files
 from recbole_mpo.data.sequences import cut
@@ -26,6 +27,7 @@ from recbole_mpo.text.item_text import TEXT_HEADER
 
 LAYOUTS = ("single", "presplit")
 WAYS_TO_SPLIT = ("leave-one-out", "temporal")
+OUTPUT_FORMATS = ("inter", "parquet")
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,29 @@ class Form:
         layout: ``single``, one ``.inter`` file, or ``presplit``, UniSRec's three files with numbered users and items.
             A temporal split always has three files; without ``presplit`` they hold the raw names.
         ratios: shares of train, valid and test in a temporal split.
+        output_format: ``inter``, lines of text, or ``parquet``, whole histories in parts by user.
+        parts: number of parts in Parquet.
 
     Raises:
-        ConfigError: a value is not one of its choices, or the ratios are not positive or do not sum to 1.
+        ConfigError: a value is not one of its choices, the ratios are not positive or do not sum to 1, or Parquet is
+            to be split.
     """
 
     split: str = "leave-one-out"
     layout: str = "single"
     ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    output_format: str = "inter"
+    parts: int = 64
 
     def __post_init__(self):
         check_choice("split", self.split, WAYS_TO_SPLIT)
         check_choice("layout", self.layout, LAYOUTS)
         if len(self.ratios) != 3 or min(self.ratios) <= 0 or abs(sum(self.ratios) - 1) > 1e-6:
             raise ConfigError(f"split_ratio must be three positive numbers that sum to 1, not {list(self.ratios)}")
+        check_choice("output_format", self.output_format, OUTPUT_FORMATS)
+        if self.output_format == "parquet" and self.is_presplit:
+            key = "layout=presplit" if self.is_numbered else "split=temporal"
+            raise ConfigError(f"output_format=parquet holds whole histories, which a run splits; leave --{key} out")
 
     @property
     def is_presplit(self) -> bool:
@@ -87,6 +98,16 @@ class Prepared:
     other_texts: dict[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the preparation."""
+        return self.interactions.steps
+
+    @property
+    def other_items(self) -> int:
+        """Number of items that only have text."""
+        return len(self.other_texts)
+
     def statistics(self) -> Statistics:
         """Return the statistics of the dataset."""
         rows = self.interactions
@@ -107,13 +128,28 @@ class Prepared:
                 write_index(folder / f"{self.name}.item2index", self.all_items())
             if self.texts is not None:
                 write_lines(folder / f"{self.name}.text", self._text_lines())
-            files = self._presplit_files(form) if form.is_presplit else {SINGLE_SUFFIX: self._inter_lines()}
-            for suffix, lines in files.items():
-                path = folder / f"{self.name}{suffix}"
-                write_lines(path, lines)
-                _refuse_empty(path, form)
-            write_lines(folder / CARD, self._card(folder, form))
+            if form.output_format == "parquet":
+                self._write_shards(folder, form)
+            else:
+                self._write_lines(folder, form)
+            write_lines(folder / CARD, self._card(form).lines(folder))
         return Path(data_path) / self.name
+
+    def _write_lines(self, folder: Path, form: Form):
+        files = self._presplit_files(form) if form.is_presplit else {SINGLE_SUFFIX: self._inter_lines()}
+        for suffix, lines in files.items():
+            path = folder / f"{self.name}{suffix}"
+            write_lines(path, lines)
+            _refuse_empty(path, form)
+
+    def _write_shards(self, folder: Path, form: Form):
+        total = RowsHash()
+        parts = parts_of(self.interactions, form.parts, total)
+        write_shards(folder, self.name, parts, items_of(self.interactions), total)
+
+    def _card(self, form: Form) -> Card:
+        notes = (*self.notes, *self.all_remarks())
+        return Card(self.name, self.source, self.raw_files, form.split, notes, self.steps, self.statistics())
 
     def _inter_lines(self) -> Iterator[str]:
         rows = self.interactions
@@ -149,21 +185,6 @@ class Prepared:
         histories = zip(users, (items[history] for history in rows.histories()), times, strict=True)
         bounds = temporal_bounds(rows.times, form.ratios) if form.split == "temporal" else None
         return presplit_files(list(histories), bounds)
-
-    def _card(self, folder: Path, form: Form) -> Iterator[str]:
-        source = self.source.entry if self.source else {}
-        yield from (f"# {self.name}", "", source.get("title", "Prepared from own tables") + ".")
-        if source:
-            yield from (f"Source: {source['citation']}. Licence: {source['licence']}.",)
-        yield from ("", f"Made by recbole-mpo {__version__} on {time.strftime('%Y-%m-%d')}; split: {form.split}.", "")
-        yield from (f"- {note}" for note in (*self.notes, *self.all_remarks()))
-        yield from ("", "| step | interactions | dropped |", "|---|---|---|")
-        yield from (f"| {step.what} | {step.interactions:,} | {step.dropped:,} |" for step in self.interactions.steps)
-        yield from ("", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.statistics().rows()))
-        yield from ("", "| file | bytes | sha256 |", "|---|---|---|")
-        written = sorted(path for path in folder.iterdir() if path.name.startswith(f"{self.name}."))
-        for path in (*self.raw_files, *written):
-            yield f"| {path.name} | {path.stat().st_size:,} | {file_hash(path)} |"
 
 
 def write_index(path: Path, tokens):

@@ -4,6 +4,7 @@ Shapes: I interactions.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,10 +63,14 @@ class WholeIds:
 
     def remarks(self, where: str) -> tuple[str, ...]:
         """Return a sentence about the ids that were read in this way."""
-        if not self.changed:
-            return ()
-        example = min(self.changed)
-        return (f"{len(self.changed):,} ids of {where} are written like {example} and were read as {self(example)}.",)
+        return whole_id_remarks(len(self.changed), min(self.changed, default=""), where)
+
+
+def whole_id_remarks(count: int, example: str, where: str) -> tuple[str, ...]:
+    """Return a sentence about ``count`` ids that were read as whole numbers; none where there are none."""
+    if not count:
+        return ()
+    return (f"{count:,} ids of {where} are written like {example} and were read as {WholeIds()(example)}.",)
 
 
 def read_interactions(
@@ -82,36 +87,43 @@ def read_interactions(
         DataError: the file cannot be read, has no usable row, has a rating that is not a number, or has a token that
             cannot be in an atomic file.
     """
-    rows = _Rows(table, columns, least_rating)
-    ratings = () if least_rating is None else (columns.rating,)
-    for block in table.blocks((*columns.needed, *columns.others, *ratings)):
+    rows = _Rows(UsableRows(table, columns, least_rating))
+    for block in rows.usable.blocks():
         rows.add(block)
     return rows.interactions(), [rows.codes(name) for name in columns.others]
 
 
-class _Rows:
-    """Rows of a table, collected over its blocks."""
+class UsableRows:
+    """The rows of a table that can be used: with user, item and time, and a rating that is large enough.
+
+    Args:
+        table: one row per interaction.
+        columns: its columns.
+        least_rating: rows with a smaller rating, or without one, are dropped; None keeps all.
+
+    Attributes:
+        read, usable, kept: how many rows were read, have user, item and time, and also have such a rating.
+    """
 
     def __init__(self, table: Table, columns: Columns, least_rating: float | None):
         self.table, self.columns, self.least_rating = table, columns, least_rating
-        self.whole = WholeIds()
-        ids = {name: TokenNumbers(self.whole) for name in (columns.user, columns.item)}
-        self.numbers = {**{name: TokenNumbers() for name in columns.others}, **ids}
-        self.blocks: dict[str, list] = {name: [] for name in self.numbers}
-        self.times = Times(f"{table.path}, column {columns.time!r}", columns.time_format)
-        self.read = self.usable = 0
+        self.read = self.usable = self.kept = 0
 
-    def add(self, block: pd.DataFrame):
-        """Take the usable rows of a block."""
-        self.read += len(block)
-        block = block.dropna(subset=list(self.columns.needed))
-        self.usable += len(block)
-        if self.least_rating is not None:
-            block = block[self._is_rated(block[self.columns.rating])]
-        if self.columns.time is not None:
-            self.times.add(block[self.columns.time].to_numpy())
-        for name, number in self.numbers.items():
-            self.blocks[name].append(number(block[name].to_numpy()))
+    def blocks(self) -> Iterator[pd.DataFrame]:
+        """Yield the rows, block by block, and count them.
+
+        Raises:
+            DataError: the file cannot be read, or a rating is not a number.
+        """
+        ratings = () if self.least_rating is None else (self.columns.rating,)
+        for block in self.table.blocks((*self.columns.needed, *self.columns.others, *ratings)):
+            self.read += len(block)
+            block = block.dropna(subset=list(self.columns.needed))
+            self.usable += len(block)
+            if self.least_rating is not None:
+                block = block[self._is_rated(block[self.columns.rating])]
+            self.kept += len(block)
+            yield block
 
     def _is_rated(self, cells: pd.Series) -> np.ndarray:
         """Return which rows have a rating that is large enough."""
@@ -124,31 +136,64 @@ class _Rows:
             )
         return ratings >= self.least_rating
 
+    def steps(self, first: str | None = None) -> tuple[Step, ...]:
+        """Return the steps of reading; ``first`` says what was read, by default the rows of the table.
+
+        Raises:
+            DataError: no row is left.
+        """
+        columns, path = self.columns, self.table.path
+        names = [repr(name) for name in columns.needed]
+        if not self.usable:
+            raise DataError(f"{path} has no row with {', '.join(names[:-1])} and {names[-1]}")
+        if not self.kept:
+            raise DataError(f"{path} has no row with a {columns.rating!r} of at least {self.least_rating:g}")
+        steps = [Step(first or f"rows of {path.name}", self.read, 0)]
+        if self.usable < self.read:
+            what = "rows with user, item and time" if columns.time else "rows with user and item"
+            steps.append(Step(what, self.usable, self.read - self.usable))
+        if self.least_rating is not None:
+            what = f"rows with a rating of at least {self.least_rating:g}"
+            steps.append(Step(what, self.kept, self.usable - self.kept))
+        return tuple(steps)
+
+    def times(self) -> Times:
+        """Return an empty collection for the times of the rows."""
+        return Times(f"{self.table.path}, column {self.columns.time!r}", self.columns.time_format)
+
+
+class _Rows:
+    """Rows of a table, collected over its blocks."""
+
+    def __init__(self, usable: UsableRows):
+        self.usable, self.columns = usable, usable.columns
+        self.whole = WholeIds()
+        ids = {name: TokenNumbers(self.whole) for name in (self.columns.user, self.columns.item)}
+        self.numbers = {**{name: TokenNumbers() for name in self.columns.others}, **ids}
+        self.blocks: dict[str, list] = {name: [] for name in self.numbers}
+        self.times = usable.times()
+
+    def add(self, block: pd.DataFrame):
+        """Take a block of rows."""
+        if self.columns.time is not None:
+            self.times.add(block[self.columns.time].to_numpy())
+        for name, number in self.numbers.items():
+            self.blocks[name].append(number(block[name].to_numpy()))
+
     def codes(self, name: str) -> np.ndarray:
         """Return the codes [I] of a column."""
         return np.concatenate([np.empty(0, dtype=np.int32), *self.blocks[name]])
 
     def interactions(self) -> Interactions:
         """Return the rows as interactions."""
-        columns, path = self.columns, self.table.path
+        columns, path = self.columns, self.usable.table.path
+        steps = self.usable.steps()
         users, items = self.codes(columns.user), self.codes(columns.item)
-        names = [repr(name) for name in columns.needed]
-        if not self.usable:
-            raise DataError(f"{path} has no row with {', '.join(names[:-1])} and {names[-1]}")
-        if not len(users):
-            raise DataError(f"{path} has no row with a {columns.rating!r} of at least {self.least_rating:g}")
         tokens = [self.numbers[name].tokens for name in (columns.user, columns.item)]
         for name, some in zip((columns.user, columns.item), tokens, strict=True):
             check_tokens(some, f"{path}, column {name!r}")
         times = np.arange(len(users)) if columns.time is None else self.times.values()
-        steps = [Step(f"rows of {path.name}", self.read, 0)]
-        if self.usable < self.read:
-            what = "rows with user, item and time" if columns.time else "rows with user and item"
-            steps.append(Step(what, self.usable, self.read - self.usable))
-        if self.least_rating is not None:
-            what = f"rows with a rating of at least {self.least_rating:g}"
-            steps.append(Step(what, len(users), self.usable - len(users)))
-        return Interactions(users, items, times, *tokens, tuple(steps), self.whole.remarks(path.name))
+        return Interactions(users, items, times, *tokens, steps, self.whole.remarks(path.name))
 
 
 def check_tokens(tokens: np.ndarray, where: str):

@@ -64,23 +64,14 @@ class Interactions:
             for codes, count in ((self.users, len(self.user_tokens)), (self.items, len(self.item_tokens))):
                 rare |= (np.bincount(codes[stays], minlength=count) < k)[codes]
             if not (rare & stays).any():
-                what = f"{k}-core: users and items with at least {k} interactions each{self._left_out(stays)}"
-                return self.where(stays, what)
+                counts = [[len(np.unique(codes[rows])) for codes in (self.users, self.items)] for rows in (..., stays)]
+                return self.where(stays, core_step(k, *counts))
             stays &= ~rare
-
-    def _left_out(self, stays: np.ndarray) -> str:
-        """Return how many users and items have no row that stays; nothing where all have one."""
-        parts = []
-        for codes, name in ((self.users, "users"), (self.items, "items")):
-            count = len(np.unique(codes))
-            if left_out := count - len(np.unique(codes[stays])):
-                parts.append(f"{left_out:,} of {count:,} {name}")
-        return f"; left out: {', '.join(parts)}" if parts else ""
 
     def users_of_length(self, least: int) -> "Interactions":
         """Return the rows of users with at least ``least`` interactions."""
         is_long = np.bincount(self.users, minlength=len(self.user_tokens)) >= least
-        return self.where(is_long[self.users], f"users with at least {least} interactions")
+        return self.where(is_long[self.users], length_step(least))
 
     def in_order(self) -> "Interactions":
         """Sort by user in order of first appearance, then by time; rows with equal times keep their order."""
@@ -99,6 +90,39 @@ class Interactions:
     def histories(self) -> list[np.ndarray]:
         """Return each user's items in order; the interactions must be sorted by :meth:`in_order`."""
         return cut(self.items, np.bincount(self.users, minlength=len(self.user_tokens)))
+
+
+def core_step(k: int, before: list[int], after: list[int]) -> str:
+    """Return what a k-core keeps, and how many users and items have no row in it, where not all have one.
+
+    Args:
+        k: the k.
+        before, after: numbers of users and of items with a row.
+    """
+    parts = [
+        f"{count - left:,} of {count:,} {name}"
+        for count, left, name in zip(before, after, ("users", "items"), strict=True)
+        if left < count
+    ]
+    left_out = f"; left out: {', '.join(parts)}" if parts else ""
+    return f"{k}-core: users and items with at least {k} interactions each{left_out}"
+
+
+def length_step(least: int) -> str:
+    """Return what is left when users with few interactions are dropped."""
+    return f"users with at least {least} interactions"
+
+
+def refuse_nothing_left(before: int, recipe: "Recipe"):
+    """Refuse a recipe that keeps none of the ``before`` interactions.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(
+        f"none of the {before:,} interactions is left with k_core={recipe.k_core} and min_length={recipe.min_length}; "
+        "give smaller values (--k_core=0 keeps users and items with few interactions)"
+    )
 
 
 class TokenNumbers:
@@ -141,6 +165,11 @@ class Recipe:
     min_length: int = 3
     min_rating: float | None = None
 
+    @property
+    def drops_short_users(self) -> bool:
+        """Return whether ``min_length`` drops users that the k-core keeps."""
+        return self.min_length > max(1, self.k_core)
+
     def apply(self, interactions: Interactions) -> Interactions:
         """Return the interactions that the recipe keeps, in order.
 
@@ -150,12 +179,8 @@ class Recipe:
         before = len(interactions)
         if self.k_core > 1:
             interactions = interactions.k_core(self.k_core)
-        if self.min_length > max(1, self.k_core):
+        if self.drops_short_users:
             interactions = interactions.users_of_length(self.min_length)
         if not len(interactions):
-            raise DataError(
-                f"none of the {before:,} interactions is left with k_core={self.k_core} and "
-                f"min_length={self.min_length}; give smaller values (--k_core=0 keeps users and items with few "
-                "interactions)"
-            )
+            refuse_nothing_left(before, self)
         return interactions.in_order()

@@ -9,6 +9,8 @@ from recbole_mpo.common.values import check_choice, read_yaml, suggestion
 
 RELEASES = ("2018", "2023")
 ML100K = "ml-100k"
+# All categories of the 2018 release as one dataset.
+AMAZON_2018_ALL = "Amazon-2018-all"
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Source:
 
     Attributes:
         name: name of the dataset that is made from it.
-        kind: name of its entry in sources.yaml, or ``ml-100k``.
+        kind: name of its entry in sources.yaml, ``ml-100k`` or ``Amazon-2018-all``.
         entry: that entry.
         expected: published numbers of users, items and interactions, or None.
     """
@@ -46,7 +48,7 @@ def known_names() -> list[str]:
     """Return the names of all datasets that can be prepared by name."""
     table = read_sources()
     newer = [f"{name}-2023" for name in table["amazon-2023"]["categories"]]
-    return [*table["amazon-2018"]["categories"], *newer, "OR", ML100K, *table["movielens"]["sets"]]
+    return [*table["amazon-2018"]["categories"], AMAZON_2018_ALL, *newer, "OR", ML100K, *table["movielens"]["sets"]]
 
 
 def find_source(name: str, release: str | None = None) -> Source | None:
@@ -91,6 +93,8 @@ def raw_folder(data_path: str | Path, name: str) -> Path:
 def _source(name: str, table: dict) -> Source:
     if name == ML100K:
         return Source(name, ML100K, {}, None)
+    if name == AMAZON_2018_ALL:
+        return Source(name, name, table["amazon-2018"], None)
     if name in table["movielens"]["sets"]:
         kind = "movielens"
     elif name == "OR":

@@ -17,7 +17,7 @@ from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
 from recbole_mpo.common.values import suggestion
 from recbole_mpo.data.atomic_files import check_encoding
 from recbole_mpo.data.exact_times import SAFE_DIGITS
-from recbole_mpo.data.prepare.open_files import foreign, open_text, refuse_bomb
+from recbole_mpo.data.prepare.open_files import data_files, foreign, open_text, refuse_bomb
 from recbole_mpo.data.prepare.separated import blocks_of_rows, separated_rows
 from recbole_mpo.text.lines import undecodable
 
@@ -30,10 +30,11 @@ FORMATS = (*SEPARATORS, *JSON_LINES, ".parquet", *EXCEL)
 
 @dataclass(frozen=True)
 class Table:
-    """A file with named columns.
+    """A file with named columns, or a folder of Parquet files with the same ones.
 
     Attributes:
-        path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``; text formats also ``.gz``.
+        path: ``.csv``, ``.tsv``, ``.txt`` (tabs), ``.jsonl``, ``.parquet`` or ``.xlsx``, text formats also ``.gz``; or
+            a folder of Parquet files.
         separator: separator of a text file, if the suffix does not give it; JSON, Parquet and Excel have none.
         encoding: encoding of a text file with separators; JSON is always UTF-8.
         names: column names of a file without a header.
@@ -62,6 +63,23 @@ class Table:
         suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
         return suffixes[-1] if suffixes else ""
 
+    def files(self) -> list[Path]:
+        """Return the file, or those of a folder of Parquet files as Spark writes it, in the order of their names.
+
+        What begins with a dot or an underline, as ``_SUCCESS`` does, is left out.
+
+        Raises:
+            DataError: the folder has no Parquet file.
+        """
+        if not self.path.is_dir():
+            return [self.path]
+        files = [file for file in data_files(self.path) if file.suffix.lower() == ".parquet"]
+        if not files:
+            raise DataError(
+                f"{self.path} is a folder without a .parquet file; give a file, or a folder of Parquet files"
+            )
+        return files
+
     def blocks(self, columns: Iterable[str], nested: Iterable[str] = ()) -> Iterator[pd.DataFrame]:
         """Yield columns, one block of rows at a time; cells are text, or None if absent.
 
@@ -76,6 +94,10 @@ class Table:
         """
         columns = list(dict.fromkeys(columns))
         nested = set(nested)
+        if self.path.is_dir():
+            for file in self.files():
+                yield from Table(file).blocks(columns, nested)
+            return
         if not self.path.is_file():
             raise DataError(f"{self.path} does not exist")
         try:

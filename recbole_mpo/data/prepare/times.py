@@ -32,6 +32,9 @@ class Times:
         self.where, self.form = where, form
         self._numbers: list[np.ndarray] = []
         self._dates: list[np.ndarray] = []
+        # The first number, and whether there are dates: all times must be of one kind.
+        self._number: str | None = None
+        self._has_dates = False
 
     def add(self, cells: np.ndarray):
         """Add a block of cells, [I] text.
@@ -41,19 +44,30 @@ class Times:
             DataError: a cell is neither a number nor a date, is not what the cells before it are, or is a date with
                 parts of a nanosecond.
         """
-        if not len(cells):
-            return
+        if len(cells):
+            kind, values = self.read(cells)
+            (self._dates if kind == "date" else self._numbers).append(values)
+
+    def read(self, cells: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return what a block of cells is, and its values [I].
+
+        ``whole`` numbers are int64, ``float`` numbers are float64, numbers that it may not hold are the cells as they
+        are (``text``), and a ``date`` is nanoseconds since 1970, int64. Exceptions are those of :meth:`add`.
+        """
         numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy()
         if self.form is None and np.isfinite(numbers.astype(np.float64)).all():
-            is_compact = numbers.dtype == np.int64 or max(map(len, cells)) <= SAFE_DIGITS
-            self._numbers.append(numbers if is_compact else cells)
+            kind = "whole" if numbers.dtype == np.int64 else "float"
+            if kind == "float" and max(map(len, cells)) > SAFE_DIGITS:
+                kind, numbers = "text", cells
+            self._number = str(numbers[0]) if self._number is None else self._number
         else:
-            self._dates.append(self._nanoseconds(cells))
-        if self._numbers and self._dates:
+            kind, numbers = "date", self._nanoseconds(cells)
+            self._has_dates = True
+        if self._has_dates and self._number is not None:
             raise DataError(
-                f"{self.where}: {str(self._numbers[0][0])!r} is a number and other cells are dates; write all times "
-                "in one way"
+                f"{self.where}: {self._number!r} is a number and other cells are dates; write all times in one way"
             )
+        return kind, numbers
 
     def _nanoseconds(self, cells: np.ndarray) -> np.ndarray:
         texts = pd.Series(cells, dtype=object)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
@@ -12,11 +12,12 @@ from recbole_mpo.common.files import file_hash, write_json
 from recbole_mpo.data.atomic_files import SINGLE_SUFFIX, SPLIT_SUFFIXES, check_name
 from recbole_mpo.data.domain_ids import DOMAINS_SUFFIX
 from recbole_mpo.data.prepare.scratch import scratch_folder
+from recbole_mpo.data.prepare.shards import ITEMS, MANIFEST, SHARDS_FOLDER
 
-INTERACTIONS = (*SPLIT_SUFFIXES, SINGLE_SUFFIX)
+INTERACTIONS = (*SPLIT_SUFFIXES, SINGLE_SUFFIX, f"{SHARDS_FOLDER}/{MANIFEST}")
 # All other files that a preparation may write, except the card. One that is left from another layout or an older
 # preparation must be deleted, because it would be read together with the new files.
-OTHER_FILES = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text")
+OTHER_FILES = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text", f"{SHARDS_FOLDER}/{ITEMS}")
 CARD = "README.md"
 # Lists the sha256 of each file that a preparation has made in the folder.
 RECORD = ".prepared.json"
@@ -30,9 +31,22 @@ def is_there(data_path: str | Path, name: str) -> bool:
     return any((Path(data_path) / name / f"{name}{suffix}").is_file() for suffix in INTERACTIONS)
 
 
-def file_names(name: str) -> tuple[str, ...]:
-    """Return the names of all files that a preparation may write, interaction files last."""
-    return (CARD, *(f"{name}{suffix}" for suffix in (*OTHER_FILES, *INTERACTIONS)))
+def file_names(name: str, *folders: Path) -> tuple[str, ...]:
+    """Return the names of all files that a preparation may write, interaction files last.
+
+    Parts of sharded interactions, of which there may be any number, are those that are in one of the ``folders``.
+    """
+    parts = {f"{name}{SHARDS_FOLDER}/{path.name}" for folder in folders for path in _parts(folder, name)}
+    return (
+        CARD,
+        *(f"{name}{suffix}" for suffix in OTHER_FILES),
+        *sorted(parts),
+        *(f"{name}{suffix}" for suffix in INTERACTIONS),
+    )
+
+
+def _parts(folder: Path, name: str) -> list[Path]:
+    return list((folder / f"{name}{SHARDS_FOLDER}").glob("part-*.parquet"))
 
 
 def refuse_strangers(data_path: str | Path, name: str, inputs: Iterable[str | Path] = ()):
@@ -40,7 +54,7 @@ def refuse_strangers(data_path: str | Path, name: str, inputs: Iterable[str | Pa
 
     Args:
         data_path, name: the new files are in ``<data_path>/<name>``.
-        inputs: the files that the preparation reads.
+        inputs: the files and folders that the preparation reads.
 
     Raises:
         ConfigError: ``name`` is not a name.
@@ -50,11 +64,11 @@ def refuse_strangers(data_path: str | Path, name: str, inputs: Iterable[str | Pa
     folder = Path(data_path) / name
     read = {Path(path).resolve() for path in inputs}
     made = _hashes_of_made(folder)
-    for file_name in file_names(name):
+    for file_name in file_names(name, folder):
         path = folder / file_name
         if not os.path.lexists(path):
             continue
-        if path.resolve() in read:
+        if read & {path.resolve(), *path.resolve().parents}:
             raise DataError(f"{path} is an input of this preparation and would be replaced by it; give another name")
         if not path.is_file() or file_hash(path) not in made.get(file_name, ()):
             raise DataError(
@@ -110,15 +124,20 @@ def new_files(data_path: str | Path, name: str):
 
 def _take_places(stage: Path, folder: Path, name: str):
     """Move the new files to their places, and delete those that have no successor."""
-    new = {file_name: file_hash(stage / file_name) for file_name in file_names(name) if (stage / file_name).is_file()}
+    names = file_names(name, stage, folder)
+    new = {file_name: file_hash(stage / file_name) for file_name in names if (stage / file_name).is_file()}
     # If the process is killed from here on, some files are old and some are new: all were made by a preparation.
-    old = {file_name: file_hash(folder / file_name) for file_name in file_names(name) if (folder / file_name).is_file()}
+    old = {file_name: file_hash(folder / file_name) for file_name in names if (folder / file_name).is_file()}
     write_json(folder / RECORD, {key: [*{old.get(key), new.get(key)} - {None}] for key in {**old, **new}})
     for suffix in INTERACTIONS:
         (folder / f"{name}{suffix}").unlink(missing_ok=True)
-    for file_name in file_names(name):
+    for file_name in names:
         if file_name in new:
+            (folder / file_name).parent.mkdir(exist_ok=True)
             os.replace(stage / file_name, folder / file_name)
         else:
             (folder / file_name).unlink(missing_ok=True)
+    with suppress(OSError):
+        # A folder of parts without parts is none; one with a stranger's files stays.
+        (folder / f"{name}{SHARDS_FOLDER}").rmdir()
     write_json(folder / RECORD, {key: [value] for key, value in new.items()})

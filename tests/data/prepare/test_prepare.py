@@ -9,6 +9,7 @@ import pytest
 from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.prepare import prepare as module
+from recbole_mpo.data.prepare import raw_files
 from recbole_mpo.data.prepare.download import Unreachable
 from recbole_mpo.data.prepare.own_tables import OwnTables
 from recbole_mpo.data.prepare.prepare import Request, prepare_dataset, prepare_if_absent
@@ -114,7 +115,7 @@ def test_without_a_network_the_files_still_missing_are_named_with_their_addresse
         (folder / file.split("/")[-1]).touch()
         return folder / file.split("/")[-1]
 
-    monkeypatch.setattr(module, "fetch", fetch)
+    monkeypatch.setattr(raw_files, "fetch", fetch)
     message = r"^no answer\. Without a network: get http://a\.b/\S*meta_Prime_Pantry\.json\.gz on another machine, put "
     with pytest.raises(DataError, match=message + rf"the files into {tmp_path}/\.raw/Pantry/ "):
         prepare_dataset("Pantry", Request(tmp_path, source_url="http://a.b/"))

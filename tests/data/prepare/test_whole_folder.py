@@ -16,14 +16,20 @@ from recbole_mpo.data.prepare.whole_folder import (
 
 
 def contents(folder) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if path.name != RECORD}
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != RECORD]
+    return {str(path.relative_to(folder)): path.read_text() for path in paths}
 
 
 def write(tmp_path, files, content="new"):
     with new_files(tmp_path, "shop") as stage:
         for name in files:
-            (stage / name).write_text(content)
+            write_file(stage / name, content)
         assert not (tmp_path / "shop").exists() or content not in contents(tmp_path / "shop").values()
+
+
+def write_file(path, content):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
 
 
 def test_files_arrive_once_all_are_written(tmp_path):
@@ -32,7 +38,8 @@ def test_files_arrive_once_all_are_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["shop"], "the stage is gone"
 
 
-FORMER = ["README.md", *(f"shop{suffix}" for suffix in (*INTERACTIONS, *OTHER_FILES))]
+PARTS = (".shards/part-00000.parquet", ".shards/part-00012.parquet")
+FORMER = ["README.md", *(f"shop{suffix}" for suffix in (*INTERACTIONS, *OTHER_FILES, *PARTS))]
 
 
 def test_every_former_file_of_a_preparation_goes_and_strangers_stay(tmp_path):
@@ -47,13 +54,13 @@ def test_every_former_file_of_a_preparation_goes_and_strangers_stay(tmp_path):
 @pytest.mark.parametrize("name", FORMER)
 def test_a_file_that_others_made_or_changed_is_neither_replaced_nor_deleted(tmp_path, name):
     (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / name).write_text("mine")
+    write_file(tmp_path / "shop" / name, "mine")
     with pytest.raises(DataError, match=rf"shop/{name} was not made by prepare, or has changed since"):
         write(tmp_path, ["shop.inter"])
     assert contents(tmp_path / "shop") == {name: "mine"}
     (tmp_path / "shop" / name).unlink()
     write(tmp_path, [name])
-    (tmp_path / "shop" / name).write_text("mine")
+    write_file(tmp_path / "shop" / name, "mine")
     with pytest.raises(DataError, match="has changed since"):
         write(tmp_path, ["shop.inter"])
     assert contents(tmp_path / "shop") == {name: "mine"} and len(list(tmp_path.iterdir())) == 1
@@ -102,7 +109,23 @@ def test_an_input_is_never_replaced(tmp_path):
     for inputs in ([tmp_path / "shop" / "shop.text"], [tmp_path / "shop" / ".." / "shop" / "shop.text"]):
         with pytest.raises(DataError, match=r"shop\.text is an input of this preparation"):
             refuse_strangers(tmp_path, "shop", inputs)
+    with pytest.raises(DataError, match=r"shop\.text is an input of this preparation"):
+        refuse_strangers(tmp_path, "shop", [tmp_path / "shop"])
     refuse_strangers(tmp_path, "shop", [tmp_path / "other.csv"])
+
+
+def test_parts_of_an_earlier_preparation_go_and_a_strangers_file_among_them_stays(tmp_path):
+    write(tmp_path, ["shop.shards/manifest.json", *(f"shop{part}" for part in PARTS)], "old")
+    write_file(tmp_path / "shop" / "shop.shards" / "notes.txt", "mine")
+    write(tmp_path, ["shop.shards/manifest.json", f"shop{PARTS[0]}"])
+    assert contents(tmp_path / "shop") == {
+        "shop.shards/manifest.json": "new",
+        f"shop{PARTS[0]}": "new",
+        "shop.shards/notes.txt": "mine",
+    }
+    (tmp_path / "shop" / "shop.shards" / "notes.txt").unlink()
+    write(tmp_path, ["shop.inter"], "newer")
+    assert not (tmp_path / "shop" / "shop.shards").exists()
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", ""])
@@ -134,5 +157,5 @@ def test_a_dataset_is_there_if_it_has_any_interactions(tmp_path, suffix):
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "shop.text").touch()
     assert not is_there(tmp_path, "shop")
-    (tmp_path / "shop" / f"shop{suffix}").touch()
+    write_file(tmp_path / "shop" / f"shop{suffix}", "")
     assert is_there(tmp_path, "shop")
