@@ -12,10 +12,10 @@ import numpy as np
 
 from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import file_hash, write_json
+from recbole_mpo.data.atomic_files import MANIFEST, SHARDS_SUFFIX
 from recbole_mpo.data.prepare.rows_hash import RowsHash
+from recbole_mpo.data.shard_manifest import FORMAT, ITEMS, VERSION
 
-SHARDS_FOLDER, MANIFEST, ITEMS = ".shards", "manifest.json", "items.parquet"
-FORMAT, VERSION = "recbole-mpo-shards", 1
 # Rows that a reader must hold at least.
 ROWS_PER_GROUP = 1 << 17
 
@@ -98,7 +98,7 @@ def write_shards(stage: Path, name: str, parts: Iterable, items, rows_hash: Rows
         The manifest.
     """
     pyarrow = import_pyarrow()
-    folder = stage / f"{name}{SHARDS_FOLDER}"
+    folder = stage / f"{name}{SHARDS_SUFFIX}"
     folder.mkdir()
     pyarrow.parquet.write_table(items, folder / ITEMS, compression="zstd")
     written = []

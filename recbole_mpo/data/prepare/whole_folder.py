@@ -9,15 +9,15 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash, write_json
-from recbole_mpo.data.atomic_files import SINGLE_SUFFIX, SPLIT_SUFFIXES, check_name
+from recbole_mpo.data.atomic_files import MANIFEST, SHARDS_SUFFIX, SINGLE_SUFFIX, SPLIT_SUFFIXES, check_name
 from recbole_mpo.data.domain_ids import DOMAINS_SUFFIX
 from recbole_mpo.data.prepare.scratch import scratch_folder
-from recbole_mpo.data.prepare.shards import ITEMS, MANIFEST, SHARDS_FOLDER
+from recbole_mpo.data.shard_manifest import ITEMS
 
-INTERACTIONS = (*SPLIT_SUFFIXES, SINGLE_SUFFIX, f"{SHARDS_FOLDER}/{MANIFEST}")
+INTERACTIONS = (*SPLIT_SUFFIXES, SINGLE_SUFFIX, f"{SHARDS_SUFFIX}/{MANIFEST}")
 # All other files that a preparation may write, except the card. One that is left from another layout or an older
 # preparation must be deleted, because it would be read together with the new files.
-OTHER_FILES = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text", f"{SHARDS_FOLDER}/{ITEMS}")
+OTHER_FILES = (".item2index", ".user2index", DOMAINS_SUFFIX, ".text", f"{SHARDS_SUFFIX}/{ITEMS}")
 CARD = "README.md"
 # Lists the sha256 of each file that a preparation has made in the folder.
 RECORD = ".prepared.json"
@@ -36,7 +36,7 @@ def file_names(name: str, *folders: Path) -> tuple[str, ...]:
 
     Parts of sharded interactions, of which there may be any number, are those that are in one of the ``folders``.
     """
-    parts = {f"{name}{SHARDS_FOLDER}/{path.name}" for folder in folders for path in _parts(folder, name)}
+    parts = {f"{name}{SHARDS_SUFFIX}/{path.name}" for folder in folders for path in _parts(folder, name)}
     return (
         CARD,
         *(f"{name}{suffix}" for suffix in OTHER_FILES),
@@ -46,7 +46,7 @@ def file_names(name: str, *folders: Path) -> tuple[str, ...]:
 
 
 def _parts(folder: Path, name: str) -> list[Path]:
-    return list((folder / f"{name}{SHARDS_FOLDER}").glob("part-*.parquet"))
+    return list((folder / f"{name}{SHARDS_SUFFIX}").glob("part-*.parquet"))
 
 
 def refuse_strangers(data_path: str | Path, name: str, inputs: Iterable[str | Path] = ()):
@@ -139,5 +139,5 @@ def _take_places(stage: Path, folder: Path, name: str):
             (folder / file_name).unlink(missing_ok=True)
     with suppress(OSError):
         # A folder of parts without parts is none; one with a stranger's files stays.
-        (folder / f"{name}{SHARDS_FOLDER}").rmdir()
+        (folder / f"{name}{SHARDS_SUFFIX}").rmdir()
     write_json(folder / RECORD, {key: [value] for key, value in new.items()})

@@ -12,7 +12,7 @@ from recbole_mpo.study.matrix import Cell
 from recbole_mpo.study.progress_table import Line, ProgressTable
 from recbole_mpo.study.run_process import RUNS, RunProcess
 from recbole_mpo.study.scaling.cells import GridCell
-from recbole_mpo.study.scaling.claims import Claims
+from recbole_mpo.study.scaling.run_claims import Claims
 
 PREDICTION, CLAIMS = "prediction.json", "claims"
 LOOK_SECONDS = 0.5

@@ -9,9 +9,9 @@ import yaml
 
 from recbole_mpo.quick_start.record import read_record, write_record
 from recbole_mpo.study.run_process import RUNS
-from recbole_mpo.study.scaling.claims import Claims
 from recbole_mpo.study.scaling.grid_runs import CLAIMS, GridRuns
 from recbole_mpo.study.scaling.plan import Plan
+from recbole_mpo.study.scaling.run_claims import Claims
 from recbole_mpo.study.scaling.steps import Study
 
 

@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from recbole_mpo.common.errors import RecboleMPOError
-from recbole_mpo.study.scaling.claims import Claims
+from recbole_mpo.study.scaling.run_claims import Claims
 
 
 def test_one_has_a_run_at_a_time(tmp_path):
@@ -40,7 +40,7 @@ def test_a_look_at_a_lock_is_no_claim(tmp_path, monkeypatch):
 def test_a_killed_process_frees_its_claims(tmp_path):
     code = textwrap.dedent(f"""
         import time
-        from recbole_mpo.study.scaling.claims import Claims
+        from recbole_mpo.study.scaling.run_claims import Claims
         claims = Claims({str(tmp_path)!r})
         print(claims.take("a"), flush=True)
         time.sleep(60)
