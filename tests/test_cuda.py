@@ -147,7 +147,7 @@ def test_pretrains_with_several_tasks(cuda_settings, tiny_path, make_dataset, mo
 
 def test_compressing_trains_further_there_and_measures_on_the_cpu(cuda_settings, tmp_path):
     record = run("MPORec", "tiny", (), cuda_settings)
-    asked = Options("prune:0.5,mpo:4,squeeze:0.3+int8-fast,feature-pca:0.5", [0, 1], target_ratio=[])
+    asked = Options("prune:0.5,mpo:4,squeeze:0.3,ffn:0.5+int8-fast,feature-pca:0.5", [0, 1], target_ratio=[])
     settings = {key: cuda_settings[key] for key in ("data_path", "cache_dir", "use_gpu")}
     rows = compress_checkpoint(folder_of(record) / "best.pth", tmp_path / "out", asked, settings)
     assert {(row["finetune_epochs"], row["trained_on"]) for row in rows} == {(0, None), (1, "cuda")}

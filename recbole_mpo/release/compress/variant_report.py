@@ -5,7 +5,7 @@ import io
 import json
 from pathlib import Path
 
-from recbole_mpo.common.files import replacing, write_json, write_lines
+from recbole_mpo.common.files import replacing, write_lines
 from recbole_mpo.common.page import write_page
 from recbole_mpo.common.spreadsheet import safe_cell
 from recbole_mpo.release.compress.pareto import draw_pareto
@@ -43,7 +43,7 @@ def write_report(folder: Path, rows: list[dict], header: dict):
         rows: the variants, the uncompressed model first; without any only ``report.json`` is written, as a mark.
         header: what the rows share.
     """
-    write_json(folder / REPORT, {"written_by": WRITTEN_BY, **header, "rows": rows})
+    write_lines(folder / REPORT, _a_line_each({"written_by": WRITTEN_BY, **header}, rows))
     if not rows:
         return
     text = markdown(rows, header)
@@ -58,6 +58,12 @@ def write_report(folder: Path, rows: list[dict], header: dict):
         "{% for row in lines %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>"
     )
     write_page(folder / "report.html", title(header), template, intro=_INTRO, picture=picture, head=head, lines=body)
+
+
+def _a_line_each(header: dict, rows: list[dict]) -> list[str]:
+    """Return the lines of a JSON object: one per value of the header, one per row."""
+    values = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in header.items()]
+    return ["{", *values, '"rows": [', *",\n".join(map(json.dumps, rows)).splitlines(), "]}"]
 
 
 def title(header: dict) -> str:
