@@ -48,6 +48,38 @@ def test_few_or_many_are_left_out_for_all_queries(vectors, count, monkeypatch):
     assert torch.equal(best.rows, exact.rows)
 
 
+@pytest.fixture
+def hard_to_walk():
+    """Vectors by name whose graph does not lead to all: close groups far apart, and many equal ones."""
+    groups = torch.randn(20, 32)[torch.randint(20, (3000,))] + 0.05 * torch.randn(3000, 32)
+    equal = torch.cat([torch.randn(500, 32), torch.randn(1, 32).expand(1500, 32)])
+    return {"groups": groups, "equal": equal}
+
+
+@pytest.mark.parametrize("name", ["groups", "equal"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_the_index_does_not_find_is_searched_without_it(hard_to_walk, name, count):
+    vectors = hard_to_walk[name]
+    top, queries, topk = IndexTopK(vectors), vectors[-1] + torch.randn(count, 32), len(vectors) * 3 // 5
+    # The case is one where the index finds fewer than it is asked for.
+    found = top.index.search(index_top._codes(queries, queries.abs().amax(dim=1, keepdim=True)), topk)
+    assert min(len(one.keys) for one in ([found] if count == 1 else found)) < topk
+    best = top.search(queries, topk)
+    for query, rows, scores in zip(queries, best.rows, best.scores, strict=True):
+        assert (rows > 0).all() and len(rows.unique()) == topk
+        assert torch.equal(scores, exact_scores(query.expand(topk, -1), vectors[rows]))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_few_results_are_all_there_when_many_are_left_out(hard_to_walk, count):
+    vectors, left_out = hard_to_walk["groups"], torch.arange(1, 1700)
+    excluded = [torch.arange(1700, 1700 + row) for row in range(count)]
+    best = IndexTopK(vectors).search(vectors[-count:], 10, excluded, left_out)
+    assert (best.rows >= 1700).all() and best.scores.isfinite().all()
+    for row, rows in enumerate(best.rows):
+        assert len(rows.unique()) == 10 and not torch.isin(rows, excluded[row]).any()
+
+
 class TestFile:
     def test_a_second_reading_finds_the_same_without_building(self, vectors, tmp_path):
         path = tmp_path / "items.index"
