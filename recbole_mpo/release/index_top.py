@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from recbole_mpo.common.claims import claimed
 from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import file_hash, replacing_path, write_json
 from recbole_mpo.release.exact_top import Best, BlockedTopK, exact_scores
@@ -35,7 +36,7 @@ class IndexTopK:
     Args:
         vectors: the candidates [C, D]; row 0 is PAD and is never returned. They are taken to the processor.
         path: file of the index. If it exists it is mapped, otherwise written, beside ``<path>.json``, which says what
-            it is; None to build it in memory.
+            it is; None to build it in memory. Processes wait for the one that builds, by the lock ``<path>.lock``.
         expansion: how many candidates a search keeps in mind; more find more and take longer.
 
     Raises:
@@ -47,14 +48,26 @@ class IndexTopK:
         self.exact = BlockedTopK(vectors.cpu())
         self.vectors = self.exact.vectors.contiguous()
         self.index = _new_index(self.vectors.shape[1], expansion)
-        if path is not None and Path(path).exists():
+        if path is None:
+            self._build()
+        elif Path(path).exists():
             self._read(Path(path))
-            return
+        else:
+            with claimed(f"{path}.lock", waits=True):
+                self._read_or_build(Path(path))
+
+    def _read_or_build(self, path: Path):
+        # Another process may have written it before this one had the lock.
+        if path.exists():
+            self._read(path)
+        else:
+            self._build()
+            self._write(path)
+
+    def _build(self):
         # PAD is in no index. Keys are rows.
         keys, codes = np.arange(1, len(self.vectors)), _codes(self.vectors[1:], self.vectors.abs().max())
         self.index.add(keys, codes, threads=torch.get_num_threads())
-        if path is not None:
-            self._write(Path(path))
 
     def search(
         self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), left_out: Tensor | None = None
@@ -118,7 +131,8 @@ class IndexTopK:
         with replacing_path(path) as temporary:
             self.index.save(str(temporary))
             hashes["index"] = file_hash(temporary)
-        write_json(f"{path}.json", {"format": FORMAT, **hashes})
+            # First, so that where there is an index there is always its description.
+            write_json(f"{path}.json", {"format": FORMAT, **hashes})
 
 
 def vectors_hash(vectors: Tensor) -> str:

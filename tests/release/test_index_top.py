@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 
 import pytest
 import torch
@@ -87,6 +88,36 @@ class TestFile:
         changed = path.stat().st_mtime_ns
         second = IndexTopK(vectors, path).search(vectors[:9], 10)
         assert torch.equal(first.rows, second.rows) and path.stat().st_mtime_ns == changed
+
+    def test_of_two_that_build_one_file_the_second_reads_it(self, vectors, tmp_path, monkeypatch):
+        path, read, build = tmp_path / "items.index", [], IndexTopK._build
+        second = threading.Thread(target=lambda: read.append(IndexTopK(vectors, path)))
+
+        def slowly(top):
+            """Build while another begins as well, and has half a second to do so."""
+            if second.ident is not None:
+                raise AssertionError("built twice")
+            second.start()
+            second.join(0.5)
+            build(top)
+
+        monkeypatch.setattr(IndexTopK, "_build", slowly)
+        first = IndexTopK(vectors, path)
+        second.join()
+        found = [top.search(vectors[:9], 10).rows for top in (first, *read, IndexTopK(vectors, path))]
+        assert len(found) == 3 and torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+    def test_a_process_that_ends_while_it_writes_leaves_nothing_that_is_refused(self, vectors, tmp_path, monkeypatch):
+        path = tmp_path / "items.index"
+
+        def fail(*_):
+            raise RuntimeError("the power is off")
+
+        monkeypatch.setattr(index_top, "write_json", fail)
+        with pytest.raises(RuntimeError, match="power"):
+            IndexTopK(vectors, path)
+        monkeypatch.undo()
+        assert len(IndexTopK(vectors, path).index) == len(vectors) - 1
 
     def test_a_stale_index_is_refused(self, vectors, tmp_path):
         path = tmp_path / "items.index"
