@@ -35,7 +35,7 @@ from recbole_mpo.release.compress.method import CACHED_ITEMS, CHECKPOINT, WITH_F
 from recbole_mpo.release.compress.stored_forms import Form, pack, unpack
 from recbole_mpo.release.dense_twin import DENSE_MODEL, LAYER_SETTINGS
 from recbole_mpo.release.folder_files import MANIFEST, check_files, read_json, write_manifest
-from recbole_mpo.release.origin import OF_MACHINE
+from recbole_mpo.release.origin import OF_MACHINE, encoders_by_name
 
 FORMAT = 1
 DESCRIPTION, TOKENS = "compressed.json", "item_tokens.json"
@@ -128,7 +128,7 @@ def _description(model: nn.Module, source, context: Context, settings: dict, met
         "format_version": FORMAT,
         "model": DENSE_MODEL,
         "method": method,
-        "config": {**kept, "model": DENSE_MODEL},
+        "config": {**encoders_by_name(kept), "model": DENSE_MODEL},
         "feature_size": source.feature_size,
         "feature_hash": model.feature_hash,
         "layers": {**kinds_of(nn.ModuleDict(adaptors)), **kinds_of(model)},

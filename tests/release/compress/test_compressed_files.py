@@ -21,7 +21,7 @@ from recbole_mpo.release.folder_files import MANIFEST, write_manifest
 
 CONFIG = {
     "dataset": "tiny", "data_path": "/home/me/data", "pretrained": "/home/me/x.pth", "mpo_num_cores": 5,
-    "hidden_size": 20, "inner_size": 16, "n_exps": 4, "n_heads": 2, "text_encoder": "tfidf-svd",
+    "hidden_size": 20, "inner_size": 16, "n_exps": 4, "n_heads": 2, "text_encoder": "/home/me/minilm,tfidf-svd",
 }  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def test_a_model_that_was_read_scores_the_same(written, cached):
 def test_the_description_names_no_place(written):
     text = (written[0] / "compressed.json").read_text()
     assert "/home/me" not in text and "mpo_" not in text
+    assert json.loads(text)["config"]["text_encoder"] == "minilm,tfidf-svd"
     assert json.loads(text)["experts"] == 2 and json.loads(text)["method"] == "experts:0.5"
 
 
