@@ -40,14 +40,15 @@ def published_of(record: dict) -> Published | None:
 
 
 def _is_papers(record: dict) -> bool:
-    """Return whether a run is one of the paper's: the whole model, of text, trained on all users, without additions."""
+    """Return whether a run is one of the paper's: the whole model, of text, of all users, without additions."""
     config = record["config"]
     is_whole = (
         record["item_input"] != "text+id"
         and not any(config.get(key) for key in ("evidence", "freeze"))
         and config.get("adapter") in (None, "none")
     )
-    is_trained = record.get("epochs_run") != 0 and config.get("train_users") in (None, 1)
+    has_all_users = all(config.get(share) in (None, 1) for share in ("train_users", "eval_users"))
+    is_trained = record.get("epochs_run") != 0 and has_all_users
     return is_whole and is_trained and config.get("mpo_strategy") != "progressive" and eval_history(record) == "kept"
 
 
