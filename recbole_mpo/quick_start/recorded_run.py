@@ -220,8 +220,7 @@ def _label(spec, config) -> str:
     """Return the name of a run in tables, with the shares of the users that it is trained and evaluated on."""
     shares = {"": config["train_users"], "evaluated on ": config["eval_users"]}
     words = [f"{verb}{100 * share:g} % of users" for verb, share in shares.items() if share not in (None, 1)]
-    label = spec.model_class.label(spec.name, config)
-    return f"{label} ({', '.join(words)})" if words else label
+    return spec.model_class.label(spec.name, config) + (f" ({', '.join(words)})" if words else "")
 
 
 def _items_of(model_class, config) -> dict:
