@@ -47,9 +47,13 @@ def _is_papers(record: dict) -> bool:
         and not any(config.get(key) for key in ("evidence", "freeze"))
         and config.get("adapter") in (None, "none")
     )
-    has_all_users = all(config.get(share) in (None, 1) for share in ("train_users", "eval_users"))
-    is_trained = record.get("epochs_run") != 0 and has_all_users
+    is_trained = record.get("epochs_run") != 0 and config.get("train_users") in (None, 1) and ranks_all_users(record)
     return is_whole and is_trained and config.get("mpo_strategy") != "progressive" and eval_history(record) == "kept"
+
+
+def ranks_all_users(record: dict) -> bool:
+    """Return whether a run is evaluated on all users, as all published figures are."""
+    return record["config"].get("eval_users") in (None, 1)
 
 
 def published_by_others(dataset: str, history: str) -> list[Published]:
