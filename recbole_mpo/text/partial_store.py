@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.text.cache import DAMAGED
 
 logger = logging.getLogger(__name__)
@@ -106,19 +106,23 @@ class PartialStore:
 
     def holds(self, start: int) -> bool:
         """Return whether a chunk is there, complete and undamaged."""
+        return self._body(start) is not None
+
+    def _body(self, start: int) -> bytes | None:
+        """Return the bytes of a chunk's rows; None if it is not there, or not whole."""
         dimension, rows = self.dimension, self.rows_from(start)
         if dimension is None:
-            return False
+            return None
         length = _NUMBER_BYTES * dimension * rows
         body = os.pread(self.file.fileno(), length + _DIGEST_BYTES, self._offset(start))
         body, digest = body[:length], body[length:]
         # A killed process leaves a chunk without its digest; before later chunks there are zeros.
         if len(digest) < _DIGEST_BYTES or not any(digest):
-            return False
+            return None
         if digest != _chunk_digest(start, body):
             logger.warning("%s is damaged after %d texts; encoding these again", self.path, start)
-            return False
-        return True
+            return None
+        return body
 
     def write(self, start: int, vectors_MF: np.ndarray) -> None:
         """Write the rows of texts ``start``, ``start + 1``, … and wait until they are on disk.
@@ -139,14 +143,19 @@ class PartialStore:
         os.fsync(self.file.fileno())
 
     def read(self, numbers_M: np.ndarray) -> np.ndarray:
-        """Return the rows [M, F] of some texts, whose chunks must be there, by their numbers in any order."""
+        """Return the rows [M, F] of some texts, whose chunks must be there, by their numbers in any order.
+
+        Raises:
+            DataError: a chunk is not there, or damaged.
+        """
         chunks_M, places_M = np.divmod(np.asarray(numbers_M, dtype=np.int64), CHUNK_SIZE)
         rows_MF = np.empty((len(chunks_M), self.dimension), dtype=np.float32)
         # Read and not mapped: a second handle that is closed would free what this process claims.
         for chunk in np.unique(chunks_M):
             start = int(chunk) * CHUNK_SIZE
-            length = _NUMBER_BYTES * self.dimension * self.rows_from(start)
-            body = os.pread(self.file.fileno(), length, self._offset(start))
+            body = self._body(start)
+            if body is None:
+                raise DataError(f"{self.path} has lost texts from number {start} on; give the same command again")
             is_here_M = chunks_M == chunk
             rows_MF[is_here_M] = np.frombuffer(body, dtype=np.float32).reshape(-1, self.dimension)[places_M[is_here_M]]
         return rows_MF

@@ -3,11 +3,12 @@
 import errno
 import fcntl
 import multiprocessing
+import os
 
 import numpy as np
 import pytest
 
-from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.text import partial_store
 from recbole_mpo.text.partial_store import END, PartialStore
 
@@ -116,6 +117,16 @@ def test_chunks_behind_a_damaged_header_are_kept(tmp_path):
     path.write_bytes(b"\xff" * 256 + path.read_bytes()[256:])
     write_rows(tmp_path, 20)
     assert held(tmp_path) == [0, 10, 20]
+
+
+@pytest.mark.parametrize("size", [0, 300, 530])
+def test_rows_that_are_lost_are_never_read(tmp_path, size):
+    with store_of(tmp_path) as store:
+        store.write(0, VECTORS[:10])
+        store.write(10, VECTORS[10:20])
+        os.truncate(store.path, size)
+        with pytest.raises(DataError, match="has lost texts from number .* on; give the same command again"):
+            store.read(np.arange(20))
 
 
 def test_rows_of_another_size_are_refused(tmp_path):
