@@ -276,11 +276,14 @@ def encode_command(dataset, text_encoder, text_pooling, processes, use_gpu, **op
     may run several times at once, on several machines too: each encodes texts that no other is at.
     """
     from recbole_mpo.text.encoders import build_encoder
+    from recbole_mpo.text.encoding_ahead import check_shareable
     from recbole_mpo.text.item_features import encoder_names
 
     device = "cuda" if use_gpu and _has_gpu() else "cpu"
     names = encoder_names(text_encoder)
     encoders = [build_encoder(name, pooling=text_pooling, device=device) for name in names]
+    # First, so that it does not come up after an hour of encoding with another.
+    check_shareable(encoders, processes)
     for encoder in encoders:
         _encode(Path(options["data_path"]), dataset, encoder, options, processes)
 

@@ -5,6 +5,8 @@ An interaction takes 4 bytes and a user 12; the system holds in memory what is r
 Shapes: I interactions of a part, U users of it.
 """
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import numpy as np
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash, replacing_path
-from recbole_mpo.data.shard_manifest import Part, read_columns
+from recbole_mpo.common.npy_files import appending_npy
+from recbole_mpo.data.shard_manifest import Manifest, Part, read_columns
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,23 @@ class ShardArrays:
 NAMES = tuple(ShardArrays.__annotations__)
 
 
-def open_arrays(part: Part, item_count: int, folder: Path) -> ShardArrays:
+def open_arrays(part: Part, manifest: Manifest, folder: Path) -> ShardArrays:
     """Return the arrays of a part, from the cache; they are written there if they are not yet.
 
     Args:
         part: the part.
-        item_count: number of items of the dataset.
+        manifest: that of the dataset, by whose numbers of users and items the part is checked.
         folder: folder of the dataset in the cache.
 
     Raises:
-        DataError: the part is damaged or not sorted, or the cache cannot be written to.
+        DataError: the part is damaged, not sorted or of another dataset, or the cache cannot be written to.
     """
-    paths = [folder / f"{part.sha256[:32]}.{name}.npy" for name in NAMES]
+    key = hashlib.sha256(f"{part.sha256} {manifest.users} {manifest.items}".encode()).hexdigest()[:32]
+    paths = [folder / f"{key}.{name}.npy" for name in NAMES]
     arrays = _mapped(paths, part)
     if arrays is None:
         try:
-            _write(part, item_count, paths)
+            _write(part, manifest, paths)
         except OSError as problem:
             raise DataError(f"cache_dir: {folder} cannot be written to: {problem.strerror or problem}") from problem
         arrays = _mapped(paths, part)
@@ -79,20 +83,18 @@ def _mapped(paths: list[Path], part: Part) -> ShardArrays | None:
     return arrays if arrays.shapes() == (part.rows, part.users, part.users + 1) else None
 
 
-def _write(part: Part, item_count: int, paths: list[Path]):
+def _write(part: Part, manifest: Manifest, paths: list[Path]):
     if file_hash(part.path) != part.sha256:
         raise DataError(f"{part.path} is not the file that the manifest of its dataset lists: prepare it again")
     items_path, *others = paths
-    with replacing_path(items_path) as temporary:
-        items = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=(part.rows,))
-        users, starts = _copy(part, item_count, items)
-        items.flush()
+    with replacing_path(items_path) as temporary, appending_npy(temporary, np.int32, (part.rows,)) as append:
+        users, starts = _copy(part, manifest, append)
     for path, array in zip(others, (users, np.append(starts, part.rows)), strict=True):
         with replacing_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, array)
 
 
-def _copy(part: Part, item_count: int, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _copy(part: Part, manifest: Manifest, append: Callable[[np.ndarray], None]) -> tuple[np.ndarray, np.ndarray]:
     """Copy the items of a part as internal ids; return its users as internal ids, and where each begins."""
     users, starts, end, last = [], [], 0, -1
     for block in read_columns(part.path, ["user", "item"]):
@@ -103,13 +105,14 @@ def _copy(part: Part, item_count: int, items: np.ndarray) -> tuple[np.ndarray, n
             continue
         if end + len(user) > part.rows:
             raise _otherwise(part, "more rows")
-        if item.min() < 0 or item.max() >= item_count:
-            raise DataError(f"{part.path}: column item has numbers that are not from 0 to {item_count - 1:,}")
+        for name, column, count in (("item", item, manifest.items), ("user", user, manifest.users)):
+            if column.min() < 0 or column.max() >= count:
+                raise DataError(f"{part.path}: column {name} has numbers that are not from 0 to {count - 1:,}")
         steps = np.diff(user, prepend=last)
         if (steps < 0).any():
-            raise DataError(f"{part.path} is not sorted by user, or has negative numbers: prepare it again")
+            raise DataError(f"{part.path} is not sorted by user: prepare it again")
         begins = np.flatnonzero(steps)
-        items[end : end + len(item)] = item + 1
+        append(item + 1)
         users.append((user[begins] + 1).astype(np.int32))
         starts.append(begins + end)
         end, last = end + len(user), int(user[-1])

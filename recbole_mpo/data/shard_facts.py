@@ -95,4 +95,4 @@ def _lines(dataset, number: int, part: Part) -> Iterator[list[str]]:
         yield [json.dumps(pair) for pair in zip(users, tokens[items[own]].tolist(), strict=True)]
         begin += len(block)
     if begin != part.rows:
-        raise DataError(f"{part.path} has {begin:,} users, but the manifest of its dataset says {part.rows:,} rows")
+        raise DataError(f"{part.path} has {begin:,} rows, but the manifest of its dataset says {part.rows:,} rows")

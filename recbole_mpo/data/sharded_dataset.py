@@ -49,11 +49,21 @@ class ShardedDataset(FeaturedMixin):
         self._loaded, self._fitted = {}, {}
         self.folder = Path(config["cache_dir"]) / config["dataset"] / "shards"
         self.field2id_token = {self.iid_field: manifest.item_tokens()}
-        self.parts = [open_arrays(part, manifest.items, self.folder) for part in manifest.parts]
+        self.parts = [open_arrays(part, manifest, self.folder) for part in manifest.parts]
+        self._check_users()
         self._warn_about_single_interactions()
         shares = {key: config[key] or 1 for key in ("train_users", "eval_users")}
         self.trained, self.evaluated_users = self._chosen(**shares)
         self.facts: ShardFacts = read_or_count(self, shares)
+
+    def _check_users(self):
+        """Refuse a user in two parts, who would be evaluated twice."""
+        is_seen = np.zeros(self.manifest.users + 1, dtype=bool)
+        for part, arrays in zip(self.manifest.parts, self.parts, strict=True):
+            again = arrays.users[is_seen[arrays.users]]
+            if len(again):
+                raise DataError(f"{part.path}: user {again[0] - 1:,} is in another part too: prepare the dataset again")
+            is_seen[arrays.users] = True
 
     def _warn_about_single_interactions(self):
         single = sum(int((arrays.sizes == 1).sum()) for arrays in self.parts)

@@ -26,6 +26,7 @@ class _Data(_Part):
     item_num: int
     targets: _Targets
     test_pairs: str | None = None
+    rows_hash: str | None = None
 
 
 class _Params(_Part):

@@ -217,9 +217,10 @@ def _started_from(config, run_dir: Path) -> dict:
 
 
 def _label(spec, config) -> str:
-    """Return the name of a run in tables, with the share of the users that it is trained on."""
-    label, share = spec.model_class.label(spec.name, config), config["train_users"]
-    return label if share in (None, 1) else f"{label} ({100 * share:g} % of users)"
+    """Return the name of a run in tables, with the shares of the users that it is trained and evaluated on."""
+    shares = {"": config["train_users"], "evaluated on ": config["eval_users"]}
+    words = [f"{verb}{100 * share:g} % of users" for verb, share in shares.items() if share not in (None, 1)]
+    return spec.model_class.label(spec.name, config) + (f" ({', '.join(words)})" if words else "")
 
 
 def _items_of(model_class, config) -> dict:

@@ -1,5 +1,6 @@
 """The data of a run on one sharded dataset, which need not fit in memory."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from recbole_mpo.common.errors import ConfigError, DataError
 from recbole_mpo.common.process import settle_memory
 from recbole_mpo.common.values import as_list
-from recbole_mpo.data.atomic_files import SPLITS, find_layout
+from recbole_mpo.data.atomic_files import SPLITS, Fields, find_layout
 from recbole_mpo.data.shard_evaluation import EvaluatedRows, EvaluationLoader
 from recbole_mpo.data.shard_loader import ShardLoader, TrainingPart
 from recbole_mpo.data.shard_manifest import Manifest
@@ -22,8 +23,14 @@ from recbole_mpo.trainer.ranking import can_rank
 
 logger = logging.getLogger(__name__)
 
-# RecBole's settings that leave users and items out.
-INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
+# RecBole's settings that leave interactions out, change their columns, or read other files and columns.
+OF_TABLES = (
+    *("user_inter_num_interval", "item_inter_num_interval", "val_interval", "rm_dup_inter"),
+    *("threshold", "discretization", "normalize_field", "normalize_all", "numerical_features"),
+    *("benchmark_filename", "unload_col", "unused_col", "additional_feat_suffix", "preload_weight"),
+    *("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id"),
+)
+EVERYTHING = "[0,inf)"
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
 
 
@@ -39,7 +46,7 @@ class ShardedSource:
         """
         model_class = find_model(config["model"]).model_class
         trains_windows = model_class.trains_packed and not model_class.trains_histories and not model_class.reads
-        leaves_out = [key for key in INTERVALS if config[key] not in (None, "[0,inf)")]
+        of_tables = _settings_of_tables(config)
         refusals = {
             "a model that is trained on windows of histories, such as MPORec": not (
                 trains_windows and model_class.is_built_from_items
@@ -56,7 +63,7 @@ class ShardedSource:
             "a single process for count_flops, as each has only its part of a batch": (
                 bool(config["count_flops"]) and joined_ranks().count > 1
             ),
-            f"all interactions: leave out {' and '.join(leaves_out)}": bool(leaves_out),
+            f"all interactions as they are: leave out {' and '.join(of_tables)}": bool(of_tables),
         }
         for needed, is_missing in refusals.items():
             if is_missing:
@@ -92,7 +99,7 @@ class ShardedSource:
         return {name: path for name, path in files.items() if path.is_file()}
 
     def statistics(self, data: RunData) -> dict:
-        """Return the sizes of the dataset and its splits, and the hash of the test targets."""
+        """Return the sizes of the dataset and its splits, and the hashes of all rows and of the test targets."""
         dataset = data.dataset
         return {
             "users": dataset.manifest.users,
@@ -100,6 +107,7 @@ class ShardedSource:
             "item_num": dataset.item_num,
             "targets": dict(zip(SPLITS, map(len, data.splits), strict=True)),
             "test_pairs": dataset.facts.test_pairs,
+            **_rows_hash(dataset.manifest.path),
         }
 
     def feature_summary(self, data: RunData) -> dict:
@@ -111,6 +119,24 @@ class ShardedSource:
     def trainer_class(self, spec) -> type:
         """Return the trainer of the model."""
         return spec.trainer_class
+
+
+def _rows_hash(manifest: Path) -> dict[str, str]:
+    """Return the hash of all rows, which does not depend on the number of parts; a manifest made elsewhere may lack it.
+
+    It is read here, since only records need it.
+    """
+    rows_hash = json.loads(manifest.read_text(encoding="utf-8")).get("rows_hash")
+    return {"rows_hash": str(rows_hash)} if rows_hash else {}
+
+
+def _settings_of_tables(config) -> list[str]:
+    """Return those of RecBole's settings of tables that are in use, which shards would silently ignore."""
+    fields, columns = Fields.of(config), config["load_col"] or {}
+    held = {fields.user, fields.item, fields.time}
+    reads_more = columns.keys() - {"inter"} or set(as_list(columns.get("inter"))) - held
+    in_use = [key for key in OF_TABLES if config[key] and config[key] != EVERYTHING]
+    return in_use + (["load_col"] if reads_more else [])
 
 
 def shard_loader(config, dataset: ShardedDataset) -> ShardLoader:

@@ -4,12 +4,25 @@ from pathlib import Path
 
 from recbole_mpo.common.errors import RecordError
 
+# How records name the manifest of a sharded dataset.
+SHARDS = ".shards/manifest.json"
 # Of a value that agrees with every other.
 _ANY = object()
 
 
-def _interaction_files(record: dict) -> dict:
-    return {name: digest for name, digest in record["data"]["files"].items() if name.endswith(".inter")}
+def _files_ending(record: dict, ending: str) -> dict:
+    return {name: digest for name, digest in record["data"]["files"].items() if name.endswith(ending)}
+
+
+def _interaction_files(record: dict):
+    """Return the hashes of the ``.inter`` files; anything for shards, which stand beside them by their test pairs."""
+    return _ANY if _files_ending(record, SHARDS) else _files_ending(record, ".inter")
+
+
+def _sharded_rows(record: dict):
+    """Return the hash of all rows of shards, however many parts they have; anything for ``.inter`` files."""
+    manifest = _files_ending(record, SHARDS)
+    return (record["data"].get("rows_hash") or manifest) if manifest else _ANY
 
 
 def eval_history(record: dict) -> str:
@@ -23,6 +36,7 @@ NEVER_MIXED = {"eval_history": eval_history}
 TARGETS = {
     "the dataset": lambda record: record["dataset"],
     "the interaction files": _interaction_files,
+    "the rows of the shards": _sharded_rows,
     "the number of candidate items": lambda record: record["data"]["item_num"],
     "the number of targets": lambda record: {k: record["data"]["targets"][k] for k in ("valid", "test")},
     "the split": lambda record: record["config"].get("eval_args"),

@@ -40,15 +40,20 @@ def published_of(record: dict) -> Published | None:
 
 
 def _is_papers(record: dict) -> bool:
-    """Return whether a run is one of the paper's: the whole model, of text, trained on all users, without additions."""
+    """Return whether a run is one of the paper's: the whole model, of text, of all users, without additions."""
     config = record["config"]
     is_whole = (
         record["item_input"] != "text+id"
         and not any(config.get(key) for key in ("evidence", "freeze"))
         and config.get("adapter") in (None, "none")
     )
-    is_trained = record.get("epochs_run") != 0 and config.get("train_users") in (None, 1)
+    is_trained = record.get("epochs_run") != 0 and config.get("train_users") in (None, 1) and ranks_all_users(record)
     return is_whole and is_trained and config.get("mpo_strategy") != "progressive" and eval_history(record) == "kept"
+
+
+def ranks_all_users(record: dict) -> bool:
+    """Return whether a run is evaluated on all users, as all published figures are."""
+    return record["config"].get("eval_users") in (None, 1)
 
 
 def published_by_others(dataset: str, history: str) -> list[Published]:

@@ -1,7 +1,7 @@
 """The tables of a report, from the rows of its groups."""
 
 from recbole_mpo.study.protocol import eval_history
-from recbole_mpo.study.published_figures import published_by_others, published_of
+from recbole_mpo.study.published_figures import published_by_others, published_of, ranks_all_users
 from recbole_mpo.study.report_parts import Shown, Table, count, number, words
 from recbole_mpo.study.report_rows import GroupRow, Results, Score
 from recbole_mpo.study.statistics import GroupDifference
@@ -99,7 +99,8 @@ def published_tables(results: Results) -> list[Table]:
     """Return what others publish for the dataset, and how each source differs from these runs; empty if nobody does."""
     records = [record for group in results.groups for record, _ in group.runs]
     found = [one for one in map(published_of, records) if one is not None]
-    others = published_by_others(records[0]["dataset"], eval_history(records[0]))
+    first = records[0]
+    others = published_by_others(first["dataset"], eval_history(first)) if ranks_all_users(first) else []
     metrics = [metric for metric in results.metrics if any(metric in one.figures for one in others)]
     rows = [
         (

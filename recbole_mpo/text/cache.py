@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # Name of the texts' digests in a cached file.
 DIGESTS_KEY = "text_digests"
-# What reading a damaged manifest may end in; a recursion error comes from lists in lists.
+# What reading damaged JSON may end in; a recursion error comes from lists in lists.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 

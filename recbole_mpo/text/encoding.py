@@ -20,7 +20,7 @@ from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.text.cache import Stored, hash_arrays, is_stored, load_cached, save_cached, text_digests
 from recbole_mpo.text.encoders import FittedTextEncoder, TextEncoder
 from recbole_mpo.text.item_text import ItemText, is_missing
-from recbole_mpo.text.making_features import Making, checked, rows_of_items, stored_in
+from recbole_mpo.text.making_features import Making, checked, features_of_items, stored_in
 from recbole_mpo.text.matrix_files import RowSource
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def stored_features(
     digests = text_digests(item_text.texts)
     if encoder.needs_fit:
         vectors_UF, fitted = _encode_fitted(texts, encoder, fitted, bar)
-        stored = Stored(identity, rows_of_items(lambda rows: vectors_UF[rows], rows_N), digests, fitted)
+        stored = Stored(identity, features_of_items(lambda rows: vectors_UF[rows], rows_N), digests, fitted)
         _save_fitted(stored, folder, encoder.name)
         return stored
     making = Making(encoder, folder, {**identity, "fitted_sha256": None}, rows_N, digests)

@@ -7,11 +7,14 @@ happens where a launcher such as torchrun, or several machines that see the fold
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError, RecboleMPOError
+from recbole_mpo.common.process import PARENT, end_with_parent, raising_at_the_end
 from recbole_mpo.text.encoders import FittedTextEncoder, TextEncoder
 from recbole_mpo.text.encoding import stored_features
 from recbole_mpo.text.item_text import read_dataset_text
@@ -45,9 +48,8 @@ def encode_ahead(
         DataError: no item has text, or the cache cannot be written.
         FeatureError: the encoder returns unusable vectors.
     """
+    check_shareable([encoder], processes)
     if processes > 1:
-        if encoder.needs_fit:
-            raise ConfigError(f"text_encoder {encoder.name} is fitted to all texts at once; leave processes out")
         _work_together(Path(text_file), encoder, Path(folder), processes, show_progress)
     # What several processes have finished is only compared; what a failed one left is done here, or fails again here.
     item_text = read_dataset_text(Path(text_file))
@@ -56,40 +58,64 @@ def encode_ahead(
     return rows, columns
 
 
+def check_shareable(encoders: Sequence[TextEncoder | FittedTextEncoder], processes: int):
+    """Check that so many processes can encode with each of these.
+
+    Raises:
+        ConfigError: an encoder is fitted, and there are several processes.
+    """
+    for encoder in encoders:
+        if processes > 1 and encoder.needs_fit:
+            raise ConfigError(f"text_encoder {encoder.name} is fitted to all texts at once; leave processes out")
+
+
 def _work_together(text_file: Path, encoder, folder: Path, processes: int, show_progress: bool):
-    context = multiprocessing.get_context("spawn")
-    with _shared_cores(processes):
-        workers = [
-            context.Process(
-                target=_work, args=(text_file, encoder, folder, show_progress and not place, place / processes)
-            )
-            for place in range(processes)
-        ]
+    context, workers = multiprocessing.get_context("spawn"), []
+    try:
+        with _of_this_process(processes):
+            for place in range(processes):
+                arguments = text_file, encoder, folder, show_progress and not place, place / processes
+                worker = context.Process(target=_work, args=arguments)
+                worker.start()
+                workers.append(worker)
         for worker in workers:
-            worker.start()
-    for worker in workers:
-        worker.join()
+            worker.join()
+    finally:
+        # After an interruption; what they have finished stays.
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
     failed = sum(worker.exitcode != 0 for worker in workers)
     if failed:
         logger.warning("%d of %d processes ended early; this one goes on with what is left", failed, processes)
 
 
 def _work(text_file: Path, encoder, folder: Path, show_progress: bool, first: float):
+    end_with_parent()
     try:
-        stored_features(read_dataset_text(text_file), encoder, folder, show_progress, mapped=True, first=first)
-    except RecboleMPOError:
+        with raising_at_the_end():
+            stored_features(read_dataset_text(text_file), encoder, folder, show_progress, mapped=True, first=first)
+    except (RecboleMPOError, KeyboardInterrupt):
         # The process that started this one meets the same, and says it.
         raise SystemExit(1) from None
 
 
 @contextmanager
-def _shared_cores(processes: int) -> Iterator[None]:
-    """Let processes that start in the block have an equal share of the cores each."""
-    if THREADS in os.environ:
-        yield
-        return
-    os.environ[THREADS] = str(max(1, (os.cpu_count() or 1) // processes))
+def _of_this_process(processes: int) -> Iterator[None]:
+    """Let processes that start in the block have an equal share of the cores, and end with this one alone.
+
+    Ctrl-C reaches all processes of a terminal: only this one is to speak of it, and ends the others.
+    """
+    variables = {PARENT: str(os.getpid()), THREADS: str(max(1, (os.cpu_count() or 1) // processes))}
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    # First, since its start lets interruptions through to what starts after it.
+    resource_tracker.ensure_running()
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.environ.update(added)
     try:
         yield
     finally:
-        del os.environ[THREADS]
+        for name in added:
+            del os.environ[name]
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)

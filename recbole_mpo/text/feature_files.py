@@ -5,6 +5,7 @@ Shapes: N items, F feature.
 
 import hashlib
 import json
+import struct
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from recbole_mpo.common.errors import FeatureError
 
 MATRIX_KEY = "features"
+# The length of a safetensors file's header, with which it begins.
+HEADER_LENGTH = struct.Struct("<Q")
 # Suffixes of files that are not a raw matrix, so that none is read as one by accident.
 _FOREIGN_SUFFIXES = {
     *(".npz", ".pt", ".pth", ".pkl", ".pickle"),
@@ -88,24 +91,27 @@ def _mapped_safetensors(path: Path) -> np.ndarray:
     # The library checks the header, and copies what it gives: the place of the numbers is read here.
     with _opened(path) as file:
         key = _matrix_key(file, path)
-    try:
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            entry = json.loads(file.read(size))[key]
-    except (OSError, ValueError) as problem:
-        raise FeatureError(f"{path}: not a readable safetensors file ({problem})") from problem
+    begin, entry = place_of_tensor(path, key)
     if entry["dtype"] not in MAPPED_TYPES:
         raise FeatureError(f"{path}: holds {entry['dtype']}; a file of this size must hold {', '.join(MAPPED_TYPES)}")
-    begin = 8 + size + entry["data_offsets"][0]
     return np.memmap(path, MAPPED_TYPES[entry["dtype"]], "r", begin, tuple(entry["shape"]))
 
 
-def hash_of_blocks(table: np.ndarray, rows: int) -> str:
-    """Return what :func:`feature_hash` does, of a table that may not fit in memory, so many rows at a time."""
-    digest = hashlib.sha256(f"{table.dtype.str}{table.shape}".encode())
-    for begin in range(0, len(table), rows):
-        digest.update(np.ascontiguousarray(table[begin : begin + rows]).data.cast("B"))
-    return digest.hexdigest()
+def place_of_tensor(path: Path, key: str) -> tuple[int, dict]:
+    """Return the byte at which a tensor of a safetensors file begins, and its entry in the header.
+
+    Raises:
+        FeatureError: the header cannot be read or lacks the tensor.
+    """
+    try:
+        with open(path, "rb") as file:
+            (length,) = HEADER_LENGTH.unpack(file.read(HEADER_LENGTH.size))
+            if length > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            entry = json.loads(file.read(length))[key]
+        return HEADER_LENGTH.size + length + entry["data_offsets"][0], entry
+    except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+        raise FeatureError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def feature_hash(table: np.ndarray) -> str:

@@ -39,7 +39,7 @@ def stored_in(folder: Path):
         ) from error
 
 
-def rows_of_items(vectors_of: Callable[[np.ndarray], np.ndarray], rows_M: np.ndarray) -> np.ndarray:
+def features_of_items(vectors_of: Callable[[np.ndarray], np.ndarray], rows_M: np.ndarray) -> np.ndarray:
     """Return the features [M, F] of items from those of distinct texts; zeros where the row is -1.
 
     Args:
@@ -107,11 +107,13 @@ class Making:
 
             with store.claimed(END, waits=True):
                 if not is_stored(self.folder, self.encoder.name, self.identity):
+                    # What the disk has lost since would become zeros, and stay in the cache.
+                    _encode_chunks(new, self.encoder, store, bar, first)
                     self._save(vectors_of, store.dimension)
 
     def _save(self, vectors_of: Callable[[np.ndarray], np.ndarray], dimension: int):
         rows = RowSource(
-            (len(self.rows_N), dimension), lambda begin, end: rows_of_items(vectors_of, self.rows_N[begin:end])
+            (len(self.rows_N), dimension), lambda begin, end: features_of_items(vectors_of, self.rows_N[begin:end])
         )
         with stored_in(self.folder):
             save_cached(self.folder, self.encoder.name, self.identity, rows, self.digests, {})
@@ -120,6 +122,8 @@ class Making:
 def _encode_chunks(texts: list[str], encoder: TextEncoder, store: PartialStore, bar: Callable[..., Any], first: float):
     """Encode the texts of all chunks that a store lacks; of those that another process is at wait for it."""
     missing = [start for start in store.starts if not store.holds(start)]
+    if not missing:
+        return
     done = len(texts) - sum(map(store.rows_from, missing))
     turn = round(first * len(missing))
     missing = missing[turn:] + missing[:turn]

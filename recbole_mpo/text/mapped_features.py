@@ -7,8 +7,10 @@ Shapes: N items by internal id (row 0 is PAD), T rows of the file, F feature.
 """
 
 import hashlib
+import itertools
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,14 +18,16 @@ import numpy as np
 
 from recbole_mpo.common.errors import FeatureError
 from recbole_mpo.common.files import replacing_path, write_json
+from recbole_mpo.common.npy_files import appending_npy
 from recbole_mpo.text.alignment import AlignmentReport
 from recbole_mpo.text.cache import DAMAGED, hash_arrays
-from recbole_mpo.text.feature_files import hash_of_blocks, map_feature_file
+from recbole_mpo.text.feature_files import begin_hash, map_feature_file
 from recbole_mpo.text.file_rows import FileRows, rows_of_items
 from recbole_mpo.text.fitted_text import FittedBlock, FittedText
 from recbole_mpo.text.item_features import ItemFeatures, check_coverage, feature_path, load_item_features, text_path
 from recbole_mpo.text.item_text import ItemText
 from recbole_mpo.text.kept_arrays import load_arrays, save_arrays
+from recbole_mpo.text.making_features import stored_in
 from recbole_mpo.text.standardising import ROWS_AT_A_TIME, Standardising, present_rows
 
 logger = logging.getLogger(__name__)
@@ -31,7 +35,7 @@ logger = logging.getLogger(__name__)
 # Size of a feature file from which on its table is mapped.
 LARGE_BYTES = 1 << 31
 # Changes with what is written, so that the file of an older version is not used.
-VERSION = 1
+VERSION = 2
 
 
 class Float32Rows:
@@ -77,7 +81,7 @@ def load_or_map(config, item_tokens, fitted: FittedText | None = None) -> ItemFe
         fitted: what the features are to be made with; by default it is fitted to the rows of the file.
 
     Raises:
-        DataError: the text file is malformed.
+        DataError: the text file is malformed, or the cache cannot be written.
         FeatureError: the file does not match the items, or no item has a row, or ``fitted`` is of other features.
     """
     if not config["feature_file"] or feature_path(config).stat().st_size < LARGE_BYTES:
@@ -93,7 +97,8 @@ def load_or_map(config, item_tokens, fitted: FittedText | None = None) -> ItemFe
         "fitted": hash_arrays(fitted.arrays()),
     }
     path = folder / f"mapped-{_hash(identity)[:16]}.npy"
-    facts = _stored(path, identity) or _write(path, identity, rows, found, _standardising(fitted))
+    with stored_in(folder):
+        facts = _stored(path, identity) or _write(path, identity, rows, found, _standardising(fitted))
     # Changes would stay private to the process, so that torch may take the array as one that can be written to.
     table = np.load(path, mmap_mode="c", allow_pickle=False)
     report = AlignmentReport(**facts["report"])
@@ -123,9 +128,10 @@ def _read_or_fit(folder: Path, rows: Float32Rows, centers: bool, scales: bool) -
 
 
 def _identity(file: Path) -> dict:
-    """Return by what a file is recognised: its name, size and time of change, since reading all of it takes long."""
+    """Return by what a file is recognised, since reading all of it takes long: the system's number and times of it."""
     status = file.stat()
-    return {"version": VERSION, "file": [file.name, status.st_size, status.st_mtime_ns]}
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    return {"version": VERSION, "file": [file.name, status.st_ino, status.st_size, *times]}
 
 
 def _hash(identity: dict) -> str:
@@ -133,39 +139,55 @@ def _hash(identity: dict) -> str:
 
 
 def _stored(path: Path, identity: dict) -> dict | None:
-    """Return hash and report of a table that is in the cache; None if it is not, or not whole."""
+    """Return hash and report of a table that is in the cache; None if it is not, or was written to since."""
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        is_whole = path.stat().st_size == facts["bytes"] and facts["identity"] == identity
-        return facts if is_whole else None
+        is_unchanged = facts["table"] == _size_and_time(path) and facts["identity"] == identity
+        return facts if is_unchanged else None
     except DAMAGED:
         return None
 
 
+def _size_and_time(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
 def _write(path: Path, identity: dict, rows: Float32Rows, found: FileRows, numbers: Standardising) -> dict:
-    """Write the table, and beside it its hash and report, which are returned."""
+    """Write the table, and beside it its hash and report, which are returned.
+
+    Raises:
+        DataError: they cannot be written.
+    """
     logger.info("%s is written to %s, from which it is mapped into memory", rows.path, path)
     kind = np.float16 if rows.matrix.dtype == np.float16 else np.float32
-    count, with_text = 1 + len(found.rows), 0
-    with replacing_path(path) as temporary:
-        table = np.lib.format.open_memmap(temporary, mode="w+", dtype=kind, shape=(count, rows.shape[1]))
-        for begin in range(0, count - 1, ROWS_AT_A_TIME):
-            wanted = found.rows[begin : begin + ROWS_AT_A_TIME]
-            block = np.zeros((len(wanted), rows.shape[1]), np.float32)
-            block[wanted >= 0] = rows[wanted[wanted >= 0]]
-            numbers.apply(block)
-            table[1 + begin : 1 + begin + len(wanted)] = block
+    shape, with_text = (1 + len(found.rows), rows.shape[1]), 0
+    digest = begin_hash(np.dtype(kind), shape)
+    with replacing_path(path) as temporary, appending_npy(temporary, kind, shape) as append:
+        for block in itertools.chain([np.zeros((1, shape[1]), np.float32)], _blocks(rows, found, numbers)):
             with_text += int(present_rows(block).sum())
-        table.flush()
-        digest = hash_of_blocks(table, ROWS_AT_A_TIME)
+            block = block.astype(kind)
+            append(block)
+            digest.update(block.data.cast("B"))
     listed = int((found.rows >= 0).sum())
     report = AlignmentReport(
-        items=count - 1,
+        items=len(found.rows),
         with_text=with_text,
         missing_text=listed - with_text,
-        absent_from_text_file=count - 1 - listed,
+        absent_from_text_file=len(found.rows) - listed,
         text_only=found.count - listed,
     )
-    facts = {"identity": identity, "bytes": path.stat().st_size, "hash": digest, "report": asdict(report)}
+    table = {"table": _size_and_time(path), "hash": digest.hexdigest()}
+    facts = {"identity": identity, **table, "report": asdict(report)}
     write_json(path.with_suffix(".json"), facts)
     return facts
+
+
+def _blocks(rows: Float32Rows, found: FileRows, numbers: Standardising) -> Iterator[np.ndarray]:
+    """Yield the vectors of all items but PAD, some thousand at a time, centred and scaled."""
+    for begin in range(0, len(found.rows), ROWS_AT_A_TIME):
+        wanted = found.rows[begin : begin + ROWS_AT_A_TIME]
+        block = np.zeros((len(wanted), rows.shape[1]), np.float32)
+        block[wanted >= 0] = rows[wanted[wanted >= 0]]
+        numbers.apply(block)
+        yield block

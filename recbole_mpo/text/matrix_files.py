@@ -4,7 +4,6 @@ Shapes: N rows, F feature.
 """
 
 import json
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mpo.common.errors import FeatureError
-from recbole_mpo.text.feature_files import MATRIX_KEY, begin_hash
+from recbole_mpo.text.feature_files import HEADER_LENGTH, MATRIX_KEY, begin_hash, place_of_tensor
 
 # Rows that are in memory at once: 25 MB of 768 features.
 ROWS_AT_A_TIME = 1 << 13
 # Names of types in the header.
 _TYPES = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
-# The header's length, and what offsets of tensors are multiples of.
-_LENGTH, _ALIGNED = struct.Struct("<Q"), 8
+# What offsets of tensors are multiples of.
+_ALIGNED = 8
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _header(shape: tuple[int, int], arrays: dict[str, np.ndarray]) -> bytes:
         end += length
     text = json.dumps(entries).encode()
     text = text.ljust(-(-len(text) // _ALIGNED) * _ALIGNED)
-    return _LENGTH.pack(len(text)) + text
+    return HEADER_LENGTH.pack(len(text)) + text
 
 
 def map_matrix(path: Path) -> np.ndarray:
@@ -108,17 +107,12 @@ def hash_matrix(path: Path) -> str:
 def _place(path: Path) -> tuple[int, tuple[int, int]]:
     """Return the byte at which the features of a file begin, and their shape."""
     try:
-        with open(path, "rb") as file:
-            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-            size = path.stat().st_size
-            if length > size:
-                raise ValueError("its header is longer than the file")
-            entry = json.loads(file.read(length))[MATRIX_KEY]
+        first, entry = place_of_tensor(path, MATRIX_KEY)
         begin, end = entry["data_offsets"]
         rows, columns = entry["shape"]
-        first = _LENGTH.size + length + begin
-        if entry["dtype"] != "F32" or end - begin != 4 * rows * columns or first + end - begin > size or first % 4:
+        is_whole = end - begin == 4 * rows * columns and first + end - begin <= path.stat().st_size
+        if entry["dtype"] != "F32" or not is_whole or first % 4:
             raise ValueError("its features are no whole float32 matrix")
         return first, (rows, columns)
-    except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FeatureError(f"{path}: not a readable safetensors file ({error})") from error

@@ -15,6 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from recbole_mpo.common.errors import DataError, FeatureError
+from recbole_mpo.text.cache import DAMAGED
+
 logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 512  # texts of a chunk: encoded and written at once
@@ -23,8 +26,6 @@ _FORMAT = 3
 _HEADER_BYTES, _DIGEST_BYTES, _NUMBER_BYTES = 256, 32, 4
 # A place behind any text, for the claim of what is done when all chunks are there.
 END = 1 << 60
-# What reading a damaged header may end in; a recursion error comes from lists in lists.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class PartialStore:
@@ -32,8 +33,8 @@ class PartialStore:
 
     The file holds a header, then chunks: the float32 rows of ``CHUNK_SIZE`` texts (the last chunk may have fewer), and
     the sha256 of their number and bytes. The file's name and header contain a hash of all that decides the rows, so
-    another text or encoder never uses them. Chunks go to fixed offsets, and the file is never shortened once it has
-    rows: processes that encode the same texts at the same time write the same bytes to the same places.
+    another text or encoder never uses them. Chunks go to fixed offsets, and the file is never shortened, even if it is
+    damaged: processes that encode the same texts at the same time write the same bytes to the same places.
 
     A process claims a chunk by a record lock of the system on a byte of the file, which ends with the process.
 
@@ -54,8 +55,6 @@ class PartialStore:
 
     def __enter__(self) -> "PartialStore":
         self.file: BinaryIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
-        if self.dimension is None and self._size():
-            self.file.truncate(0)
         return self
 
     def __exit__(self, *exception) -> None:
@@ -75,7 +74,7 @@ class PartialStore:
                 stored = json.loads(header)
                 if len(header) == _HEADER_BYTES and stored["key"] == self.key:
                     self._dimension = int(stored["dimension"])
-            except _DAMAGED:
+            except DAMAGED:
                 pass
         return self._dimension
 
@@ -107,39 +106,56 @@ class PartialStore:
 
     def holds(self, start: int) -> bool:
         """Return whether a chunk is there, complete and undamaged."""
+        return self._body(start) is not None
+
+    def _body(self, start: int) -> bytes | None:
+        """Return the bytes of a chunk's rows; None if it is not there, or not whole."""
         dimension, rows = self.dimension, self.rows_from(start)
         if dimension is None:
-            return False
+            return None
         length = _NUMBER_BYTES * dimension * rows
         body = os.pread(self.file.fileno(), length + _DIGEST_BYTES, self._offset(start))
         body, digest = body[:length], body[length:]
         # A killed process leaves a chunk without its digest; before later chunks there are zeros.
         if len(digest) < _DIGEST_BYTES or not any(digest):
-            return False
+            return None
         if digest != _chunk_digest(start, body):
             logger.warning("%s is damaged after %d texts; encoding these again", self.path, start)
-            return False
-        return True
+            return None
+        return body
 
     def write(self, start: int, vectors_MF: np.ndarray) -> None:
-        """Write the rows of texts ``start``, ``start + 1``, … and wait until they are on disk."""
+        """Write the rows of texts ``start``, ``start + 1``, … and wait until they are on disk.
+
+        Raises:
+            FeatureError: earlier rows have another dimension.
+        """
         if self.dimension is None:
             # Processes that come here at once write the same.
             header = json.dumps({"key": self.key, "dimension": vectors_MF.shape[1]}).encode()
             self._write(header.ljust(_HEADER_BYTES), 0)
+        if vectors_MF.shape[1] != self.dimension:
+            raise FeatureError(
+                f"{self.path}: rows of {vectors_MF.shape[1]} numbers, but earlier ones have {self.dimension}; delete it"
+            )
         body = np.ascontiguousarray(vectors_MF).tobytes()
         self._write(body + _chunk_digest(start, body), self._offset(start))
         os.fsync(self.file.fileno())
 
     def read(self, numbers_M: np.ndarray) -> np.ndarray:
-        """Return the rows [M, F] of some texts, whose chunks must be there, by their numbers in any order."""
+        """Return the rows [M, F] of some texts, whose chunks must be there, by their numbers in any order.
+
+        Raises:
+            DataError: a chunk is not there, or damaged.
+        """
         chunks_M, places_M = np.divmod(np.asarray(numbers_M, dtype=np.int64), CHUNK_SIZE)
         rows_MF = np.empty((len(chunks_M), self.dimension), dtype=np.float32)
         # Read and not mapped: a second handle that is closed would free what this process claims.
         for chunk in np.unique(chunks_M):
             start = int(chunk) * CHUNK_SIZE
-            length = _NUMBER_BYTES * self.dimension * self.rows_from(start)
-            body = os.pread(self.file.fileno(), length, self._offset(start))
+            body = self._body(start)
+            if body is None:
+                raise DataError(f"{self.path} has lost texts from number {start} on; give the same command again")
             is_here_M = chunks_M == chunk
             rows_MF[is_here_M] = np.frombuffer(body, dtype=np.float32).reshape(-1, self.dimension)[places_M[is_here_M]]
         return rows_MF
@@ -153,9 +169,6 @@ class PartialStore:
         while view:
             written = os.pwrite(self.file.fileno(), view, offset)
             view, offset = view[written:], offset + written
-
-    def _size(self) -> int:
-        return os.fstat(self.file.fileno()).st_size
 
 
 def _chunk_digest(start: int, body: bytes) -> bytes:

@@ -110,6 +110,9 @@ class TestOwnTables:
         assert cli.main(["run", "--model=MPORec", "--dataset=shop", *QUICK]) == 0
         said = failing("encode", "--dataset=shop", "--text_encoder=tfidf-svd", "--processes=2")
         assert "tfidf-svd is fitted to all texts at once" in said
+        said = failing("encode", "--dataset=shop", "--text_encoder=minilm,tfidf-svd", "--processes=2")
+        assert "tfidf-svd is fitted to all texts at once" in said
+        assert not [*tmp_path.glob("dataset/.cache/shop/minilm*")]
         assert "none.text: cannot read the item texts" in failing(
             "encode", "--dataset=none", "--text_encoder=tfidf-svd"
         )

@@ -1,12 +1,17 @@
 """A sharded dataset has the items, splits and counts of the text file of the same interactions."""
 
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow import parquet
 from sharded import shard_dataset
 from support import built_run
 
 from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.files import file_hash
 from recbole_mpo.data.sequences import training_windows
 
 
@@ -52,6 +57,21 @@ def test_evaluated_users_are_those_of_the_text_file(built):
     trained = {user for part in range(3) for user in shards.dataset.windows(part).users.tolist()}
     assert len(trained) == 20 and not trained & users
     assert shards.experiment.statistics()["test_pairs"] == text.experiment.statistics()["test_pairs"]
+
+
+def test_a_user_in_two_parts_is_refused(built, tiny_path):
+    path = tiny_path / "shards" / "shards.shards" / "manifest.json"
+    content = json.loads(path.read_text())
+    tables = [parquet.read_table(path.parent / part["file"]).to_pydict() for part in content["parts"]]
+    number, part = next(pair for pair in enumerate(content["parts"]) if tables[pair[0]]["user"][0] != 0)
+    users = np.array(tables[number]["user"])
+    # The smallest, so that the rows stay sorted.
+    users[users == users[0]] = 0
+    parquet.write_table(pa.table({**tables[number], "user": users}), path.parent / part["file"])
+    part["sha256"] = file_hash(path.parent / part["file"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="user 0 is in another part too: prepare the dataset again"):
+        built()[1].dataset  # noqa: B018 - reading it builds it
 
 
 def test_a_share_of_less_than_one_user_is_refused(built):

@@ -202,6 +202,18 @@ def test_a_label_is_the_users_or_the_models(tiny_settings):
     assert (plain, labelled) == ("MPORecExpand (t = 2)", "mine")
 
 
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ({"eval_users": 0.5}, "evaluated on 50 % of users"),
+        ({"train_users": 0.25, "eval_users": 0.5}, "25 % of users, evaluated on 50 % of users"),
+    ],
+)
+def test_a_label_names_the_shares_of_users(tiny_settings, shares, words):
+    label = run("MPORec", "tiny", (), {**tiny_settings, **shares}, dry_run=True)["label"]
+    assert label == f"MPORec ({words})"
+
+
 def test_a_dry_run_trains_nothing(tiny_settings):
     record = run("MPORec", "tiny", (), tiny_settings, dry_run=True, record_path="deep/er/copy.json")
     written = records.read_record("deep/er/copy.json")

@@ -14,6 +14,7 @@ from recbole_mpo.quick_start.evaluate import evaluate_checkpoint
 from recbole_mpo.quick_start.experiment import Experiment
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.quick_start.sharded_source import ShardedSource
+from recbole_mpo.study.protocol import check_protocol
 
 
 @pytest.fixture
@@ -65,6 +66,8 @@ def test_a_run_is_recorded_and_evaluated_again(tiny_settings, tmp_path, manifest
     assert record["status"] == "completed" and record["epochs_run"] == 2
     for key in ("users", "items", "item_num", "targets", "test_pairs"):
         assert record["data"][key] == text["data"][key], key
+    assert record["data"]["rows_hash"] == json.loads(manifest.read_text())["rows_hash"]
+    check_protocol([({**text, "dataset": "shards"}, "text"), (record, "shards")], mix=False, paired=True)
     assert record["history"][0]["train_loss"] == pytest.approx(text["history"][0]["train_loss"], rel=0.1)
     folder = tmp_path / "saved" / record["run_id"]
     ranks = np.load(folder / "ranks.npz")
@@ -117,7 +120,19 @@ def test_an_interrupted_run_goes_on_as_if_it_was_not(tiny_settings, tmp_path, ma
         ("UniSRec", {"metrics": ["GAUC"], "valid_metric": "GAUC"}, "metrics that follow from ranks"),
         ("UniSRec", {"evidence": ["covisit"]}, "no evidence"),
         ("UniSRec", {"eval_args": {"split": {"LS": "valid_only"}}}, "eval_args with LS: valid_and_test"),
-        ("UniSRec", {"user_inter_num_interval": "[5,inf)"}, "all interactions: leave out user_inter_num_interval"),
+        *(
+            ("UniSRec", {"train_batch_size": 64, **changes}, f"all interactions as they are: leave out {key}")
+            for changes, key in [
+                ({"user_inter_num_interval": "[5,inf)"}, "user_inter_num_interval"),
+                ({"item_inter_num_interval": "[5,inf)", "rm_dup_inter": "first"}, "item_inter_num_interval and rm_dup"),
+                ({"val_interval": {"timestamp": "[3,inf)"}}, "val_interval"),
+                ({"threshold": {"timestamp": 3}}, "threshold"),
+                ({"normalize_all": True}, "normalize_all"),
+                ({"benchmark_filename": ["train", "valid", "test"]}, "benchmark_filename"),
+                ({"load_col": {"inter": ["user_id", "item_id", "rating"]}}, "load_col"),
+                ({"load_col": {"inter": ["user_id", "item_id"], "item": ["item_id"]}}, "load_col"),
+            ]
+        ),
         ("PeterRec", {"user_profile": "gender", "train_stage": "finetune"}, "items as targets"),
         ("GRU4Rec", {}, "a model that is trained on windows of histories"),
         ("BERT4RecFair", {}, "a model that is trained on windows of histories"),
@@ -130,6 +145,11 @@ def test_what_needs_all_interactions_in_memory_is_refused(tiny_settings, manifes
     settings = {**{key: tiny_settings[key] for key in keys}, **changes}
     with pytest.raises(ConfigError, match=f"shards is sharded, and training on it needs {needed}"):
         Experiment.of(model, "shards", (), settings)
+
+
+def test_settings_of_tables_that_change_nothing_are_taken(tiny_settings, manifest):
+    changes = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "item_inter_num_interval": "[0,inf)"}
+    assert Experiment.of("UniSRec", "shards", (), {**tiny_settings, **changes}).data.dataset.item_num == 31
 
 
 def test_histories_too_short_for_three_splits_are_refused(tiny_settings, tiny_path):

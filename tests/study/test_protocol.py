@@ -33,6 +33,35 @@ def test_a_report_refuses_another_evaluation_and_names_it(changes, part):
     assert "one report. Leave one of them out" in str(caught.value) and "--mix" not in str(caught.value)
 
 
+def sharded(manifest, **data):
+    """A record of a run on shards."""
+    record = make_record(data__files={"tiny.shards/manifest.json": manifest, "tiny.text": "bb"})
+    record["data"].update(data)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (sharded("m1", rows_hash="r1"), sharded("m1", rows_hash="r2")),
+        (sharded("m1"), sharded("m2")),
+        (sharded("m1"), sharded("m1", rows_hash="r1")),
+    ],
+)
+def test_shards_of_other_rows_are_refused(first, second):
+    with pytest.raises(RecordError, match="the records differ in the rows of the shards: .* in first, .* in second"):
+        check_same_evaluation([(make_record(), "text"), (first, "first"), (second, "second")])
+
+
+@pytest.mark.parametrize("mix", [True, False])
+def test_shards_stand_beside_each_other_and_the_text_file_with_the_same_test_pairs(mix):
+    parts = [(sharded(manifest, rows_hash="r1"), manifest) for manifest in ("m1", "m2")]
+    check_protocol([*parts, (make_record(), "text")], mix=mix, paired=True)
+    other = make_record(data__test_pairs="ee")
+    with pytest.raises(RecordError, match="differ in the test pairs: 'dd' in m1, 'ee' in text"):
+        check_protocol([*parts, (other, "text")], mix=mix, paired=True)
+
+
 @pytest.mark.parametrize("item_input", ["id", "text+id", "none"])
 def test_a_report_may_hold_several_inputs_and_a_table_only_by_choice(item_input):
     both = runs(item_input=item_input)

@@ -28,6 +28,7 @@ def test_the_papers_figures_come_with_what_differs():
         {"config__adapter": "patches"},
         {"config__freeze": ["encoder"]},
         {"config__train_users": 0.05},
+        {"config__eval_users": 0.5},
         {"config__eval_history": "masked"},
         {"model": "MPORec", "config__mpo_strategy": "progressive"},
         {"epochs_run": 0},
@@ -38,7 +39,7 @@ def test_a_run_that_the_paper_does_not_have_has_no_figures(changes):
 
 
 def test_settings_of_no_effect_keep_the_figures():
-    changes = {"config__evidence": [], "config__adapter": None, "config__train_users": 1.0}
+    changes = {"config__evidence": [], "config__adapter": None, "config__train_users": 1.0, "config__eval_users": 1.0}
     assert of(**changes, config__eval_history="kept") == of()
 
 

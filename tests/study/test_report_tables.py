@@ -131,6 +131,9 @@ class TestPublished:
         assert list(self.tables(tmp_path, model="Pop"))[0] == "Published by others"
         assert self.tables(tmp_path / "other", dataset="tiny") == {}
 
+    def test_nothing_published_stands_beside_a_share_of_the_users(self, tmp_path):
+        assert not self.tables(tmp_path, config__eval_users=0.5)
+
     def test_metrics_that_nobody_published_are_left_out(self, tmp_path):
         rows = self.tables(tmp_path, metrics=("hit@10", "mrr@5"))["Published by others"]
         assert "test hit@10" in rows[0] and "test mrr@5" not in rows[0]

@@ -5,9 +5,12 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from text.slow_encoder import SlowEncoder
 
@@ -154,3 +157,50 @@ def test_processes_share_the_cores(text_file, tmp_path, notes, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     encode_ahead(text_file, SlowEncoder(notes, seconds=0.2), tmp_path / "Toy", 2, False)
     assert {path.read_text() for path in tmp_path.glob("threads-*")} == {"3"} and "OMP_NUM_THREADS" not in os.environ
+
+
+SCRIPT = """
+import sys
+from recbole_mpo.common.process import raising_at_the_end
+from recbole_mpo.text.encoding_ahead import encode_ahead
+from text.slow_encoder import SlowEncoder
+
+if __name__ == "__main__":
+    try:
+        with raising_at_the_end():
+            encode_ahead(sys.argv[1], SlowEncoder(seconds=300), sys.argv[2], 2, False)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGKILL, os.kill)]
+)
+def test_interrupted_it_takes_its_processes_along(text_file, tmp_path, number, send):
+    """A terminal sends Ctrl-C to all processes, and of them only one says something; other signals reach that one."""
+    (tmp_path / "main.py").write_text(SCRIPT)
+    folder = tmp_path / "Toy"
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "main.py", text_file, folder],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    started = psutil.Process(process.pid)
+    end = time.monotonic() + 120
+    while not [*folder.glob("*.partial")] and time.monotonic() < end:
+        time.sleep(0.05)
+    family = started.children(recursive=True)
+    assert len(family) >= 2 and process.poll() is None
+    send(process.pid, number)
+    try:
+        said, _ = process.communicate(timeout=20)
+    finally:
+        _, left = psutil.wait_procs([started, *family], timeout=20)
+        for one in left:
+            one.kill()
+    assert not left
+    assert said == ("" if number == signal.SIGKILL else "interrupted\n")

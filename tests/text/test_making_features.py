@@ -1,5 +1,6 @@
 """A matrix is made of chunks of several processes, of an older matrix, or of both."""
 
+import os
 import threading
 
 import numpy as np
@@ -10,7 +11,7 @@ from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.common.progress import progress_bar
 from recbole_mpo.text import making_features, partial_store
 from recbole_mpo.text.cache import Stored, load_cached, text_digests
-from recbole_mpo.text.making_features import Making, checked, rows_of_items, stored_in
+from recbole_mpo.text.making_features import Making, checked, features_of_items, stored_in
 
 TEXTS = [f"text {number}" for number in range(25)]
 
@@ -69,6 +70,24 @@ def test_a_chunk_that_another_is_at_is_waited_for(tmp_path, monkeypatch):
     np.testing.assert_array_equal(features[10:20], SlowEncoder().encode(TEXTS[10:20]))
 
 
+def test_chunks_that_are_lost_meanwhile_are_encoded_again(tmp_path):
+    """Otherwise their items would have zeros, for good and with a hash that fits."""
+    encoded = []
+
+    class Losing(SlowEncoder):
+        def encode(self, texts):
+            encoded.append(texts[0])
+            if len(encoded) == 2:
+                (path,) = tmp_path.glob("*.partial")
+                os.truncate(path, 0)
+            return super().encode(texts)
+
+    features = make(tmp_path, TEXTS, encoder=Losing()).features
+    assert encoded == ["text 0", "text 10", "text 20", "text 0"]
+    np.testing.assert_array_equal(features[:10], SlowEncoder().encode(TEXTS[:10]))
+    assert features.any(axis=1).all()
+
+
 @pytest.mark.parametrize("texts", [TEXTS[:3], TEXTS[::-1], [*TEXTS, "new", "other"]])
 def test_vectors_that_are_stored_are_taken(tmp_path, texts):
     vectors = np.random.default_rng(0).standard_normal((25, 6)).astype(np.float32)
@@ -80,7 +99,7 @@ def test_vectors_that_are_stored_are_taken(tmp_path, texts):
 
 def test_items_without_a_text_have_zeros():
     vectors = np.ones((2, 3), dtype=np.float32)
-    found = rows_of_items(lambda rows: vectors[rows], np.array([1, -1, 0]))
+    found = features_of_items(lambda rows: vectors[rows], np.array([1, -1, 0]))
     assert found.tolist() == [[1, 1, 1], [0, 0, 0], [1, 1, 1]] and (vectors == 1).all()
 
 

@@ -1,10 +1,14 @@
 """A mapped table has the numbers of one in memory, is written once, and is refused where the other is."""
 
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from recbole_mpo.common.errors import FeatureError
+from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.text import mapped_features
 from recbole_mpo.text.feature_files import feature_hash
 from recbole_mpo.text.item_features import load_item_features
@@ -90,6 +94,37 @@ def test_another_file_or_other_items_are_written_anew(config, features, tmp_path
     assert np.array_equal(other.table[1], first.table[2])
     np.save(tmp_path / "shop" / "features.npy", features * [1, 2, 3, 4, 5])
     assert load_or_map(config, TOKENS).hash != first.hash
+
+
+def test_another_file_of_the_same_name_size_and_time_is_another(config, features, tmp_path):
+    first = load_or_map(config, TOKENS)
+    path = tmp_path / "shop" / "features.npy"
+    before = path.stat()
+    np.save(tmp_path / "other.npy", features[::-1])
+    os.replace(tmp_path / "other.npy", path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    mapped, held = load_or_map(config, TOKENS), load_item_features(config, TOKENS)
+    assert np.array_equal(mapped.table, held.table) and mapped.hash == held.hash != first.hash
+
+
+def test_a_table_that_was_written_to_since_is_made_again(config, tmp_path):
+    first = np.array(load_or_map(config, TOKENS).table)
+    (path,) = (tmp_path / "cache" / "shop").glob("mapped-*.npy")
+    with open(path, "r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"1234")
+    assert np.array_equal(load_or_map(config, TOKENS).table, first)
+
+
+def test_a_full_disk_is_told_in_a_line_that_names_the_cache(config, monkeypatch):
+    @contextmanager
+    def full(*_):
+        yield Path("/dev/full")
+
+    monkeypatch.setattr(mapped_features, "replacing_path", full)
+    with pytest.raises(DataError, match="cache/shop: cannot store item features there .*No space left.* cache_dir"):
+        load_or_map(config, TOKENS)
 
 
 def test_a_table_cut_short_is_written_again(config, tmp_path):

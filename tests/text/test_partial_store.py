@@ -3,10 +3,12 @@
 import errno
 import fcntl
 import multiprocessing
+import os
 
 import numpy as np
 import pytest
 
+from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.text import partial_store
 from recbole_mpo.text.partial_store import END, PartialStore
 
@@ -94,6 +96,44 @@ def test_a_store_with_another_header_begins_anew(tmp_path):
     write_rows(tmp_path, 0, 10, 20)
     with store_of(tmp_path) as store:
         np.testing.assert_array_equal(store.read(np.arange(25)), VECTORS)
+
+
+def test_what_another_process_wrote_meanwhile_stays(tmp_path, monkeypatch):
+    """The header is not there yet when this process looks for it, and chunks are a moment later."""
+    with store_of(tmp_path) as first:
+        first.write(0, VECTORS[:10])
+        with monkeypatch.context() as patch:
+            patch.setattr(partial_store.os, "pread", lambda *_: b"")
+            late = store_of(tmp_path).__enter__()
+        first.write(10, VECTORS[10:20])
+        assert first.holds(0) and first.holds(10)
+        late.write(20, VECTORS[20:])
+        np.testing.assert_array_equal(late.read(np.arange(25)), VECTORS)
+        late.__exit__()
+
+
+def test_chunks_behind_a_damaged_header_are_kept(tmp_path):
+    path = write_rows(tmp_path, 0, 10).path
+    path.write_bytes(b"\xff" * 256 + path.read_bytes()[256:])
+    write_rows(tmp_path, 20)
+    assert held(tmp_path) == [0, 10, 20]
+
+
+@pytest.mark.parametrize("size", [0, 300, 530])
+def test_rows_that_are_lost_are_never_read(tmp_path, size):
+    with store_of(tmp_path) as store:
+        store.write(0, VECTORS[:10])
+        store.write(10, VECTORS[10:20])
+        os.truncate(store.path, size)
+        with pytest.raises(DataError, match="has lost texts from number .* on; give the same command again"):
+            store.read(np.arange(20))
+
+
+def test_rows_of_another_size_are_refused(tmp_path):
+    path = write_rows(tmp_path, 0).path
+    with store_of(tmp_path) as store, pytest.raises(FeatureError, match="rows of 5 numbers, but earlier ones have 6"):
+        store.write(10, VECTORS[10:20, :5])
+    assert path.is_file() and held(tmp_path) == [0]
 
 
 def claims(folder, start):
