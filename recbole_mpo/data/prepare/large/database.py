@@ -87,6 +87,20 @@ class Database:
         finally:
             self._connection.unregister(name)
 
+    @contextmanager
+    def conversion(self, where: str, wanted: str):
+        """Name the file and column of cells that the block cannot convert.
+
+        Raises:
+            DataError: there are some.
+        """
+        import duckdb
+
+        try:
+            yield
+        except duckdb.ConversionException as problem:
+            raise DataError(f"{where}: {_one_line(problem)}; give {wanted}") from problem
+
     def close(self):
         """Close the database."""
         self._connection.close()
