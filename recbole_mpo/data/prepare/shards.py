@@ -1,6 +1,6 @@
 """Writes interactions as Parquet files by user, so that they can be read in parts: ``<Name>.shards/``.
 
-``manifest.json`` lists the parts with their rows, users and sha256. All rows of a user are in one part, in order;
+``manifest.json`` lists the parts with their rows, users and sha256, and that of the items. All rows of a user are in one part, in order;
 ``items.parquet`` has the item of each number. Shapes: I interactions, U users, N items.
 """
 
@@ -114,6 +114,7 @@ def write_shards(stage: Path, name: str, parts: Iterable, items, rows_hash: Rows
         "parts": written,
         "users": sum(part["users"] for part in written),
         "items": len(items),
+        "items_sha256": file_hash(folder / ITEMS),
         "interactions": sum(part["rows"] for part in written),
         "rows_hash": rows_hash.hexadecimal(),
     }

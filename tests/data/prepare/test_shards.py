@@ -61,6 +61,7 @@ def test_items_stand_in_the_order_of_their_numbers(tmp_path):
     assert items.column("item_id").to_pylist() == data.interactions.item_tokens.tolist()
     assert items.column("interactions").to_pylist() == np.bincount(data.interactions.items).tolist()
     assert [str(field.type) for field in items.schema] == ["string", "int64"]
+    assert manifest["items_sha256"] == file_hash(shards / "items.parquet")
     assert manifest["items"] == len(items) and manifest["users"] == len(data.interactions.user_tokens)
 
 
