@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.common.arrow import require_pyarrow
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.text.index_files import PAD
 
@@ -133,19 +134,16 @@ def read_columns(path: Path, columns: list[str]) -> Iterator:
         DataError: the file is missing or damaged, or lacks a column.
         DependencyError: pyarrow is not installed.
     """
+    pyarrow = require_pyarrow(f"{path}: reading it")
     try:
-        from pyarrow import ArrowException, parquet
-    except ModuleNotFoundError as problem:
-        raise DependencyError(f"{path}: reading it needs pyarrow; run: pip install 'recbole-mpo[scale]'") from problem
-    try:
-        with parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(f"{path} has no column {missing[0]!r}; its columns are {file.schema_arrow.names}")
             yield from file.iter_batches(ROWS_AT_A_TIME, columns=columns, use_threads=False)
     except FileNotFoundError as problem:
         raise DataError(f"{path} does not exist, but the manifest of its dataset lists it") from problem
-    except (ArrowException, OSError) as problem:
+    except (pyarrow.ArrowException, OSError) as problem:
         raise DataError(f"{path} cannot be read, it may be damaged: {str(problem).splitlines()[0]}") from problem
 
 

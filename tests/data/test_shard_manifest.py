@@ -1,11 +1,12 @@
 """The manifest of a sharded dataset and its items, and what is refused."""
 
 import json
+import sys
 
 import pytest
 from sharded import shard_dataset
 
-from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import file_hash
 from recbole_mpo.data.atomic_files import find_layout
 from recbole_mpo.data.histories import read_dataset_histories
@@ -43,7 +44,7 @@ def test_the_layout_is_the_third(tiny_path, manifest_file):
 
 
 def test_what_reads_text_files_says_so(tiny_path, manifest_file):
-    with pytest.raises(DataError, match=r"shards\.shards is a sharded dataset, .*output_format=inter"):
+    with pytest.raises(DataError, match=r"shards\.shards is a sharded dataset, .*: prepare it again from its raw "):
         read_dataset_histories(tiny_path, "shards")
 
 
@@ -94,6 +95,12 @@ def test_items_in_another_order_are_refused(manifest_file):
     after = Manifest.read(manifest_file)
     assert after.item_tokens().tolist()[1:] == items.column("item_id").to_pylist()[::-1]
     assert after.identity != before.identity, "what the cache has of the former items is not used"
+
+
+def test_the_missing_package_is_named(manifest_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(DependencyError, match=r"items\.parquet: reading it needs pyarrow; .*recbole-mpo\[scale\]"):
+        Manifest.read(manifest_file).item_tokens()
 
 
 def test_a_missing_or_damaged_file_is_named(manifest_file):

@@ -73,6 +73,17 @@ def test_errors_are_one_line_and_the_folder_goes(tmp_path, problem, error, messa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_database_that_cannot_be_made_is_one_line_too(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise duckdb.ParserException("value\nout of range")
+
+    monkeypatch.setattr(duckdb, "connect", refuse)
+    with pytest.raises(DataError, match="^shop: DuckDB cannot go on: value out of range$"):
+        with open_database(tmp_path, "shop", ENGINE):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(DependencyError, match=r"needs duckdb; run: pip install 'recbole-mpo\[scale\]'"):
