@@ -34,9 +34,9 @@ STRENGTHS = {
     "feature-pca": (0.5, 0.75, 0.9),
     "prune": (0.5, 0.75, 0.9),
     "svd": (0.25, 0.5, 0.75),
-    "svd-energy": (0.1, 0.2, 0.35),
+    "svd-energy": (0.1, 0.2, 0.3),
     "mpo": (56, 44, 32),
-    "mpo-energy": (0.15, 0.3, 0.5),
+    "mpo-energy": (0.1, 0.3, 0.5),
     "squeeze": (0.25, 0.5, 0.75),
     **{name: () for name in ("fp16", "int8", "int8-fast", "int4")},
     "item-svd": (0.5, 0.75, 0.9),
@@ -91,7 +91,7 @@ def make(checkpoint, output, processes=1, threads=2, times=False, **settings) ->
 def publish(output: Path, results: Path) -> int:
     """Write the report into ``results/compression`` and the tables into ``results/compression.md``."""
     content = json.loads((output / REPORT).read_text(encoding="utf-8"))
-    rows, header = content.pop("rows"), content
+    rows, header = [_short(row) for row in content.pop("rows")], content
     folder = results / "compression"
     folder.mkdir(parents=True, exist_ok=True)
     write_report(folder, rows, {key: value for key, value in header.items() if key != "written_by"})
@@ -106,6 +106,13 @@ def publish(output: Path, results: Path) -> int:
     write_lines(page, f"{before}{BEGIN}\n\n{tables(rows, output)}\n{END}{after}".rstrip("\n").splitlines())
     print(f"wrote {page} and {folder}: {len(rows)} rows")
     return 0
+
+
+def _short(value):
+    """Return plain data with numbers of seven digits, which keeps the committed report small."""
+    if isinstance(value, dict):
+        return {key: _short(one) for key, one in value.items()}
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def tables(rows: list[dict], output: Path) -> str:

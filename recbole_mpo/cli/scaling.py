@@ -42,5 +42,5 @@ def scaling_command(words, output, settings, **choices):
         for line in failed:
             print(f"failed: {line}")
         return 1 if failed else 0
-    getattr(study, step)()
+    {"plan": study.plan, "fit": study.fit, "report": study.report}[step]()
     return 0

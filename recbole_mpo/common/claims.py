@@ -1,20 +1,24 @@
 """Shares work among processes: each piece has a lock file, which the process that works on it holds."""
 
-import fcntl
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def claimed(path: str | Path, waits: bool = False) -> Iterator[bool]:
     """Yield whether this process alone holds a lock file in the block; the lock of a process that ends is free.
 
-    The file stays: a process that waits for a removed one would hold nothing.
+    Where the file system has no locks the answer is yes, with a warning: one process alone can work there.
 
     Args:
-        path: the lock file, made where it is missing.
+        path: the lock file, made where it is missing. It may stay behind.
         waits: whether to wait until others have let go of it, so that the answer is always yes.
 
     Raises:
@@ -22,16 +26,22 @@ def claimed(path: str | Path, waits: bool = False) -> Iterator[bool]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        yield _has_lock(file, waits)
-
-
-def _has_lock(file: IO, waits: bool) -> bool:
+    lock = FileLock(path)
+    is_mine = _acquired(lock, path, waits)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-    except BlockingIOError:
+        yield is_mine
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock, path: Path, waits: bool) -> bool:
+    try:
+        lock.acquire(timeout=-1 if waits else 0)
+    except Timeout:
         return False
-    except OSError:
-        # The file system has no locks: one process alone must be able to work there.
-        return True
+    except (OSError, NotImplementedError) as problem:
+        # A file that is there and can be written is not what failed.
+        if not (path.is_file() and os.access(path, os.W_OK)):
+            raise
+        logger.warning("cannot lock %s (%s): let one process alone work there", path, problem)
     return True

@@ -6,7 +6,7 @@ optimizer's state.
 """
 
 import logging
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ from recbole_mpo.release.adapter_parts import (
     tensor_hash,
 )
 from recbole_mpo.release.adapter_report import AdapterReport, sizes_of
-from recbole_mpo.release.origin import OF_MACHINE
+from recbole_mpo.release.origin import FEATURE_FILES, OF_MACHINE, encoders_by_name, is_absolute
 from recbole_mpo.release.replaced_files import check_output
 from recbole_mpo.trainer import checkpoint
 from recbole_mpo.trainer.checkpoint_content import DATA_KEYS, content_hash
@@ -105,18 +105,17 @@ def _content(state: dict, tensors: dict[str, Tensor], path: str | Path) -> dict:
 
 def without_places(settings: dict) -> dict:
     """Return settings without paths of one machine: those that do not begin at the folder of the project."""
-    places = [key for key in settings if key in (*OF_MACHINE, "config_files") and _is_absolute(settings[key])]
+    places = [key for key in settings if key in (*OF_MACHINE, "config_files") and _is_place(settings[key])]
     kept = {key: value for key, value in settings.items() if key not in places}
-    if "feature_file" in places:
-        # By its name it is looked for beside the dataset.
-        kept["feature_file"] = Path(settings["feature_file"]).name
-    return kept
+    # By its name a file of features is looked for beside the dataset.
+    files = {key: Path(settings[key]).name for key in FEATURE_FILES if key in places}
+    return encoders_by_name({**kept, **files}, keeps_relative=True)
 
 
-def _is_absolute(value) -> bool:
+def _is_place(value) -> bool:
     if isinstance(value, list | tuple):
-        return any(map(_is_absolute, value))
-    return isinstance(value, str) and (value.startswith("~") or PurePosixPath(value).is_absolute())
+        return any(map(_is_place, value))
+    return isinstance(value, str) and is_absolute(value)
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -31,7 +31,7 @@ class Candidates:
         words: their words, if the model has evidence of words.
         topk_by: how the best are found, one of ``top_items.KINDS``.
         index_file: file of the index of these candidates; None to build it in memory.
-        before: what fewer candidates were, the first of these; None if there were none.
+        grown: the best of all, if it was made of that of fewer candidates; None to make it when it is asked for.
     """
 
     tokens: list[str]
@@ -40,7 +40,7 @@ class Candidates:
     words: KnownWords | None = None
     topk_by: str = "float32"
     index_file: str | Path | None = None
-    before: BestCandidates | None = None
+    grown: BestCandidates | None = None
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -55,7 +55,7 @@ class Candidates:
             ConfigError: ``topk_by`` is unknown, or not possible with the model.
             DependencyError: ``topk_by`` needs a package that is missing.
         """
-        return BestCandidates(self.scores, self.topk_by, self.index_file, self.before)
+        return self.grown or BestCandidates(self.scores, self.topk_by, self.index_file)
 
     @cached_property
     def search(self) -> TitleSearch:
@@ -90,10 +90,9 @@ class Candidates:
         if words is not None:
             words, evidence = words.with_more(self.scores.evidence or model.evidence, [*items.values()])
         scores = self.scores.with_more(vectors, evidence)
-        # The file of an index has no room for more.
-        return Candidates(
-            [*self.tokens, *items], {**self.titles, **items}, scores, words, self.topk_by, before=self.best
-        )
+        # Made at once, so that what found the best of fewer is let go. The file of an index has no room for more.
+        best = BestCandidates(scores, self.topk_by, None, self.best)
+        return Candidates([*self.tokens, *items], {**self.titles, **items}, scores, words, self.topk_by, grown=best)
 
     def rows(self, history: Sequence[str | NewText], rows_of_texts: dict[str, int]) -> np.ndarray:
         """Return the rows of a history's items.

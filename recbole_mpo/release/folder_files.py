@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,9 +53,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             stage = scratch / "new"
             stage.mkdir()
             yield stage
-            files = {one.name: {"sha256": file_hash(one), "size": one.stat().st_size} for one in stage.iterdir()}
-            content = {"format_version": FORMAT_VERSION, "written_by": f"{WRITER} {__version__}"}
-            write_json(stage / MANIFEST, {**content, "files": dict(sorted(files.items()))})
+            write_manifest(stage, [one.name for one in stage.iterdir()])
             check_replaceable(path)
             if path.exists():
                 os.rename(path, scratch / "old")
@@ -65,6 +63,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         raise CheckpointError(
             f"model folder {path} cannot be written: {reason or problem}; nothing was changed"
         ) from problem
+
+
+def write_manifest(folder: Path, names: Iterable[str]):
+    """Write the manifest of some files of a folder: the size and the sha256 of each."""
+    files = {name: {"sha256": file_hash(folder / name), "size": (folder / name).stat().st_size} for name in names}
+    content = {"format_version": FORMAT_VERSION, "written_by": f"{WRITER} {__version__}"}
+    write_json(folder / MANIFEST, {**content, "files": dict(sorted(files.items()))})
 
 
 def _rename_or_restore(stage: Path, path: Path, former: Path):
@@ -112,11 +117,7 @@ def checked_files(folder: Path) -> set[str]:
         raise CheckpointError(f"model folder {folder} does not exist")
     if not (folder / MANIFEST).is_file():
         raise CheckpointError(f"{folder} is not a model folder, it has no {MANIFEST}; recbole-mpo export writes one")
-    manifest = read_json(folder / MANIFEST)
-    check_version(manifest, folder)
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise CheckpointError(f"model folder {folder}: {MANIFEST} lists no files; copy the folder again")
+    files = _listed(folder)
     foreign = [name for name in files if name not in FILES]
     if foreign:
         raise CheckpointError(
@@ -130,6 +131,28 @@ def checked_files(folder: Path) -> set[str]:
         if name != CARD:
             _check_file(folder / name, entry)
     return set(files)
+
+
+def check_files(folder: Path, names: Iterable[str]):
+    """Compare some files of a folder with its manifest.
+
+    Raises:
+        CheckpointError: the manifest cannot be read or has a newer format, or a file is missing, differs or is not
+            listed.
+    """
+    files = _listed(folder)
+    for name in names:
+        _check_file(folder / name, files.get(name))
+
+
+def _listed(folder: Path) -> dict:
+    """Return the entries of a folder's manifest by the names of files."""
+    manifest = read_json(folder / MANIFEST)
+    check_version(manifest, folder)
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise CheckpointError(f"model folder {folder}: {MANIFEST} lists no files; copy the folder again")
+    return files
 
 
 def _check_file(path: Path, entry):

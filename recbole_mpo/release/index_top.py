@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from recbole_mpo.common.claims import claimed
 from recbole_mpo.common.errors import DataError, DependencyError
 from recbole_mpo.common.files import file_hash, replacing_path, write_json
 from recbole_mpo.release.exact_top import Best, BlockedTopK, exact_scores
@@ -29,12 +30,13 @@ class IndexTopK:
 
     The index is usearch's graph of neighbours (HNSW; Malkov and Yashunin, 2018) over the vectors in 8 bits with one
     scale. What is found gets its exact score, so only which candidates are found is approximate. A query for which m
-    candidates are left out asks the index for K + m; where that is more than ``MOST_WANTED`` all are scored.
+    candidates are left out asks the index for K + m; where that is more than ``MOST_WANTED``, or the index finds fewer,
+    all are scored.
 
     Args:
         vectors: the candidates [C, D]; row 0 is PAD and is never returned. They are taken to the processor.
         path: file of the index. If it exists it is mapped, otherwise written, beside ``<path>.json``, which says what
-            it is; None to build it in memory.
+            it is; None to build it in memory. Processes wait for the one that builds, by the lock ``<path>.lock``.
         expansion: how many candidates a search keeps in mind; more find more and take longer.
 
     Raises:
@@ -46,14 +48,26 @@ class IndexTopK:
         self.exact = BlockedTopK(vectors.cpu())
         self.vectors = self.exact.vectors.contiguous()
         self.index = _new_index(self.vectors.shape[1], expansion)
-        if path is not None and Path(path).exists():
+        if path is None:
+            self._build()
+        elif Path(path).exists():
             self._read(Path(path))
-            return
+        else:
+            with claimed(f"{path}.lock", waits=True):
+                self._read_or_build(Path(path))
+
+    def _read_or_build(self, path: Path):
+        # Another process may have written it before this one had the lock.
+        if path.exists():
+            self._read(path)
+        else:
+            self._build()
+            self._write(path)
+
+    def _build(self):
         # PAD is in no index. Keys are rows.
         keys, codes = np.arange(1, len(self.vectors)), _codes(self.vectors[1:], self.vectors.abs().max())
         self.index.add(keys, codes, threads=torch.get_num_threads())
-        if path is not None:
-            self._write(Path(path))
 
     def search(
         self, queries: Tensor, topk: int, excluded: Iterable[Tensor] = (), left_out: Tensor | None = None
@@ -70,13 +84,21 @@ class IndexTopK:
         threads = min(len(queries), torch.get_num_threads())
         # The order of the scores of one query depends on no scale.
         found = self.index.search(_codes(queries, queries.abs().amax(dim=1, keepdim=True)), wanted, threads=threads)
-        keys_BK = torch.from_numpy(found.keys.astype(np.int64)).view(len(queries), wanted)
+        # A single query's answer has another form. Only the keys that a query's count covers mean something.
+        keys = [one.keys.astype(np.int64) for one in ([found] if len(queries) == 1 else found)]
         lists = [torch.cat([rows.cpu(), everywhere]) for rows in excluded] or [everywhere] * len(queries)
-        parts = [self._best(*one, min(topk, len(self.vectors))) for one in zip(queries, keys_BK, lists, strict=True)]
-        return Best(torch.stack([part.rows for part in parts]), torch.stack([part.scores for part in parts]))
+        parts = [self._best(*one, min(topk, len(self.vectors))) for one in zip(queries, keys, lists, strict=True)]
+        best = Best(torch.stack([part.rows for part in parts]), torch.stack([part.scores for part in parts]))
+        # The graph does not lead everywhere: of equal vectors, or of groups far from others, many are not found.
+        lacking = [query for query, found_keys in enumerate(keys) if len(found_keys) < wanted]
+        if lacking:
+            exact = self.exact.search(queries[lacking], topk, [lists[query] for query in lacking])
+            best.rows[lacking], best.scores[lacking] = exact.rows, exact.scores
+        return best
 
-    def _best(self, query_D: Tensor, rows: Tensor, excluded: Tensor, count: int) -> Best:
-        """Return the best of some rows for one query, [K] each."""
+    def _best(self, query_D: Tensor, keys: np.ndarray, excluded: Tensor, count: int) -> Best:
+        """Return the best of what the index found for one query, [K] each."""
+        rows = torch.from_numpy(keys)
         rows = rows[~torch.isin(rows, excluded)].sort().values
         scores = exact_scores(query_D, self.vectors.index_select(0, rows))
         order = scores.argsort(descending=True, stable=True)[:count]
@@ -109,7 +131,8 @@ class IndexTopK:
         with replacing_path(path) as temporary:
             self.index.save(str(temporary))
             hashes["index"] = file_hash(temporary)
-        write_json(f"{path}.json", {"format": FORMAT, **hashes})
+            # First, so that where there is an index there is always its description.
+            write_json(f"{path}.json", {"format": FORMAT, **hashes})
 
 
 def vectors_hash(vectors: Tensor) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.common.files import file_hash
@@ -12,9 +12,11 @@ from recbole_mpo.release.dense_twin import DENSE_MODEL, dense_settings
 from recbole_mpo.text import item_features
 from recbole_mpo.text.item_features import encoder_names
 
+FEATURE_FILES = ("feature_file", "ccdr_source_feature_file")
 # Settings that say where files of one machine are, what it has, and what it shows.
 OF_MACHINE = {
-    *("data_path", "cache_dir", "checkpoint_dir", "pretrained", "feature_file", "preload_weight"),
+    *("data_path", "cache_dir", "checkpoint_dir", "pretrained", "preload_weight"),
+    *FEATURE_FILES,
     *("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path"),
     *("use_gpu", "gpu_id", "worker", "show_progress", "state", "track", "log_wandb", "wandb_project"),
 }
@@ -101,8 +103,28 @@ class RunOrigin:
 def plain_settings(config) -> dict:
     """Return the settings of a run as plain data, without those of its machine; an encoder's folder loses its path."""
     settings = {key: value for key, value in config.plain().items() if key not in OF_MACHINE}
+    return encoders_by_name(settings)
+
+
+def encoders_by_name(settings: dict, keeps_relative: bool = False) -> dict:
+    """Return settings in which text encoders that are folders are the folder's name, without the path to it.
+
+    Args:
+        settings: the settings.
+        keeps_relative: whether a path stays that begins at the folder of the project.
+    """
     encoders = settings.get("text_encoder")
-    if encoders:
-        names = [Path(name).name if Path(name).expanduser().is_dir() else name for name in encoder_names(encoders)]
-        settings["text_encoder"] = ",".join(names)
-    return settings
+    if not encoders:
+        return settings
+
+    def is_place(name: str) -> bool:
+        # An absolute path may be of another machine. A relative one looks like a name on the hub.
+        return is_absolute(name) or (not keeps_relative and Path(name).is_dir())
+
+    names = [Path(name).name if is_place(name) else name for name in encoder_names(encoders)]
+    return {**settings, "text_encoder": ",".join(names)}
+
+
+def is_absolute(path: str) -> bool:
+    """Return whether a path does not begin at the folder of the project."""
+    return path.startswith("~") or PurePosixPath(path).is_absolute()

@@ -279,10 +279,8 @@ class Recommender:
             now, encoder = self._now, self._needed_encoder()
             check_new(items, now.row_of)
             if items:
-                more = now.with_more(dict(items), encoder.vectors([*items.values()]), self.model)
-                # Built before anyone asks; a failure leaves all as it was.
-                more.best  # noqa: B018
-                self._now = more
+                # A failure leaves all as it was.
+                self._now = now.with_more(dict(items), encoder.vectors([*items.values()]), self.model)
 
     def search(self, query: str, limit: int = 20) -> list[tuple[str, str]]:
         """Return tokens and titles of the candidates whose titles have all words of a query, capitals aside.

@@ -12,6 +12,7 @@ from recbole_mpo.common.values import read_yaml
 from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.record import read_record
 from recbole_mpo.study.matrix import read_rows
+from recbole_mpo.study.scaling.plan import Plan
 
 
 @pytest.fixture
@@ -87,6 +88,10 @@ def test_every_packaged_experiment_is_one_that_its_command_takes(path):
         # Any dataset will do: each run's settings are checked as they will be.
         for row in read_rows(layers[0], given.get("seeds", [1]), {}):
             make_config(row.model, "any", (), row.settings)
+        return
+    if content["command"] == "scaling":
+        for cell in Plan.read(layers[0]).cells:
+            make_config(cell.row.model, "any", (), cell.row.settings)
         return
     domains = given.get("domains")
     make_config(given["model"], given.get("dataset") or "+".join(domains), layers, {"domains": domains})

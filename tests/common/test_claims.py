@@ -5,6 +5,8 @@ import fcntl
 import subprocess
 import sys
 
+import pytest
+
 from recbole_mpo.common.claims import claimed
 
 HOLD = """
@@ -36,10 +38,19 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
             assert is_mine
 
 
-def test_where_there_are_no_locks_work_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("problem", [OSError(errno.ENOLCK, "No locks here"), NotImplementedError("No locks here")])
+def test_where_there_are_no_locks_work_goes_on_with_a_warning(tmp_path, monkeypatch, caplog, problem, waits):
     def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise problem
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with claimed(tmp_path / "a.lock") as is_mine:
+    with claimed(tmp_path / "a.lock", waits) as is_mine:
         assert is_mine
+    assert "No locks here): let one process alone work there" in caplog.text
+
+
+def test_a_file_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "taken.lock").mkdir()
+    with pytest.raises(OSError, match=r"taken\.lock"), claimed(tmp_path / "taken.lock"):
+        pass

@@ -215,4 +215,21 @@ def test_places_of_the_project_are_kept():
         "config_files": ["~/a"],
     }
     assert without_places(settings) == {"data_path": "dataset/shop", "seed": 1, "use_gpu": True}
-    assert without_places({"feature_file": "/far/a.npy"}) == {"feature_file": "a.npy"}
+    files = {"feature_file": "/far/a.npy", "ccdr_source_feature_file": "~/b.npy"}
+    assert without_places(files) == {"feature_file": "a.npy", "ccdr_source_feature_file": "b.npy"}
+    assert without_places({"feature_file": "near/a.npy"}) == {"feature_file": "near/a.npy"}
+
+
+@pytest.mark.parametrize(
+    ("encoders", "kept"),
+    [
+        ("/home/alice/models/minilm", "minilm"),
+        ("~/models/mine,tfidf-svd, org/name", "mine,tfidf-svd,org/name"),
+        ("models/mine", "models/mine"),
+        (None, None),
+    ],
+)
+def test_an_encoders_folder_is_kept_by_name_or_in_the_project(tmp_path, monkeypatch, encoders, kept):
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert without_places({"text_encoder": encoders}) == {"text_encoder": kept}

@@ -7,7 +7,15 @@ import pytest
 from model_folders import edit
 
 from recbole_mpo.common.errors import CheckpointError
-from recbole_mpo.release.folder_files import NEEDED, check_replaceable, checked_files, new_folder, read_json
+from recbole_mpo.release.folder_files import (
+    NEEDED,
+    check_files,
+    check_replaceable,
+    checked_files,
+    new_folder,
+    read_json,
+    write_manifest,
+)
 
 
 def write(path, text="content"):
@@ -116,6 +124,17 @@ class TestReading:
         (folder / name).write_text(change((folder / name).read_text()))
         with pytest.raises(CheckpointError, match=f"{name} is not what was written, its size or sha256 differs"):
             checked_files(folder)
+
+    def test_some_files_of_a_folder_of_another_kind(self, tmp_path):
+        for name in ("a", "b", "c"):
+            (tmp_path / name).write_text(name)
+        write_manifest(tmp_path, ["b", "a"])
+        (tmp_path / "b").write_text("x")
+        check_files(tmp_path, ["a"])
+        with pytest.raises(CheckpointError, match="b is not what was written"):
+            check_files(tmp_path, ["a", "b"])
+        with pytest.raises(CheckpointError, match="manifest.json gives c no size or no sha256"):
+            check_files(tmp_path, ["c"])
 
     def test_the_card_may_be_edited_or_absent(self, folder):
         (folder / "README.md").write_text("mine")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 
 import pytest
 import torch
@@ -48,6 +49,38 @@ def test_few_or_many_are_left_out_for_all_queries(vectors, count, monkeypatch):
     assert torch.equal(best.rows, exact.rows)
 
 
+@pytest.fixture
+def hard_to_walk():
+    """Vectors by name whose graph does not lead to all: close groups far apart, and many equal ones."""
+    groups = torch.randn(20, 32)[torch.randint(20, (3000,))] + 0.05 * torch.randn(3000, 32)
+    equal = torch.cat([torch.randn(500, 32), torch.randn(1, 32).expand(1500, 32)])
+    return {"groups": groups, "equal": equal}
+
+
+@pytest.mark.parametrize("name", ["groups", "equal"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_the_index_does_not_find_is_searched_without_it(hard_to_walk, name, count):
+    vectors = hard_to_walk[name]
+    top, queries, topk = IndexTopK(vectors), vectors[-1] + torch.randn(count, 32), len(vectors) * 3 // 5
+    # The case is one where the index finds fewer than it is asked for.
+    found = top.index.search(index_top._codes(queries, queries.abs().amax(dim=1, keepdim=True)), topk)
+    assert min(len(one.keys) for one in ([found] if count == 1 else found)) < topk
+    best = top.search(queries, topk)
+    for query, rows, scores in zip(queries, best.rows, best.scores, strict=True):
+        assert (rows > 0).all() and len(rows.unique()) == topk
+        assert torch.equal(scores, exact_scores(query.expand(topk, -1), vectors[rows]))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_few_results_are_all_there_when_many_are_left_out(hard_to_walk, count):
+    vectors, left_out = hard_to_walk["groups"], torch.arange(1, 1700)
+    excluded = [torch.arange(1700, 1700 + row) for row in range(count)]
+    best = IndexTopK(vectors).search(vectors[-count:], 10, excluded, left_out)
+    assert (best.rows >= 1700).all() and best.scores.isfinite().all()
+    for row, rows in enumerate(best.rows):
+        assert len(rows.unique()) == 10 and not torch.isin(rows, excluded[row]).any()
+
+
 class TestFile:
     def test_a_second_reading_finds_the_same_without_building(self, vectors, tmp_path):
         path = tmp_path / "items.index"
@@ -55,6 +88,36 @@ class TestFile:
         changed = path.stat().st_mtime_ns
         second = IndexTopK(vectors, path).search(vectors[:9], 10)
         assert torch.equal(first.rows, second.rows) and path.stat().st_mtime_ns == changed
+
+    def test_of_two_that_build_one_file_the_second_reads_it(self, vectors, tmp_path, monkeypatch):
+        path, read, build = tmp_path / "items.index", [], IndexTopK._build
+        second = threading.Thread(target=lambda: read.append(IndexTopK(vectors, path)))
+
+        def slowly(top):
+            """Build while another begins as well, and has half a second to do so."""
+            if second.ident is not None:
+                raise AssertionError("built twice")
+            second.start()
+            second.join(0.5)
+            build(top)
+
+        monkeypatch.setattr(IndexTopK, "_build", slowly)
+        first = IndexTopK(vectors, path)
+        second.join()
+        found = [top.search(vectors[:9], 10).rows for top in (first, *read, IndexTopK(vectors, path))]
+        assert len(found) == 3 and torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+    def test_a_process_that_ends_while_it_writes_leaves_nothing_that_is_refused(self, vectors, tmp_path, monkeypatch):
+        path = tmp_path / "items.index"
+
+        def fail(*_):
+            raise RuntimeError("the power is off")
+
+        monkeypatch.setattr(index_top, "write_json", fail)
+        with pytest.raises(RuntimeError, match="power"):
+            IndexTopK(vectors, path)
+        monkeypatch.undo()
+        assert len(IndexTopK(vectors, path).index) == len(vectors) - 1
 
     def test_a_stale_index_is_refused(self, vectors, tmp_path):
         path = tmp_path / "items.index"

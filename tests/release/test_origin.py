@@ -27,6 +27,10 @@ def test_settings_have_no_path(tiny_settings, tmp_path, monkeypatch):
     settings = {**tiny_settings, "text_encoder": f"{tmp_path}/encoders/mine,tfidf-svd,org/name"}
     plain = plain_settings(built_run("MPORec", "tiny", (), settings).config)
     assert plain["text_encoder"] == "mine,tfidf-svd,org/name"
+    # A checkpoint of another machine has paths that lead nowhere here.
+    settings["text_encoder"] = "/nowhere/of/this/machine/theirs/,~/encoders/hers"
+    elsewhere = plain_settings(built_run("MPORec", "tiny", (), settings).config)
+    assert elsewhere["text_encoder"] == "theirs,hers"
     assert not OF_MACHINE & plain.keys() and str(tmp_path) not in json.dumps(plain)
     assert plain["hidden_size"] == 16 and plain["dataset"] == "tiny"
 

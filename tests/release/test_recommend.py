@@ -1,8 +1,10 @@
 """Recommendations: raw tokens in, best candidates out, scored as the model scores them."""
 
 import csv
+import gc
 import io
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -413,6 +415,17 @@ def test_items_that_are_added_one_by_one_score_as_those_added_at_once(untrained)
     )
     for ours, others in zip(first, second, strict=True):
         assert dict(ours) == pytest.approx(dict(others), abs=1e-5)
+
+
+@pytest.mark.parametrize("topk_by, package", [("float32", "torch"), ("int8", "numkong"), ("index", "usearch")])
+def test_what_finds_the_best_of_fewer_items_is_let_go_when_items_are_added(untrained, topk_by, package):
+    pytest.importorskip(package, reason="the extra [index] is not installed")
+    one = untrained()
+    recommender = Recommender.of(one.experiment, one.model, topk_by=topk_by)
+    former = weakref.ref(recommender._now.best.top)
+    recommender.add_items({"late": "red wooden lamp number 3."})
+    gc.collect()
+    assert former() is None and "late" in [item.token for item in recommender.recommend([["i3"]], topk=100)[0]]
 
 
 @pytest.mark.parametrize("evidence, several", [([], 1024), (["covisit"], 3)])

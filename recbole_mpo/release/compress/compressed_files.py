@@ -1,6 +1,7 @@
 """Files of compressed models: tensors as safetensors, all else as JSON, read without unpickling.
 
-A folder has ``compressed.json`` (settings, layers, forms), ``item_tokens.json``, and tensors in four files. Three
+A folder has ``compressed.json`` (settings, layers, forms), ``item_tokens.json``, tensors in four files, and
+``manifest.json`` with the hashes of these, since parts of different variants may fit together and answer wrong. Three
 artefacts are made of them: the training checkpoint has the weights of encoder and adaptor; a serving model has the
 encoder and, to compute item vectors, adaptor and features, or else the vectors themselves.
 
@@ -33,19 +34,21 @@ from recbole_mpo.release.compress.item_tables import STORE, TABLE, ItemStore, St
 from recbole_mpo.release.compress.method import CACHED_ITEMS, CHECKPOINT, WITH_FEATURES
 from recbole_mpo.release.compress.stored_forms import Form, pack, unpack
 from recbole_mpo.release.dense_twin import DENSE_MODEL, LAYER_SETTINGS
-from recbole_mpo.release.folder_files import read_json
-from recbole_mpo.release.origin import OF_MACHINE
+from recbole_mpo.release.folder_files import MANIFEST, check_files, read_json, write_manifest
+from recbole_mpo.release.origin import OF_MACHINE, encoders_by_name
 
 FORMAT = 1
 DESCRIPTION, TOKENS = "compressed.json", "item_tokens.json"
 ENCODER, ADAPTOR, FEATURES, ITEMS = (f"{part}.safetensors" for part in ("encoder", "adaptor", "features", "items"))
-# The files of each artefact. Names of items are the same in all, and are not counted.
+# The files of each artefact. Names of items and the manifest are the same in all, and are not counted.
 ARTEFACTS = {
     CHECKPOINT: (DESCRIPTION, ENCODER, ADAPTOR),
     WITH_FEATURES: (DESCRIPTION, ENCODER, ADAPTOR, FEATURES),
     "serving_items": (DESCRIPTION, ENCODER, ITEMS),
     CACHED_ITEMS: (ITEMS,),
 }
+# What is read with stored item vectors, and without.
+_READ = {True: (DESCRIPTION, TOKENS, ENCODER, ITEMS), False: (DESCRIPTION, TOKENS, ENCODER, ADAPTOR, FEATURES)}
 # Longer than the tokens of ten million items.
 MOST_OF_TOKENS = 1 << 30
 # Settings of places on a machine.
@@ -94,6 +97,7 @@ def write_compressed(
         for file, tensors in groups.items():
             with replacing_path(folder / file) as path:
                 save_file({name: tensor.clone() for name, tensor in pack(tensors).items()}, path)
+        write_manifest(folder, (DESCRIPTION, TOKENS, *groups))
     except (OSError, SafetensorError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else None
         raise CheckpointError(f"{folder} cannot be written: {reason or problem}") from problem
@@ -124,7 +128,7 @@ def _description(model: nn.Module, source, context: Context, settings: dict, met
         "format_version": FORMAT,
         "model": DENSE_MODEL,
         "method": method,
-        "config": {**kept, "model": DENSE_MODEL},
+        "config": {**encoders_by_name(kept), "model": DENSE_MODEL},
         "feature_size": source.feature_size,
         "feature_hash": model.feature_hash,
         "layers": {**kinds_of(nn.ModuleDict(adaptors)), **kinds_of(model)},
@@ -153,14 +157,11 @@ def load_compressed(folder: str | Path, cached: bool = True):
             methods of item vectors leave as they were.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or of a later version.
+        CheckpointError: a file is missing or damaged or not the one that was written, or of an earlier version that
+            wrote no hashes, or of a later one.
     """
     folder = Path(folder)
-    description = read_json(folder / DESCRIPTION, keys=_KEYS)
-    if description["format_version"] != FORMAT:
-        raise CheckpointError(
-            f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo"
-        )
+    description = _checked_description(folder, cached)
     tensors = _read_tensors(folder / ENCODER)
     tensors |= _read_tensors(folder / ITEMS) if cached else _read_tensors(folder / ADAPTOR)
     tensors = _decoded(tensors, description["forms"], folder)
@@ -178,6 +179,22 @@ def load_compressed(folder: str | Path, cached: bool = True):
     place_layers(model, kinds, tensors)
     _fill(model, tensors, folder)
     return model.eval()
+
+
+def _checked_description(folder: Path, cached: bool) -> dict:
+    """Return what a folder says of its model, after comparing what is read with the manifest."""
+    description = read_json(folder / DESCRIPTION, keys=_KEYS)
+    if description["format_version"] != FORMAT:
+        raise CheckpointError(
+            f"{folder / DESCRIPTION} has a format that this version does not read: update recbole_mpo"
+        )
+    if not (folder / MANIFEST).is_file():
+        raise CheckpointError(
+            f"{folder} has no {MANIFEST} with the hashes of its files: copy the whole folder, or, if an earlier "
+            "version made it, compress the checkpoint again"
+        )
+    check_files(folder, _READ[cached])
+    return description
 
 
 def titles_in(folder: str | Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from recbole_mpo.release.compress.compress_options import Options
 from recbole_mpo.release.compress.method import Step, name_of_chain
+from recbole_mpo.release.folder_files import MANIFEST
 
 UNCOMPRESSED, AS_TRAINED = "uncompressed", "as trained"
 RECORD, RANKS, CLAIM = "record.json", "ranks.npz", ".claim"
@@ -59,7 +60,12 @@ def plan_variants(chains: list[list[Step]], options: Options, has_mpo: bool) -> 
 
 
 def finished_row(folder: Path, identity: str) -> dict | None:
-    """Return the row of a variant that was finished with the same options; None if there is none."""
+    """Return the row of a variant that was finished with the same options; None if there is none.
+
+    Folders of earlier versions, which have no manifest, are not read any more and thus not finished.
+    """
+    if not (folder / MANIFEST).is_file():
+        return None
     try:
         row = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

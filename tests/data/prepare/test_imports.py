@@ -8,7 +8,7 @@ from pathlib import Path
 import recbole_mpo.data
 
 ROOM = Path(recbole_mpo.data.__file__).parent
-FORMATS = {"atomic_files", "exact_times", "histories", "domain_ids", "statistics", "sequences"}
+FORMATS = {"atomic_files", "exact_times", "histories", "domain_ids", "statistics", "sequences", "shard_manifest"}
 
 
 def modules_imported_by(path) -> set[str]:

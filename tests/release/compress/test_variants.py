@@ -6,6 +6,7 @@ from recbole_mpo.release.compress.compress_options import Options
 from recbole_mpo.release.compress.method import parse_variants
 from recbole_mpo.release.compress.methods import METHODS
 from recbole_mpo.release.compress.variants import finished_row, plan_variants
+from recbole_mpo.release.folder_files import write_manifest
 
 
 def plan(method, has_mpo=False, **options):
@@ -37,8 +38,16 @@ def test_folders_have_plain_names_and_differ():
 
 
 def test_a_row_counts_for_its_options_alone(tmp_path):
+    write_manifest(tmp_path, [])
     assert finished_row(tmp_path, "a") is None
     (tmp_path / "record.json").write_text(json.dumps({"identity": "a", "name": "fp16"}))
     assert finished_row(tmp_path, "a")["name"] == "fp16" and finished_row(tmp_path, "b") is None
     (tmp_path / "record.json").write_text("{")
     assert finished_row(tmp_path, "a") is None
+
+
+def test_a_folder_without_hashes_is_made_again(tmp_path):
+    (tmp_path / "record.json").write_text(json.dumps({"identity": "a", "name": "fp16"}))
+    assert finished_row(tmp_path, "a") is None
+    write_manifest(tmp_path, [])
+    assert finished_row(tmp_path, "a") is not None
