@@ -32,8 +32,10 @@ def write_shards(data_path: str | Path, name: str, interactions: int, users: int
         path = folder / f"part-{number:05}.parquet"
         rows = _write_part(path, own, sizes, tokens, counts, draw)
         listed.append({"file": path.name, "rows": rows, "users": len(own), "sha256": file_hash(path)})
-    parquet.write_table(pa.table({"item_id": tokens, "interactions": counts}), folder / "items.parquet")
+    listed_items = folder / "items.parquet"
+    parquet.write_table(pa.table({"item_id": tokens, "interactions": counts}), listed_items)
     totals = {"users": users, "items": items, "interactions": sum(part["rows"] for part in listed)}
+    totals["items_sha256"] = file_hash(listed_items)
     content = {"format": "recbole-mpo-shards", "version": 1, "name": name, "parts": listed, **totals, "rows_hash": ""}
     (folder / "manifest.json").write_text(json.dumps(content))
 

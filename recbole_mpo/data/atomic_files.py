@@ -128,9 +128,8 @@ class Layout:
         """
         if self.is_sharded:
             raise DataError(
-                f"{self.files[0].parent} is a sharded dataset, which only training and evaluation read: make "
-                f"{self.files[0].parent.with_suffix(SINGLE_SUFFIX).name} of it with recbole-mpo prepare "
-                "--output_format=inter"
+                f"{self.files[0].parent} is a sharded dataset, which only training and evaluation read: prepare it "
+                "again from its raw data with --output_format=inter"
             )
         return self
 

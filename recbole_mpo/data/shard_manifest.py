@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.common.arrow import require_pyarrow
+from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.files import file_hash
 from recbole_mpo.text.index_files import PAD
 
 FORMAT, VERSION = "recbole-mpo-shards", 1
@@ -48,11 +50,13 @@ class Manifest:
     Attributes:
         path: the manifest's file.
         parts: its parts, in order.
+        items_sha256: hash of the file of the items.
         users, items, interactions: how many there are.
     """
 
     path: Path
     parts: tuple[Part, ...]
+    items_sha256: str
     users: int
     items: int
     interactions: int
@@ -72,13 +76,14 @@ class Manifest:
                 Part(path.parent / _name(one["file"]), int(one["rows"]), int(one["users"]), _hash(one["sha256"]))
                 for one in content["parts"]
             )
+            items_sha256 = _hash(content["items_sha256"])
             sizes = [int(content[key]) for key in ("users", "items", "interactions")]
         except OSError as problem:
             raise DataError(f"{path} cannot be read: {problem.strerror}") from problem
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             reason = f"it has no {problem}" if isinstance(problem, KeyError) else problem
             raise DataError(f"{path} is not the manifest of a sharded dataset: {reason}; prepare it again") from problem
-        manifest = cls(path, parts, *sizes)
+        manifest = cls(path, parts, items_sha256, *sizes)
         manifest._check()
         return manifest
 
@@ -92,8 +97,9 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """Return a hash of all parts, which names what is kept of the dataset in the cache."""
-        return hashlib.sha256("\n".join(one.sha256 for one in self.parts).encode()).hexdigest()
+        """Return a hash of all parts and the items, which names what is kept of the dataset in the cache."""
+        hashes = (*(one.sha256 for one in self.parts), self.items_sha256)
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
     def item_tokens(self) -> np.ndarray:
         """Return the tokens of the items [N] by internal id, PAD first.
@@ -103,10 +109,13 @@ class Manifest:
         Raises:
             DataError: the file is missing, damaged or of another dataset.
         """
+        path = self.path.parent / ITEMS
+        if path.is_file() and file_hash(path) != self.items_sha256:
+            raise DataError(f"{path} is not the file that {self.path.name} lists: prepare the dataset again")
         kind = getattr(np.dtypes, "StringDType", None)
         tokens = np.empty(1 + self.items, dtype=object if kind is None else kind())
         tokens[0], end = PAD, 1
-        for block in read_columns(self.path.parent / ITEMS, ["item_id"]):
+        for block in read_columns(path, ["item_id"]):
             names = block.column(0).to_pylist()
             if end + len(names) > len(tokens) or None in names:
                 break
@@ -115,7 +124,7 @@ class Manifest:
         else:
             if end == len(tokens):
                 return tokens
-        raise DataError(f"{self.path.parent / ITEMS} does not have {self.items:,} items, as {self.path.name} says")
+        raise DataError(f"{path} does not have {self.items:,} items, as {self.path.name} says")
 
 
 def read_columns(path: Path, columns: list[str]) -> Iterator:
@@ -125,19 +134,16 @@ def read_columns(path: Path, columns: list[str]) -> Iterator:
         DataError: the file is missing or damaged, or lacks a column.
         DependencyError: pyarrow is not installed.
     """
+    pyarrow = require_pyarrow(f"{path}: reading it")
     try:
-        from pyarrow import ArrowException, parquet
-    except ModuleNotFoundError as problem:
-        raise DependencyError(f"{path}: reading it needs pyarrow; run: pip install 'recbole-mpo[scale]'") from problem
-    try:
-        with parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(f"{path} has no column {missing[0]!r}; its columns are {file.schema_arrow.names}")
             yield from file.iter_batches(ROWS_AT_A_TIME, columns=columns, use_threads=False)
     except FileNotFoundError as problem:
         raise DataError(f"{path} does not exist, but the manifest of its dataset lists it") from problem
-    except (ArrowException, OSError) as problem:
+    except (pyarrow.ArrowException, OSError) as problem:
         raise DataError(f"{path} cannot be read, it may be damaged: {str(problem).splitlines()[0]}") from problem
 
 

@@ -1,14 +1,18 @@
 """The manifest of a sharded dataset and its items, and what is refused."""
 
 import json
+import sys
 
 import pytest
 from sharded import shard_dataset
 
-from recbole_mpo.common.errors import DataError
+from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.common.files import file_hash
 from recbole_mpo.data.atomic_files import find_layout
 from recbole_mpo.data.histories import read_dataset_histories
 from recbole_mpo.data.shard_manifest import Manifest, read_columns
+
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture
@@ -38,8 +42,9 @@ def test_the_layout_is_the_third(tiny_path, manifest_file):
     (manifest_file.parents[1] / "shards.inter").write_text("")
     assert not find_layout(tiny_path, "shards").is_sharded
 
+
 def test_what_reads_text_files_says_so(tiny_path, manifest_file):
-    with pytest.raises(DataError, match=r"shards\.shards is a sharded dataset, .*output_format=inter"):
+    with pytest.raises(DataError, match=r"shards\.shards is a sharded dataset, .*: prepare it again from its raw "):
         read_dataset_histories(tiny_path, "shards")
 
 
@@ -54,6 +59,8 @@ def test_what_reads_text_files_says_so(tiny_path, manifest_file):
         ({"parts": [{"file": "../x", "rows": 1, "users": 1, "sha256": "0" * 64}]}, r"file '\.\./x' is not the name"),
         ({"parts": [{"file": "x", "rows": 1, "users": 1, "sha256": "z"}]}, "sha256 'z' is not a hash"),
         ({"parts": [{"file": "x"}]}, "it has no 'rows'"),
+        ({"items_sha256": None}, "not the manifest of a sharded dataset"),
+        ({"items_sha256": "z"}, "sha256 'z' is not a hash"),
     ],
 )
 def test_a_manifest_that_does_not_add_up_is_refused(manifest_file, changes, message):
@@ -75,6 +82,25 @@ def test_items_of_another_number_are_refused(manifest_file):
         manifest_file.write_text(json.dumps({**content, "items": items}))
         with pytest.raises(DataError, match=r"items\.parquet does not have"):
             Manifest.read(manifest_file).item_tokens()
+
+
+def test_items_in_another_order_are_refused(manifest_file):
+    before, path = Manifest.read(manifest_file), manifest_file.with_name("items.parquet")
+    items = parquet.read_table(path)
+    parquet.write_table(items.take(list(reversed(range(len(items))))), path)
+    with pytest.raises(DataError, match=r"items\.parquet is not the file that manifest\.json lists: prepare"):
+        before.item_tokens()
+    changed = {**json.loads(manifest_file.read_text()), "items_sha256": file_hash(path)}
+    manifest_file.write_text(json.dumps(changed))
+    after = Manifest.read(manifest_file)
+    assert after.item_tokens().tolist()[1:] == items.column("item_id").to_pylist()[::-1]
+    assert after.identity != before.identity, "what the cache has of the former items is not used"
+
+
+def test_the_missing_package_is_named(manifest_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(DependencyError, match=r"items\.parquet: reading it needs pyarrow; .*recbole-mpo\[scale\]"):
+        Manifest.read(manifest_file).item_tokens()
 
 
 def test_a_missing_or_damaged_file_is_named(manifest_file):

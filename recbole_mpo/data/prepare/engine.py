@@ -8,7 +8,9 @@ from recbole_mpo.common.values import check_choice
 
 MEMORY, DUCKDB = ENGINES = ("memory", "duckdb")
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_LEAST_BYTES = 500_000_000
+_LEAST_BYTES, _MOST_BYTES = 500_000_000, 10**15
+# Many more end the process.
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,10 @@ class Engine:
     Attributes:
         name: ``memory`` or ``duckdb``.
         memory_limit: memory that the process should stay below with ``duckdb``, such as ``8GB``.
-        threads: threads of ``duckdb``; None uses all cores.
+        threads: threads of ``duckdb``, 1 to 1,024; None uses all cores.
 
     Raises:
-        ConfigError: a value is not one of its choices, or the limit is not a size, or is too small.
+        ConfigError: a value is not one of its choices, or the limit is not a size, or one is out of range.
     """
 
     name: str = MEMORY
@@ -32,11 +34,15 @@ class Engine:
         check_choice("engine", self.name, ENGINES)
         if self.bytes < _LEAST_BYTES:
             raise ConfigError(f"memory_limit {self.memory_limit!r} is too small; give at least 500MB")
+        if self.bytes > _MOST_BYTES:
+            raise ConfigError(f"memory_limit {self.memory_limit!r} is too large; give at most 1000TB")
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            raise ConfigError(f"threads is {self.threads}; give 1 to {_MOST_THREADS:,}")
 
     @property
     def bytes(self) -> int:
         """Return the memory limit in bytes."""
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", self.memory_limit)
+        match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]+)\s*", self.memory_limit)
         if match is None or match[2].upper() not in _UNITS:
             raise ConfigError(f"memory_limit must be a size like 8GB or 500MB, not {self.memory_limit!r}")
         return int(float(match[1]) * _UNITS[match[2].upper()])

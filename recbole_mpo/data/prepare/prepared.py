@@ -28,6 +28,8 @@ from recbole_mpo.text.item_text import TEXT_HEADER
 LAYOUTS = ("single", "presplit")
 WAYS_TO_SPLIT = ("leave-one-out", "temporal")
 OUTPUT_FORMATS = ("inter", "parquet")
+# A file each, all of which a run opens.
+MOST_PARTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Form:
             A temporal split always has three files; without ``presplit`` they hold the raw names.
         ratios: shares of train, valid and test in a temporal split.
         output_format: ``inter``, lines of text, or ``parquet``, whole histories in parts by user.
-        parts: number of parts in Parquet.
+        parts: number of parts in Parquet, 1 to 65,536.
 
     Raises:
-        ConfigError: a value is not one of its choices, the ratios are not positive or do not sum to 1, or Parquet is
-            to be split.
+        ConfigError: a value is not one of its choices, the ratios are not positive or do not sum to 1, the number of
+            parts is out of range, or Parquet is to be split.
     """
 
     split: str = "leave-one-out"
@@ -59,6 +61,8 @@ class Form:
         if len(self.ratios) != 3 or min(self.ratios) <= 0 or abs(sum(self.ratios) - 1) > 1e-6:
             raise ConfigError(f"split_ratio must be three positive numbers that sum to 1, not {list(self.ratios)}")
         check_choice("output_format", self.output_format, OUTPUT_FORMATS)
+        if not 1 <= self.parts <= MOST_PARTS:
+            raise ConfigError(f"parts is {self.parts}; give 1 to {MOST_PARTS:,}")
         if self.output_format == "parquet" and self.is_presplit:
             key = "layout=presplit" if self.is_numbered else "split=temporal"
             raise ConfigError(f"output_format=parquet holds whole histories, which a run splits; leave --{key} out")

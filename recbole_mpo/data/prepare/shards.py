@@ -1,7 +1,7 @@
 """Writes interactions as Parquet files by user, so that they can be read in parts: ``<Name>.shards/``.
 
-``manifest.json`` lists the parts with their rows, users and sha256. All rows of a user are in one part, in order;
-``items.parquet`` has the item of each number. Shapes: I interactions, U users, N items.
+``manifest.json`` lists the parts with their rows, users and sha256, and has the items'. All rows of a user are in
+one part, in order; ``items.parquet`` has the item of each number. Shapes: I interactions, U users, N items.
 """
 
 import hashlib
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo.common.errors import DataError, DependencyError
+from recbole_mpo.common.arrow import require_pyarrow
+from recbole_mpo.common.errors import DataError
 from recbole_mpo.common.files import file_hash, write_json
 from recbole_mpo.data.atomic_files import MANIFEST, SHARDS_SUFFIX
 from recbole_mpo.data.prepare.rows_hash import RowsHash
@@ -21,18 +22,12 @@ ROWS_PER_GROUP = 1 << 17
 
 
 def import_pyarrow():
-    """Return pyarrow, with its Parquet module.
+    """Return pyarrow, for preparing.
 
     Raises:
         DependencyError: it is not installed.
     """
-    try:
-        import pyarrow.parquet
-    except ImportError as problem:
-        raise DependencyError(
-            "--output_format=parquet and --engine=duckdb need pyarrow; run: pip install 'recbole-mpo[scale]'"
-        ) from problem
-    return pyarrow
+    return require_pyarrow("--output_format=parquet or --engine=duckdb")
 
 
 def part_file(part: int) -> str:
@@ -114,6 +109,7 @@ def write_shards(stage: Path, name: str, parts: Iterable, items, rows_hash: Rows
         "parts": written,
         "users": sum(part["users"] for part in written),
         "items": len(items),
+        "items_sha256": file_hash(folder / ITEMS),
         "interactions": sum(part["rows"] for part in written),
         "rows_hash": rows_hash.hexadecimal(),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_mpo.common.arrow import require_pyarrow
 from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
 from recbole_mpo.common.values import suggestion
 from recbole_mpo.data.atomic_files import check_encoding
@@ -128,10 +129,7 @@ class Table:
         yield from blocks_of_rows(rows, names, columns, self.path, ROWS_PER_BLOCK)
 
     def _parquet(self, columns: list[str]) -> Iterator[pd.DataFrame]:
-        try:
-            import pyarrow.parquet
-        except ImportError as problem:
-            raise _missing_package(self.path, "pyarrow") from problem
+        pyarrow = require_pyarrow(f"{self.path}: reading it", "data")
         with foreign(self.path, "Parquet"):
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 _require(columns, file.schema_arrow.names, self.path)
@@ -142,7 +140,9 @@ class Table:
         try:
             import openpyxl
         except ImportError as problem:
-            raise _missing_package(self.path, "openpyxl") from problem
+            raise DependencyError(
+                f"{self.path}: reading it needs openpyxl; run: pip install 'recbole-mpo[data]'"
+            ) from problem
         with foreign(self.path, "an Excel workbook"):
             with zipfile.ZipFile(self.path) as archive:
                 refuse_bomb(archive, archive.infolist(), self.path)
@@ -224,10 +224,6 @@ def _require(columns: list[str], present, path: Path):
             )
         if names.count(column) > 1:
             raise DataError(f"{path} has {names.count(column)} columns named {column!r}; rename all but one")
-
-
-def _missing_package(path: Path, package: str) -> DependencyError:
-    return DependencyError(f"{path}: reading it needs {package}; run: pip install 'recbole-mpo[data]'")
 
 
 def _as_text(block: pd.DataFrame, nested: set[str], path: Path) -> pd.DataFrame:

@@ -18,6 +18,10 @@ def test_sizes(text, size):
         ({"memory_limit": "-1GB"}, "must be a size"),
         ({"memory_limit": "9 QB"}, "must be a size"),
         ({"memory_limit": "1MB"}, "memory_limit '1MB' is too small; give at least 500MB"),
+        ({"memory_limit": "99999999TB"}, "memory_limit '99999999TB' is too large; give at most 1000TB"),
+        ({"memory_limit": "9" * 400 + "TB"}, "must be a size"),
+        ({"threads": 0}, "threads is 0; give 1 to 1,024"),
+        ({"threads": 1_000_000}, "threads is 1000000; give 1 to 1,024"),
         ({"name": "spark"}, "engine is 'spark'; choose one of memory, duckdb"),
     ],
 )

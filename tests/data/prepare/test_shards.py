@@ -61,6 +61,7 @@ def test_items_stand_in_the_order_of_their_numbers(tmp_path):
     assert items.column("item_id").to_pylist() == data.interactions.item_tokens.tolist()
     assert items.column("interactions").to_pylist() == np.bincount(data.interactions.items).tolist()
     assert [str(field.type) for field in items.schema] == ["string", "int64"]
+    assert manifest["items_sha256"] == file_hash(shards / "items.parquet")
     assert manifest["items"] == len(items) and manifest["users"] == len(data.interactions.user_tokens)
 
 
@@ -87,6 +88,12 @@ def test_a_part_may_be_empty_and_one_is_enough(tmp_path):
         assert len(manifest["parts"]) == parts and sum(map(len, tables)) == 300
 
 
+@pytest.mark.parametrize("parts", [0, 65_537])
+def test_too_few_or_many_parts_are_refused(parts):
+    with pytest.raises(ConfigError, match=f"parts is {parts}; give 1 to 65,536"):
+        Form(output_format="parquet", parts=parts)
+
+
 def test_the_part_of_a_user_is_known():
     assert [part_of(name, 64) for name in ("abc", "ü", "007")] == [24, 37, 30]
 
@@ -99,5 +106,7 @@ def test_whole_histories_are_not_split():
 
 def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(DependencyError, match=r"need pyarrow; run: pip install 'recbole-mpo\[scale\]'"):
+    with pytest.raises(
+        DependencyError, match=r"--engine=duckdb needs pyarrow; run: pip install 'recbole-mpo\[scale\]'"
+    ):
         prepared().write(tmp_path, Form(output_format="parquet"))

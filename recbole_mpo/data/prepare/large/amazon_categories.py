@@ -26,6 +26,9 @@ NOTES = (
     "A review that is in several categories counts once.",
     "An item has its first text, in the order of the categories.",
 )
+HELD_OUT_NOTE = (
+    "Users of held-out categories go whatever their ratings are: until then all reviews of these categories count."
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ class CategoryUnion:
             selection.keep("u NOT IN (SELECT u FROM held_out)", what)
         files = tuple(file for category in self.categories for file in (category.reviews, category.metadata))
         notes = (*NOTES, f"Categories: {', '.join(category.name for category in self.categories)}.")
+        if self.held_out and prepare.recipe.min_rating is not None:
+            notes += (HELD_OUT_NOTE,)
         return prepare.of_reviews(source, selection, files, notes, remarks)
 
     def _read(self) -> tuple[Raw, dict[str, tuple[int, int]]]:
@@ -153,7 +158,9 @@ class CategoryUnion:
         least, folder = self.preparation.recipe.min_rating, Table(self.categories[0].reviews.parent)
         total = UsableRows(folder, WHOLE_REVIEWS, least)
         for category in self.categories:
-            usable = UsableRows(*review_table(self.source, category.reviews), least)
+            # A small rating is a review too, and those of its user all go later.
+            own_least = None if category.name in self.held_out else least
+            usable = UsableRows(*review_table(self.source, category.reviews), own_least)
             begin = rows.count
             rows.add(usable)
             places[category.name] = (begin, rows.count)

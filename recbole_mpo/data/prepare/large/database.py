@@ -1,7 +1,7 @@
 """The database that holds a preparation's rows: in a scratch folder, within a limit of memory."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from recbole_mpo.common.errors import ConfigError, DataError, DependencyError
@@ -36,10 +36,7 @@ class Database:
     """
 
     def __init__(self, folder: Path, engine: Engine):
-        try:
-            import duckdb
-        except ImportError as problem:
-            raise DependencyError("--engine=duckdb needs duckdb; run: pip install 'recbole-mpo[scale]'") from problem
+        duckdb = _import_duckdb()
         import_pyarrow()
         settings = {
             "memory_limit": f"{int((engine.bytes - PYTHON_BYTES) * DATABASE_SHARE) // 10**6}MB",
@@ -87,6 +84,18 @@ class Database:
         finally:
             self._connection.unregister(name)
 
+    @contextmanager
+    def conversion(self, where: str, wanted: str):
+        """Name the file and column of cells that the block cannot convert.
+
+        Raises:
+            DataError: there are some.
+        """
+        try:
+            yield
+        except _import_duckdb().ConversionException as problem:
+            raise DataError(f"{where}: {_one_line(problem)}; give {wanted}") from problem
+
     def close(self):
         """Close the database."""
         self._connection.close()
@@ -101,13 +110,12 @@ def open_database(data_path: Path, name: str, engine: Engine) -> Iterator[Databa
         DataError: DuckDB cannot read or write something.
         DependencyError: DuckDB or pyarrow is not installed.
     """
+    duckdb = _import_duckdb()
     data_path.mkdir(parents=True, exist_ok=True)
     with scratch_folder(data_path, f".{name}.rows.") as folder:
-        database = Database(folder, engine)
-        import duckdb
-
         try:
-            yield database
+            with closing(Database(folder, engine)) as database:
+                yield database
         except duckdb.OutOfMemoryException as problem:
             raise ConfigError(
                 f"memory_limit={engine.memory_limit} is too small for this preparation, or the disk of {data_path} is "
@@ -115,8 +123,14 @@ def open_database(data_path: Path, name: str, engine: Engine) -> Iterator[Databa
             ) from problem
         except duckdb.Error as problem:
             raise DataError(f"{name}: DuckDB cannot go on: {_one_line(problem)}") from problem
-        finally:
-            database.close()
+
+
+def _import_duckdb():
+    try:
+        import duckdb
+    except ImportError as problem:
+        raise DependencyError("--engine=duckdb needs duckdb; run: pip install 'recbole-mpo[scale]'") from problem
+    return duckdb
 
 
 def _one_line(problem: Exception) -> str:

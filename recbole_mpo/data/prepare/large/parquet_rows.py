@@ -1,7 +1,8 @@
 """Parquet files with plain columns as raw rows that DuckDB reads itself, several threads at a time.
 
 Plain are ids that are text or whole numbers, times that are numbers or timestamps, and ratings that are numbers: there
-SQL reads the same as the small path. Anything else goes through the small path's own reader.
+SQL reads the same as the small path. Anything else goes through the small path's own reader, and so do files whose
+columns differ in type, or have names that DuckDB would confuse.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from recbole_mpo.data.prepare.raw_rows import Columns, UsableRows
 from recbole_mpo.data.prepare.shards import import_pyarrow
 from recbole_mpo.data.prepare.table_files import Table
 
+# Columns that DuckDB adds to those of a file, unless the file has its own.
+FILE_PLACE = {"file_index", "file_row_number"}
 # What Python takes as blank: a cell of nothing else is empty.
 BLANKS = "".join(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)))) + (
     "\u2028\u2029\u202f\u205f\u3000"
@@ -59,24 +62,26 @@ class PlainParquet:
             return None
         rating = () if least_rating is None else (columns.rating,)
         names = (*columns.needed, *rating)
-        kinds, rows = set(), []
+        types, rows = set(), []
         for file in files:
             with foreign(file, "Parquet"), import_pyarrow().parquet.ParquetFile(file) as content:
                 schema = content.schema_arrow
-                if any(schema.names.count(name) != 1 for name in names):
+                if not _are_clear(names, schema.names):
                     return None
-                kinds.add(tuple(_kind(schema.field(name).type) for name in names))
+                types.add(tuple(schema.field(name).type for name in names))
                 rows.append(content.metadata.num_rows)
+        # DuckDB reads all files as the types of the first.
+        if len(types) != 1:
+            return None
+        kinds = tuple(map(_kind, types.pop()))
         return cls._of_kinds(kinds, tuple(files), tuple(rows), columns, least_rating is not None)
 
     @classmethod
-    def _of_kinds(cls, kinds: set[tuple], files, rows, columns: Columns, is_rated: bool) -> "PlainParquet | None":
-        if len(kinds) != 1:
-            return None
-        user, item, *others = kinds.pop()
+    def _of_kinds(cls, kinds: tuple, files, rows, columns: Columns, is_rated: bool) -> "PlainParquet | None":
+        user, item, *others = kinds
         time = others.pop(0) if columns.time is not None else None
         rating = others.pop() if is_rated else "float"
-        is_plain = {user, item} <= {"text", "whole"} and (
+        is_plain = {user, item} <= {"text", "whole", "unsigned"} and (
             columns.time is None or time in ("whole", "float", "timestamp")
         )
         if not is_plain or rating not in ("whole", "float"):
@@ -87,7 +92,7 @@ class PlainParquet:
         """Make ``raw``, and count the rows in ``usable``.
 
         Raises:
-            DataError: a time is infinite, or a file is damaged.
+            DataError: a time is infinite or out of range, or a file is damaged.
         """
         if self.time_kind == "float" or self.rating_fraction:
             # The smallest and largest numbers that a Parquet file states leave NaN out: DuckDB 2.0 concludes that there
@@ -114,8 +119,10 @@ class PlainParquet:
             'CREATE VIEW usable AS SELECT * FROM cells WHERE "user" IS NOT NULL AND item IS NOT NULL AND "time" IS NOT '
             "NULL"
         )
-        usable.usable, usable.kept = database.row("SELECT count(*), count(*) FILTER (is_rated) FROM usable")
-        self._make_raw(database, usable)
+        where = f"{usable.table.path}, column {self.columns.time!r}"
+        with database.conversion(where, "times of the years 1678 to 2262"):
+            usable.usable, usable.kept = database.row("SELECT count(*), count(*) FILTER (is_rated) FROM usable")
+            self._make_raw(database, usable)
 
     def _is_rated(self, least: float | None) -> str:
         if least is None:
@@ -123,7 +130,8 @@ class PlainParquet:
         rating = identifier(self.columns.rating)
         # To SQL, NaN is larger than every number.
         is_number = f"NOT isnan({rating})" if self.rating_fraction else "true"
-        return f"coalesce({rating} >= {least!r} AND {is_number}, false)"
+        # SQL would round the bound to the rating's type, and without quotes to few digits.
+        return f"coalesce({rating}::DOUBLE >= '{least!r}'::DOUBLE AND {is_number}, false)"
 
     def _make_raw(self, database: Database, usable: UsableRows):
         """Make ``raw`` of ``usable``: with the times in their final form, and without rows of small ratings."""
@@ -149,6 +157,14 @@ def _float_times(database: Database, usable: UsableRows) -> str:
     return '"time"::BIGINT' if whole else '"time"'
 
 
+def _are_clear(names: tuple[str, ...], present: list[str]) -> bool:
+    """Return whether DuckDB, which takes upper case for lower, finds the same columns in a file under these names."""
+    folded = [name.casefold() for name in present]
+    return not FILE_PLACE & set(folded) and all(
+        name in present and folded.count(name.casefold()) == 1 for name in names
+    )
+
+
 def _text_of(column: str, is_text: bool) -> str:
     """Return the SQL of an id as text, NULL for a blank one."""
     cell = identifier(column)
@@ -165,6 +181,8 @@ def _kind(column_type) -> str | None:
     types = import_pyarrow().types
     kinds: dict[str, Callable] = {
         "text": lambda kind: types.is_string(kind) or types.is_large_string(kind),
+        # Those of 64 bits do not fit into the integers of times.
+        "unsigned": types.is_uint64,
         "whole": types.is_integer,
         "float": lambda kind: types.is_float32(kind) or types.is_float64(kind),
         # Parquet's older nanoseconds are read as microseconds by DuckDB.

@@ -102,8 +102,9 @@ def test_whole_reviews_serve_too(tmp_path, raw):
     assert made(prepare_dataset(AMAZON_2018_ALL, request_of(tmp_path))) == expected(tmp_path, rows, records)
 
 
-def test_users_of_a_category_may_be_left_out(tmp_path, raw, capsys):
-    recipe = Recipe(0, 5)
+@pytest.mark.parametrize("least", [None, 4.0])
+def test_users_of_a_category_may_be_left_out_whatever_their_ratings(tmp_path, raw, capsys, least):
+    recipe = Recipe(0, 3, least)
     beauty = {user for _, user, _, _ in reviews(0, 12)}
     write(raw, "Beauty", reviews(0, 12), metadata(0))
     request = request_of(tmp_path, recipe=recipe, without_users_of=("Beauty",))
@@ -111,6 +112,7 @@ def test_users_of_a_category_may_be_left_out(tmp_path, raw, capsys):
     rows = [row for number in (1, 2) for row in reviews(number) if row[1] not in beauty]
     assert made(folder)[0] == expected(tmp_path, rows, all_lines()[1], recipe)[0]
     assert "reviews of users without one in Beauty" in capsys.readouterr().out
+    assert ("go whatever their ratings are" in (folder / "README.md").read_text()) == (least is not None)
 
 
 def test_what_is_missing_is_named_with_where_it_is(tmp_path, raw):

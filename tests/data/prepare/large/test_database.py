@@ -38,6 +38,14 @@ def test_names_and_texts_of_any_kind_are_quoted(database):
         assert database.table(f"SELECT 1 AS {identifier(text)}").column_names == [text]
 
 
+def test_cells_that_cannot_be_converted_are_named(database):
+    with pytest.raises(DataError, match=r"^a\.parquet, column 'n': Conversion Error: .*'x'.*; give numbers$"):
+        with database.conversion("a.parquet, column 'n'", "numbers"):
+            database.row("SELECT 'x'::BIGINT")
+    with pytest.raises(duckdb.CatalogException), database.conversion("a", "b"):
+        database.run("SELECT * FROM nothing")
+
+
 def test_the_limits_are_the_databases(database):
     limits = dict(database.rows("SELECT name, value FROM duckdb_settings()"))
     assert limits["threads"] == "1" and limits["memory_limit"].startswith("466.") and "MiB" in limits["memory_limit"]
@@ -62,6 +70,17 @@ def test_errors_are_one_line_and_the_folder_goes(tmp_path, problem, error, messa
         database.run("CREATE TABLE a AS SELECT 1 AS n")
         assert len(list(tmp_path.iterdir())) == 1
         raise problem()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_that_cannot_be_made_is_one_line_too(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise duckdb.ParserException("value\nout of range")
+
+    monkeypatch.setattr(duckdb, "connect", refuse)
+    with pytest.raises(DataError, match="^shop: DuckDB cannot go on: value out of range$"):
+        with open_database(tmp_path, "shop", ENGINE):
+            pass
     assert not list(tmp_path.iterdir())
 
 

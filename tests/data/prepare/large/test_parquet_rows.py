@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from both_engines import DUCKDB, compare, parquet_file, request_of
+from both_engines import DUCKDB, compare, made, parquet_file, request_of
 
 from recbole_mpo.common.errors import DataError
 from recbole_mpo.data.prepare.engine import Engine
@@ -48,6 +48,11 @@ PARQUET_COLUMNS = {
     "nothing": {"user": pyarrow.array([None, None], pyarrow.string()), "item": ["a", "b"], "time": [1, 2]},
     "no rows": {"user": pyarrow.array([], pyarrow.string()), "item": pyarrow.array([], pyarrow.string()),
                 "time": pyarrow.array([], pyarrow.int64())},
+    # To DuckDB, names that differ in case alone are the same, and two names are its own.
+    "twin of the user": {"USER": list("pqrs"), "user": list("abab"), "item": list("xxyy"), "time": [4, 3, 2, 1]},
+    "twin of the item": {"user": list("abab"), "Item": list("pqrs"), "item": list("xxyy"), "time": [4, 3, 2, 1]},
+    "its place in a file": {"user": list("abab"), "item": list("xyzw"), "time": [1] * 4,
+                            "file_row_number": [9, 8, 7, 6]},
     "no column": {"user": ["a"], "thing": ["b"], "time": [1]},
 }  # fmt: skip
 
@@ -94,6 +99,51 @@ def test_a_folder_as_spark_writes_it(tmp_path, capsys):
     assert result.count("\n") > 80
     parquet_file(folder / "part-00002.parquet", user=[1, 2], item=["a", "b"], time=[0.5, 2.0])
     assert compare("shop2", request, capsys) != result, "files of other types are read too"
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ({"time": pyarrow.array([3, 1], pyarrow.int32())}, {"time": [2**40, 5]}),
+        ({"time": pyarrow.array([3.0, 1.0], pyarrow.float32())}, {"time": [1_600_000_005.5, 1_600_000_001.5]}),
+        ({"user": pyarrow.array([1, 2], pyarrow.uint8())}, {"user": [300, -1]}),
+        ({}, {"Item": ["q", "r"], "user": ["c", "d"]}),
+        ({"File_Index": [1, 0]}, {"user": ["c", "d"]}),
+    ],
+    ids=["whole times", "float times", "ids", "names", "number of the file"],
+)
+def test_files_of_a_folder_may_differ(tmp_path, capsys, first, second):
+    plain = {"user": ["a", "b"], "item": ["x", "y"], "time": [7, 7]}
+    (tmp_path / "rows").mkdir()
+    for part, columns in enumerate((first, second)):
+        parquet_file(tmp_path / "rows" / f"{part}.parquet", **{**columns, **plain, **columns})
+    assert compare("shop", request_of(tmp_path, table=Table(tmp_path / "rows")), capsys).count("\n") == 5
+
+
+@pytest.mark.parametrize("kind", [pyarrow.float32(), pyarrow.float64()], ids=str)
+@pytest.mark.parametrize("least", [3.3, 3.3000000000000003])
+def test_ratings_are_compared_in_full(tmp_path, capsys, kind, least):
+    ratings = pyarrow.array([3.3, 3.2, 3.4, None, float("nan")], kind)
+    columns = {"user": list("abcde"), "item": list("xxxxx"), "time": [1] * 5, "rating": ratings}
+    table = Table(parquet_file(tmp_path / "a.parquet", **columns))
+    request = request_of(tmp_path, Recipe(0, 1, least), Columns("user", "item", "time", rating="rating"), table=table)
+    kept = 1 + (least == 3.3 and kind == pyarrow.float64())
+    assert compare("shop", request, capsys).count("\n") == 1 + kept
+
+
+def test_times_of_64_bits_without_a_sign(tmp_path, capsys):
+    moments = pyarrow.array([2**63 + 1, 2**63, 3], pyarrow.uint64())
+    table = Table(parquet_file(tmp_path / "rows.parquet", user=list("aab"), item=list("xyz"), time=moments))
+    request = request_of(tmp_path, table=table)
+    large = made("large", replace(request, engine=DUCKDB), capsys)
+    assert large["inter"] == made("small", request, capsys)["inter"]
+
+
+def test_dates_out_of_range_are_named(tmp_path):
+    moments = pyarrow.array([-62_135_596_800_000, 1], pyarrow.timestamp("ms"))
+    table = Table(parquet_file(tmp_path / "rows.parquet", user=["a", "b"], item=["x", "y"], time=moments))
+    with pytest.raises(DataError, match=r"rows\.parquet, column 'time': Conversion Error: .*; give times of the years"):
+        prepare_dataset("shop", replace(request_of(tmp_path, table=table), engine=DUCKDB))
 
 
 def test_an_empty_folder_is_refused(tmp_path, capsys):
