@@ -104,7 +104,7 @@ def _predicted(metric: str, known: Sequence[Outcome], cells: Sequence[GridCell],
 
 def _with_intervals(fitted: Fit, points: Points, runs: Points, there: Points) -> list[dict[str, float]]:
     """Return what a law gives at new points, and where it expects 95 % of single runs."""
-    draws_BP = bootstrap(fitted, points)
+    draws_BP, _ = bootstrap(fitted, points)
     residuals = runs.values_n - fitted.at(runs)
     wider = np.sqrt(len(points) / max(1, len(points) - len(fitted.law.names)))
     noise = wider * np.random.default_rng(SEED + 1).choice(residuals, (len(draws_BP), len(there)))

@@ -14,6 +14,7 @@ FORMULAS = {
     "F4": "linear in ln N and ln D",
     "constant": "constant",
 }
+OF_ENVELOPE = ("F2", "F3")
 
 
 def run_table(plan: Plan, outcomes: Sequence[Outcome]) -> Table:
@@ -49,23 +50,27 @@ def run_table(plan: Plan, outcomes: Sequence[Outcome]) -> Table:
 
 def law_table(fits: dict) -> Table:
     """Return all laws of all metrics with how well they fit and their parameters."""
-    columns = ("metric", "law", "form", "R²", "rms", "AICc", "rms at the largest D, unseen", "parameters, 95 %")
-    rows = []
+    columns = ("metric", "law", "form", "points", "R²", "rms", "AICc", "rms at the largest D, unseen", "parameters, 95 %")
+    rows, unsettled = [], []
     for metric, found in fits["metrics"].items():
         for name in LAWS:
             law = found["laws"][name]
             cells = [Shown(metric), Shown(name), Shown(FORMULAS[name])]
             if "missing" in law:
-                rows.append((*cells, *[Shown("")] * 4, Shown(law["missing"])))
+                rows.append((*cells, *[Shown("")] * 5, Shown(law["missing"])))
                 continue
             unseen = law.get("left_out") or {}
             largest = max(unseen, key=float, default=None)
-            cells += [number(law["r2"], ".3f"), number(law["rms"]), number(law["aicc"], ".1f")]
+            aicc = None if name in OF_ENVELOPE else law["aicc"]
+            cells += [count(law["points"]), number(law["r2"], ".3f"), number(law["rms"]), number(aicc, ".1f")]
             cells += [number(unseen.get(largest)), Shown(_parameters(law["parameters"]))]
+            unsettled += [f"{law['unsettled']} of {metric}, {name}"] if law["unsettled"] else []
             rows.append(tuple(cells))
     notes = (
-        "AICc: lower is better; differences below 2 decide nothing. Intervals are the middle 95 % of 200 bootstrap "
-        "draws. Amplitudes A are given at the geometric means of N, D and C.",
+        "AICc: lower is better; differences below 2 decide nothing. It compares laws of the same points alone, so that "
+        "those of the envelope have none here. Intervals are the middle 95 % of 200 bootstrap draws. Amplitudes A are "
+        "given at the geometric means of N, D and C.",
+        *([f"Draws that did not settle, so that the interval may be too narrow: {'; '.join(unsettled)}."] * bool(unsettled)),
     )
     return Table("Laws", columns, tuple(rows), ("metric", "law", "form", "parameters, 95 %"), notes)
 

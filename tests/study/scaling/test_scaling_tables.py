@@ -33,6 +33,12 @@ def test_every_law_of_every_metric_has_a_row(planted):
     table = law_table(fits)
     assert cells_of(table, "law") == ["F1", "F2", "F3", "F4", "constant"] * 2
     assert "exponent (N)" in cells_of(table, "parameters, 95 %")[0]
+    on_envelope = str(len(fits["metrics"]["loss"]["envelope"]))
+    assert cells_of(table, "points")[:5] == ["16", on_envelope, on_envelope, "16", "16"]
+    assert [bool(text) for text in cells_of(table, "AICc")[:5]] == [True, False, False, True, True]
+    assert "did not settle" not in "".join(table.notes)
+    fits["metrics"]["loss"]["laws"]["F2"]["unsettled"] = 7
+    assert "did not settle, so that the interval may be too narrow: 7 of loss, F2." in law_table(fits).notes[1]
     unseen = cells_of(table, "rms at the largest D, unseen")
     assert unseen[0] and unseen[3] and not unseen[1]
     fits["metrics"]["loss"]["laws"]["F1"] = {"missing": "a law of 5 parameters needs more than 3 points"}
