@@ -12,8 +12,8 @@ from recbole_mpo.study.scaling.laws import LogLinear, PowerLaw
 from recbole_mpo.study.scaling.least_squares import fit_many
 
 DRAWS = 200
-# Where each draw begins beside the fit: the law's own starts, and best laws of so many asymptotes.
-OWN_STARTS, ASYMPTOTES = 2, 5
+# Where each draw begins beside the fit.
+OTHER_STARTS = 3
 # Starts of each point of a profile: exponents of all predictors.
 PROFILE_EXPONENTS = (0.05, 0.2, 0.5, 1.0)
 
@@ -39,16 +39,17 @@ def bootstrap(fitted: Fit, points: Points, draws: int = DRAWS, seed: int = SEED)
 def refitted(fitted: Fit, points: Points, values_Bn: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the parameters [B, P] of least squares for other values at the same points, and how many are not settled.
 
-    Each draw begins at the fit, at some of the law's own starts, and at best laws of several fixed asymptotes: where
-    the valley is flat, one beginning does not show how far it goes.
+    Each draw begins at the fit and at the best laws of several fixed asymptotes, or for another law at some of its own
+    starts: where the valley is flat, one beginning does not show how far it goes.
     """
     law, logs = fitted.law, points.logs(fitted.law, fitted.centres)
     if isinstance(law, LogLinear):
         return law.solved(values_Bn, logs), 0
-    starts = [fitted.parameters[None], law.starts(points.values_n, logs, OWN_STARTS, SEED)]
     if isinstance(law, PowerLaw):
-        starts.append(along_asymptotes(law, points, ASYMPTOTES)[1:])
-    starts_SP = np.concatenate(starts)
+        more = along_asymptotes(law, points, OTHER_STARTS + 1)[1:]
+    else:
+        more = law.starts(points.values_n, logs, OTHER_STARTS, SEED)
+    starts_SP = np.concatenate([fitted.parameters[None], more])
     found, costs, settled = fit_many(
         law,
         np.repeat(values_Bn, len(starts_SP), axis=0),
