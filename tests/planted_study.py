@@ -76,9 +76,9 @@ def write_run(cell, folder: Path, noise: float = 0.0, **changes) -> Path:
     return path
 
 
-def write_study(plan: Plan, folder: Path, noise: float = 0.01, wanted=lambda cell: True) -> list[Path]:
+def write_study(plan: Plan, folder: Path, noise: float = 0.01, wanted=lambda cell: True, **changes) -> list[Path]:
     """Write the records of the runs of a plan that are wanted; return their files."""
-    return [write_run(cell, folder, noise) for cell in plan.cells if wanted(cell)]
+    return [write_run(cell, folder, noise, **changes) for cell in plan.cells if wanted(cell)]
 
 
 __all__ = ["content_of", "make_record", "write_run", "write_study"]

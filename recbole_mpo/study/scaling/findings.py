@@ -71,7 +71,8 @@ def _optimal(metric: str, found: dict, in_doubt: bool) -> list[str]:
     lines = [] if in_doubt else [f"{metric}: for a compute of 6 N D, F1 has its best at {by_law}."]
     slopes, points = optimal["envelope"], len(found["envelope"])
     if slopes is None:
-        return [*lines, f"{metric}: the envelope has {points} points, fewer than {LEAST_POINTS}: too few for best sizes."]
+        few = f"the envelope has {points} points, fewer than {LEAST_POINTS}: too few for best sizes"
+        return [*lines, f"{metric}: {few}."]
     grown = ", ".join(f"{name} as C^{_with_ends(one)}" for name, one in slopes.items())
     said = f"{metric}: along the {points} points of the envelope of counted operations the best runs grow as {grown}"
     return [*lines, f"{said}, the intervals those of straight lines, as if the points had not been chosen as the best."]

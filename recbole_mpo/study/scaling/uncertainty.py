@@ -85,7 +85,7 @@ def leave_out(law, points: Points, predictor: str) -> dict[float, float]:
 
 
 def along_asymptotes(law: PowerLaw, points: Points, count: int = 25) -> np.ndarray:
-    """Return the best parameters [count, P] for each of several fixed asymptotes, from the best value that was seen on."""
+    """Return the best parameters [count, P] for each of several fixed asymptotes, from the best value seen on."""
     lowest, highest = (float(ends[0]) for ends in law.bounds(points.values_n))
     spread = float(np.ptp(points.values_n)) or 1.0
     begin, end = (lowest, highest) if law.rises else (highest, lowest)

@@ -1,6 +1,7 @@
 """Studies whose runs are trained in this process, in a second each, and studies of planted records."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,9 +70,11 @@ def started(monkeypatch):
 def planted_once(tmp_path_factory):
     """The folder of that study, which no test changes."""
     study = Study(Plan.read(content_of()), tmp_path_factory.mktemp("planted") / "study")
-    write_study(study.made, study.output, wanted=lambda cell: not cell.waits_for_prediction)
+    write_study(study.made, study.output, wanted=lambda cell: cell.is_released(set()))
     study.fit()
-    write_study(study.made, study.output, wanted=lambda cell: cell.waits_for_prediction)
+    # After the prediction.
+    later = datetime.now(UTC).isoformat()
+    write_study(study.made, study.output, wanted=lambda cell: not cell.is_released(set()), started=later)
     study.fit()
     return study
 

@@ -50,7 +50,8 @@ def test_a_long_valley_is_followed_to_its_end():
     bounds = LAW.bounds(values[0])
     near = LAW.completed(values.min(axis=1) - 1, np.array([[0.3, 0.3]]), values[0], LOGS)
     found, costs, settled = fit_many(LAW, values, LOGS, near, bounds)
-    _, best, _ = fit_many(LAW, values, LOGS, LAW.completed(np.zeros(1), np.array([[0.05, 0.05]]), values[0], LOGS), bounds)
+    far = LAW.completed(np.zeros(1), np.array([[0.05, 0.05]]), values[0], LOGS)
+    _, best, _ = fit_many(LAW, values, LOGS, far, bounds)
     assert settled.all() and found[0, 0] < 0.1 and costs[0] == pytest.approx(best[0], rel=1e-3)
 
 
