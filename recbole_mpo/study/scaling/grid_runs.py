@@ -164,7 +164,7 @@ class GridRuns:
         self.table.set(place, state)
 
     def _stop(self) -> list[int]:
-        """End the processes that are left, whose runs go on next time from their last epoch; return what is not done."""
+        """End the processes that are left, which go on next time from their last epoch; return what is not done."""
         for process in self.running.values():
             process.end()
         for place, process in self.running.items():
