@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from recbole_mpo.study.scaling.envelope import LEAST_POINTS
 from recbole_mpo.study.scaling.laws import EXPONENTS
+from recbole_mpo.study.scaling.metric_fits import AT_BOUND
 from recbole_mpo.study.scaling.outcomes import Outcome
 
 
@@ -61,7 +62,8 @@ def _open_ended(law: dict) -> list[str]:
 
 def _reaches_a_bound(one: dict) -> bool:
     lowest, highest = EXPONENTS
-    return one["low"] <= 1.01 * lowest or one["high"] >= 0.99 * highest
+    room = AT_BOUND * (highest - lowest)
+    return one["low"] <= lowest + room or one["high"] >= highest - room
 
 
 def _optimal(metric: str, found: dict, in_doubt: bool) -> list[str]:

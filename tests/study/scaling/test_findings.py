@@ -45,6 +45,9 @@ def test_an_interval_that_ends_where_the_search_ends_is_said_and_the_best_sizes_
     found["laws"]["F1"]["parameters"]["exponent (N)"] = {"value": 2.0, "low": 0.4, "high": 3.0}
     says = "\n".join(line for line in findings(main, fits, []).splitlines() if line.startswith("- loss"))
     assert "its interval ends where the search ends: exponent (N)." in says and "6 N D" not in says
+    # By the same rule by which the asymptote is in doubt.
+    found["laws"]["F1"]["parameters"]["exponent (N)"] = {"value": 0.1, "low": 0.003, "high": 1.0}
+    assert "its interval ends where the search ends: exponent (N)." in findings(main, fits, [])
 
 
 def test_a_largest_model_that_is_not_the_best_is_said(main, fits):
