@@ -9,7 +9,7 @@ import numpy as np
 STEPS = 2000
 # A set is settled once so many steps in a row together gain less than this share of its sum of squares.
 WINDOW, LEAST_GAIN = 20, 1e-5
-# Of the sum of squares of the values: what is left of values that lie on the law is no noise to go on for.
+# Of the sum of squares of the values: less than this is left by rounding alone.
 ROUNDING = 1e-24
 
 

@@ -62,7 +62,7 @@ def test_a_largest_model_that_is_worse_leaves_the_asymptote_in_doubt():
 
 def test_draws_that_did_not_settle_are_a_doubt(monkeypatch):
     monkeypatch.setattr(uncertainty, "fit_many", lambda *given, **more: unsettled(*given, **more))
-    assert "200 draws of the bootstrap did not settle" in fits(planted(0))["doubts"]
+    assert "50 draws of the bootstrap did not settle" in fits(planted(0))["doubts"]
 
 
 def unsettled(*given, **more):
