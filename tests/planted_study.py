@@ -1,6 +1,7 @@
 """Records of a scaling study whose figures follow a planted law: quick, without any training."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from report_runs import USERS, make_record, make_run
 
 from recbole_mpo.common.properties import property_root
 from recbole_mpo.common.rank_gains import MISSED
+from recbole_mpo.quick_start.configure import make_config
 from recbole_mpo.quick_start.record import write_record
 from recbole_mpo.study.run_process import RUNS
 from recbole_mpo.study.scaling.plan import Plan
@@ -40,6 +42,11 @@ def law(planted: dict, size: float, rows: float, sign: int) -> float:
     return planted["E"] + sign * ways
 
 
+@cache
+def _complete(model: str) -> dict:
+    return make_config(model, "any", (), {})[1].plain()
+
+
 def write_run(cell, folder: Path, noise: float = 0.0, **changes) -> Path:
     """Write the record of a run, with ranks, and return its file."""
     seed = int(hashlib.sha256(cell.title.encode()).hexdigest()[:8], 16)
@@ -55,7 +62,8 @@ def write_run(cell, folder: Path, noise: float = 0.0, **changes) -> Path:
     hits = 30 if cell.way == SCRATCH else 50
     ranks = draw.permutation(np.where(np.arange(USERS) < hits, 1 + np.arange(USERS) % 8, MISSED))
     record, path = make_run(folder / RUNS / name, ranks, **own, scale=scale, best_epoch=11, epochs_run=12)
-    record["config"] |= settings
+    record["config"] = {**_complete(cell.row.model), **settings}
+    record["run_id"] = path.parent.name
     figures = {**record["test"], "loss": loss}
     # The planted metric has no ranks, so that only runs of the other dataset keep theirs beside the record.
     if not cell.way:
@@ -68,9 +76,9 @@ def write_run(cell, folder: Path, noise: float = 0.0, **changes) -> Path:
     return path
 
 
-def write_study(plan: Plan, folder: Path, noise: float = 0.01, wanted=lambda cell: True) -> list[Path]:
+def write_study(plan: Plan, folder: Path, noise: float = 0.01, wanted=lambda cell: True, **changes) -> list[Path]:
     """Write the records of the runs of a plan that are wanted; return their files."""
-    return [write_run(cell, folder, noise) for cell in plan.cells if wanted(cell)]
+    return [write_run(cell, folder, noise, **changes) for cell in plan.cells if wanted(cell)]
 
 
 __all__ = ["content_of", "make_record", "write_run", "write_study"]

@@ -25,7 +25,7 @@ def scaling_command(words, output, settings, **choices):
 
     FILE is YAML that begins with command: scaling. plan lists the runs with their sizes; run does those that are
     missing; fit fits laws, and predicts the runs that the plan holds back; report writes tables and figures. The exit
-    code is 1 if a run failed.
+    code is 1 if a run failed or was left over, unless it waits for its prediction.
     """
     if len(words) != 2 or words[0] not in STEPS:
         raise ConfigError(f"scaling takes a step and a plan: recbole-mpo scaling {'|'.join(STEPS)} FILE")
@@ -38,9 +38,9 @@ def scaling_command(words, output, settings, **choices):
 
     study = steps.Study.of(content, output or Path("saved", Path(path).stem), settings)
     if step == "run":
-        failed = study.run(**choices)
-        for line in failed:
-            print(f"failed: {line}")
-        return 1 if failed else 0
+        undone = study.run(**choices)
+        for line in undone:
+            print(f"not done: {line}")
+        return 1 if undone else 0
     {"plan": study.plan, "fit": study.fit, "report": study.report}[step]()
     return 0

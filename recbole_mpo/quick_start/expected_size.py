@@ -26,6 +26,8 @@ class ExpectedSize:
 
     Attributes:
         non_embedding: parameters without the tables of items.
+        is_assumed: whether the parameters are about right too, since the columns of the item features are not known
+            before the texts are read: few texts have fewer.
         trainable: parameters that are trained at first.
         train_rows: training targets of an epoch.
         flops: operations of training and validation, in all epochs.
@@ -35,6 +37,19 @@ class ExpectedSize:
     trainable: int
     train_rows: int
     flops: float
+    is_assumed: bool = False
+
+
+def built_model(run: PlannedRun):
+    """Return the model of a run with one item, untrained: whether its settings allow one at all, and its sizes.
+
+    Raises:
+        RecboleMPOError: they do not; the message names the setting.
+    """
+    config = run.experiment.config
+    columns = config["feature_size"] or FEATURES
+    catalogue = Catalogue([PAD, "1"], columns, "none", config["ITEM_ID_FIELD"])
+    return run.experiment.spec.build(config, catalogue)
 
 
 def expected_size(run: PlannedRun) -> ExpectedSize:
@@ -45,8 +60,7 @@ def expected_size(run: PlannedRun) -> ExpectedSize:
     """
     config = run.experiment.config
     items, rows, users = _counts(str(config.data_root), run.dataset, Fields.of(config))
-    catalogue = Catalogue([PAD, "1"], config["feature_size"] or FEATURES, "none", config["ITEM_ID_FIELD"])
-    counts = count_parameters(run.experiment.spec.build(config, catalogue))
+    counts = count_parameters(built_model(run))
     rows = round(rows * (config["train_users"] or 1))
     groups = {name: count["total"] for name, count in counts["by_group"].items() if name not in ITEM_GROUPS}
     adaptor = sum(count for name, count in groups.items() if name.startswith("adaptor"))
@@ -56,7 +70,11 @@ def expected_size(run: PlannedRun) -> ExpectedSize:
     training = 4 * adaptor * encoded * -(-rows // batch) + 6 * (size - adaptor + encoded * config["hidden_size"]) * rows
     ranked = users * (config["eval_users"] or 1)
     ranking = 2 * adaptor * items + 2 * ranked * (items * config["hidden_size"] + (size - adaptor) * rows / users)
-    return ExpectedSize(size, counts["trainable"], rows, config["epochs"] * (training + ranking))
+    return ExpectedSize(size, counts["trainable"], rows, config["epochs"] * (training + ranking), _is_assumed(config))
+
+
+def _is_assumed(config) -> bool:
+    return not config["feature_size"] and config["text_encoder"] != "minilm"
 
 
 @cache

@@ -155,17 +155,23 @@ def _defaults(model: str) -> dict:
     return {**defaults_of(model), **(read_yaml(file) if file else {})}
 
 
-def _identity(model: str, settings: dict, files: dict[str, str] | None, started_from: str | None) -> Identity:
+def decisive_settings(model: str, settings: dict) -> dict:
+    """Return the settings that decide the figures of a run, its seed apart, completed by the defaults of the model.
+
+    Args:
+        model: canonical name of the model.
+        settings: settings that were given, or all of a record.
+    """
     completed = {**_defaults(model), **for_model(with_former_defaults(settings, model), model)}
     ignored = WITHOUT_EFFECT | RETIRED | APART
-    decisive = {
-        "model": model,
-        # A setting that stands for nothing need not be written.
-        "settings": {
-            key: _as_written_once(value) for key, value in completed.items() if key not in ignored and value is not None
-        },
-        "pretrained": started_from,
+    # A setting that stands for nothing need not be written.
+    return {
+        key: _as_written_once(value) for key, value in completed.items() if key not in ignored and value is not None
     }
+
+
+def _identity(model: str, settings: dict, files: dict[str, str] | None, started_from: str | None) -> Identity:
+    decisive = {"model": model, "settings": decisive_settings(model, settings), "pretrained": started_from}
     return Identity(_hash(decisive), None if files is None else _hash(files))
 
 

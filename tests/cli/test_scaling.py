@@ -40,7 +40,7 @@ def test_each_step_gets_the_plan_and_its_folder(plan, called, capsys):
     assert main(["scaling", "run", plan, "--output=there", "--shard=2/3", "--jobs=4", "--max_hours=1.5"]) == 1
     nothing = [(step, "saved/plan", 2, {}) for step in ("plan", "fit", "report")]
     assert called == [*nothing, ("run", "there", 2, {"shard": "2/3", "jobs": 4, "max_hours": 1.5})]
-    assert "failed: a run: no memory" in capsys.readouterr().out
+    assert "not done: a run: no memory" in capsys.readouterr().out
 
 
 def test_settings_go_to_all_runs(plan, monkeypatch):

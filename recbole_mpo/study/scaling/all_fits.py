@@ -10,6 +10,8 @@ from recbole_mpo.study.scaling.prediction import records_hash
 
 # Fewer points tell nothing of a line in two directions.
 LEAST_RUNS = 4
+# Settings of size and data.
+SIZES = ("train_users", "hidden_size", "inner_size", "n_layers")
 
 
 def fit_all(plan: Plan, outcomes: Sequence[Outcome]) -> dict:
@@ -36,7 +38,10 @@ def main_outcomes(plan: Plan, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def sized_outcomes(plan: Plan, outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the runs of the main grid's model on its dataset, of all widths and depths."""
-    main = main_outcomes(plan, outcomes)
-    models = {(one.cell.row.model, one.cell.dataset) for one in main}
-    return [one for one in outcomes if (one.cell.row.model, one.cell.dataset) in models and not one.cell.way]
+    """Return the runs of all widths and depths that are otherwise like runs of the main grid."""
+    wanted = [_apart_from_size(one) for one in main_outcomes(plan, outcomes)]
+    return [one for one in outcomes if not one.cell.way and _apart_from_size(one) in wanted]
+
+
+def _apart_from_size(one: Outcome) -> dict:
+    return {key: value for key, value in one.cell.complete.items() if key not in SIZES}

@@ -41,12 +41,13 @@ def announce(plan: Plan, runs: GridRuns):
 
 
 def _row(cell, size: ExpectedSize, state: str, seconds: float) -> dict[str, str]:
+    about = "about " if size.is_assumed else ""
     return {
         "model": cell.title,
         "state": state,
         "training rows": f"{size.train_rows:,}",
-        "without tables": f"{size.non_embedding:,}",
-        "are trained": f"{size.trainable:,}",
+        "without tables": f"{about}{size.non_embedding:,}",
+        "are trained": f"{about}{size.trainable:,}",
         "operations at most": f"{size.flops:.1e}",
         "time at most": duration(seconds),
     }

@@ -10,6 +10,8 @@ from recbole_mpo.study.matrix import Cell, Row, naming
 
 # Settings that a name says in its own words.
 NAMED = ("train_users", "hidden_size", "n_layers")
+# What laws are fitted to, and predictions are of, unless a plan says otherwise.
+METRICS = ("loss", "ndcg@10")
 TRANSFER = "transfer"
 
 
@@ -40,10 +42,14 @@ class GridCell:
         """Return the name of the run for people."""
         return f"{self.row.name}, {self.dataset}, seed {self.seed}"
 
-    @property
-    def waits_for_prediction(self) -> bool:
-        """Return whether the run, or the one that it starts from, is predicted before it is run."""
-        return self.is_held_back or (self.source is not None and self.source.waits_for_prediction)
+    def is_released(self, predicted: set[str]) -> bool:
+        """Return whether the run may be begun: it and what it starts from are not held back, or are predicted.
+
+        Args:
+            predicted: titles of the runs that are predicted.
+        """
+        is_free = not self.is_held_back or self.title in predicted
+        return is_free and (self.source is None or self.source.is_released(predicted))
 
     @property
     def weight(self) -> float:
@@ -53,6 +59,11 @@ class GridCell:
     def value(self, key: str):
         """Return the value of a setting, its default if nothing is given; None for one that the model does not have."""
         return self.row.settings.get(key, settings_defaults(self.row.model).get(key))
+
+    @property
+    def complete(self) -> dict:
+        """Return the model and all its settings, defaults included, but for the weights that it starts from."""
+        return {"model": self.row.model, **settings_defaults(self.row.model), **self.row.settings}
 
     def planned(self, weights: Path | None = None) -> Cell:
         """Return the run with its settings checked.

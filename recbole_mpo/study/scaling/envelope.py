@@ -4,12 +4,15 @@ Shapes: n points, e points of the envelope.
 """
 
 import numpy as np
+from scipy import stats
 
 from recbole_mpo.study.scaling.fitting import Fit, Points
 from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, SIZE
 
 # At most so many bins of the logarithm of compute, of a width of 1 at most.
 BINS = 10
+# Fewer points of an envelope tell no exponent.
+LEAST_POINTS = 5
 
 
 def envelope(points: Points, rises: bool) -> np.ndarray:
@@ -31,15 +34,21 @@ def envelope(points: Points, rises: bool) -> np.ndarray:
     return np.array(chosen, dtype=int)
 
 
-def optimal_slopes(points: Points, places_e: np.ndarray) -> dict[str, float] | None:
-    """Return the exponents with which size and data of the envelope grow with compute; None for fewer than 3 points.
+def optimal_slopes(points: Points, places_e: np.ndarray) -> dict[str, dict[str, float]] | None:
+    """Return the exponents with which size and data of the envelope grow with compute, each with its 95 % interval.
 
-    They are slopes of straight lines by least squares between logarithms.
+    They are slopes of straight lines by least squares between logarithms; None for fewer than 5 points.
     """
-    if len(places_e) < 3:
+    if len(places_e) < LEAST_POINTS:
         return None
     logs = {name: np.log(points.predictors[name][places_e]) for name in (SIZE, DATA, COMPUTE)}
-    return {name: float(np.polyfit(logs[COMPUTE], logs[name], 1)[0]) for name in (SIZE, DATA)}
+    times = stats.t.ppf(0.975, len(places_e) - 2)
+    slopes = {}
+    for name in (SIZE, DATA):
+        line = stats.linregress(logs[COMPUTE], logs[name])
+        slope, error = float(line.slope), float(line.stderr)
+        slopes[name] = {"value": slope, "low": slope - times * error, "high": slope + times * error}
+    return slopes
 
 
 def analytic_slopes(fitted: Fit, draws_BP: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from recbole_mpo.study.scaling.envelope import LEAST_POINTS
 from recbole_mpo.study.scaling.laws import EXPONENTS
-from recbole_mpo.study.scaling.outcomes import DATA, SIZE, Outcome
+from recbole_mpo.study.scaling.metric_fits import AT_BOUND
+from recbole_mpo.study.scaling.outcomes import Outcome
 
 
 def findings(outcomes: Sequence[Outcome], fits: dict, missing: Sequence[str]) -> str:
@@ -16,7 +18,7 @@ def findings(outcomes: Sequence[Outcome], fits: dict, missing: Sequence[str]) ->
     """
     lines = []
     for metric, found in fits["metrics"].items():
-        lines += [*_of_metric(metric, found), *_turns(outcomes, metric)]
+        lines += [*_of_metric(metric, found), *_turns(metric, found["turns"])]
     lines += _limits(outcomes)
     lines += [f"Not done yet, of the plan ({len(missing)}): {'; '.join(missing)}."] if missing else []
     return "\n".join(f"- {line}" for line in lines)
@@ -37,7 +39,7 @@ def _of_metric(metric: str, found: dict) -> list[str]:
             f"{metric}: with any E from {rows[0]['E']:.4g} to {rows[-1]['E']:.4g} the R² of F1 is between "
             f"{min(row['r2'] for row in rows):.4f} and {max(row['r2'] for row in rows):.4f}."
         )
-        lines += _optimal(metric, found["optimal"], bool(found["doubts"] or _open_ended(law)))
+        lines += _optimal(metric, found, bool(found["doubts"] or _open_ended(law)))
     lines += _width_depth(metric, found["width_depth"])
     return lines
 
@@ -60,18 +62,22 @@ def _open_ended(law: dict) -> list[str]:
 
 def _reaches_a_bound(one: dict) -> bool:
     lowest, highest = EXPONENTS
-    return one["low"] <= 1.01 * lowest or one["high"] >= 0.99 * highest
+    room = AT_BOUND * (highest - lowest)
+    return one["low"] <= lowest + room or one["high"] >= highest - room
 
 
-def _optimal(metric: str, optimal: dict, in_doubt: bool) -> list[str]:
+def _optimal(metric: str, found: dict, in_doubt: bool) -> list[str]:
     """Return the best sizes; those of a law in doubt would be made up."""
+    optimal = found["optimal"]
     by_law = ", ".join(f"{name} as C^{_with_ends(one)}" for name, one in optimal["F1"].items())
     lines = [] if in_doubt else [f"{metric}: for a compute of 6 N D, F1 has its best at {by_law}."]
-    slopes = optimal["envelope"]
+    slopes, points = optimal["envelope"], len(found["envelope"])
     if slopes is None:
-        return [*lines, f"{metric}: the envelope has fewer than three points, too few for sizes that are best."]
-    grown = ", ".join(f"{name} as C^{value:.2f}" for name, value in slopes.items())
-    return [*lines, f"{metric}: along the envelope of counted operations the best runs grow as {grown}."]
+        few = f"the envelope has {points} points, fewer than {LEAST_POINTS}: too few for best sizes"
+        return [*lines, f"{metric}: {few}."]
+    grown = ", ".join(f"{name} as C^{_with_ends(one)}" for name, one in slopes.items())
+    said = f"{metric}: along the {points} points of the envelope of counted operations the best runs grow as {grown}"
+    return [*lines, f"{said}, the intervals those of straight lines, as if the points had not been chosen as the best."]
 
 
 def _width_depth(metric: str, found: dict | None) -> list[str]:
@@ -80,18 +86,19 @@ def _width_depth(metric: str, found: dict | None) -> list[str]:
     return [f"{metric}: with a term each for width, depth and data (R² {found['r2']:.3f}), {_exponents(found)}"]
 
 
-def _turns(outcomes: Sequence[Outcome], metric: str) -> list[str]:
+def _turns(metric: str, found: dict) -> list[str]:
     """Return that larger models are worse somewhere, which none of the laws can say."""
-    best: dict[float, list[tuple[float, float]]] = {}
-    for one in outcomes:
-        sign = -1 if metric == "loss" else 1
-        best.setdefault(one.predictors[DATA], []).append((sign * one.value(metric), one.predictors[SIZE]))
-    worse = [data for data, runs in best.items() if max(runs)[1] < max(size for _, size in runs)]
+    sizes, worse, beyond = (found[key] for key in ("sizes", "worse", "beyond seeds"))
     if not worse:
         return []
+    where = f"{metric}: at {worse} of {sizes} sizes of the data the largest model is not the best"
+    if beyond is None:
+        return [f"{where}, in one run each, so that chance may be the reason."]
+    if not beyond:
+        return [f"{where}, but nowhere by more than seeds differ (Student's test, 95 %)."]
     return [
-        f"{metric}: at {len(worse)} of {len(best)} sizes of the data the largest model is not the best. F1 knows no "
-        "such turn: in it more parameters never harm."
+        f"{where}, by more than seeds differ at {beyond} of them (Student's test, 95 %). F1 knows no such turn: in it "
+        "more parameters never harm."
     ]
 
 

@@ -39,15 +39,21 @@ class Points:
         return Points(predictors, self.values_n[chosen], self.cells_n[chosen])
 
     def of_cells(self) -> "Points":
-        """Return a point per cell: the mean of its runs, at the geometric means of their predictors."""
-        cells, number_n = np.unique(self.cells_n, return_inverse=True)
-        counts = np.bincount(number_n)
+        """Return a point per cell: the mean of its runs, at the geometric means of their predictors.
 
-        def mean(values_n):
-            return np.bincount(number_n, weights=values_n) / counts
+        A predictor that is the same for all runs of a cell stays exactly that, so that cells of one size remain so.
+        """
+        cells = np.unique(self.cells_n)
+        own = [np.flatnonzero(self.cells_n == cell) for cell in cells]
 
-        predictors = {name: np.exp(mean(np.log(values))) for name, values in self.predictors.items()}
-        return Points(predictors, mean(self.values_n), cells)
+        def middle(values):
+            return values[0] if (values == values[0]).all() else np.exp(np.log(values).mean())
+
+        predictors = {
+            name: np.array([middle(values[runs]) for runs in own], dtype=float)
+            for name, values in self.predictors.items()
+        }
+        return Points(predictors, np.array([self.values_n[runs].mean() for runs in own]), cells)
 
     def centres(self, law: Law) -> np.ndarray:
         """Return the mean logarithm of each predictor of a law [K]."""
@@ -121,7 +127,7 @@ def assessed(law: Law, parameters: np.ndarray, centres: np.ndarray, points: Poin
 def _curve_fit(law: Law, values_n: np.ndarray, logs_Kn: np.ndarray) -> np.ndarray:
     """Return the best parameters of many starts by squares; from there, those with which large residuals count less."""
     starts, bounds = law.starts(values_n, logs_Kn, STARTS, SEED), law.bounds(values_n)
-    found, costs = fit_many(law, np.tile(values_n, (STARTS, 1)), logs_Kn, starts, bounds)
+    found, costs, _ = fit_many(law, np.tile(values_n, (STARTS, 1)), logs_Kn, starts, bounds)
     best = found[costs.argmin()]
     for way in ("linear", "soft_l1"):
         residuals = values_n - law.values(best, logs_Kn)

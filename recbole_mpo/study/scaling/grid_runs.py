@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recbole_mpo.common.progress import duration
+from recbole_mpo.quick_start.expected_size import built_model
 from recbole_mpo.study.found_runs import FoundRuns
-from recbole_mpo.study.matrix import Cell
+from recbole_mpo.study.matrix import Cell, naming
 from recbole_mpo.study.progress_table import Line, ProgressTable
 from recbole_mpo.study.run_process import RUNS, RunProcess
-from recbole_mpo.study.scaling.cells import GridCell
+from recbole_mpo.study.scaling.cells import METRICS, GridCell
+from recbole_mpo.study.scaling.predicted_runs import predicted_titles, read_prediction
 from recbole_mpo.study.scaling.run_claims import Claims
 
-PREDICTION, CLAIMS = "prediction.json", "claims"
+CLAIMS = "claims"
 LOOK_SECONDS = 0.5
 # How long nobody must have worked in the folder before this process gives up waiting for a run of another part.
 QUIET_SECONDS = 60
@@ -27,6 +29,7 @@ class GridRuns:
     Attributes:
         cells: the runs of this process.
         output: folder of the study.
+        metrics: what must be predicted of a run that is held back before it is begun.
         jobs: how many runs there are at a time.
         deadline: when to stop, in seconds of ``time.monotonic``; None for no limit.
         quiet_seconds: how long to wait after the last sign of others.
@@ -34,6 +37,7 @@ class GridRuns:
 
     cells: tuple[GridCell, ...]
     output: Path
+    metrics: tuple[str, ...] = METRICS
     jobs: int = 1
     deadline: float | None = None
     quiet_seconds: float = QUIET_SECONDS
@@ -48,18 +52,19 @@ class GridRuns:
         self._planned: dict[tuple, Cell] = {}
 
     def finish(self) -> list[str]:
-        """Do the runs until none is left or the time is over; return what failed, one line each.
+        """Do the runs until none is left or the time is over; return what failed or was left over, one line each.
 
         A run that is done is skipped, one that was interrupted goes on, one that failed is tried again, once. A run
-        that starts from another waits for it, whoever does it. What is to be predicted waits for the prediction.
+        that starts from another waits for it, whoever does it. What is to be predicted waits for the prediction, and
+        is not among what was left over.
 
         Raises:
             RecboleMPOError: a run cannot be planned; the message names it.
         """
-        for cell in self.cells:
-            if cell.source is None:
-                # A run that is not possible is named before hours of others.
-                self.planned(cell)
+        # A run that is not possible is named before hours of others; seeds do not matter to that.
+        for cell in {cell.row.name: cell for cell in self.cells}.values():
+            with naming(cell.row.name):
+                built_model(cell.planned().plan)
         quiet_since = time.monotonic()
         try:
             while self.waiting or self.running:
@@ -78,19 +83,24 @@ class GridRuns:
                 self.table.draw()
                 time.sleep(LOOK_SECONDS)
         finally:
-            self._stop()
-        return [f"{self.cells[place].title}: {why}" for place, why in self.failed.items()]
+            left = self._stop()
+        failed = [f"{self.cells[place].title}: {why}" for place, why in self.failed.items()]
+        predicted = self._predicted()
+        cells = [self.cells[place] for place in left]
+        return failed + [f"{cell.title}: {self._why_not(cell)}" for cell in cells if cell.is_released(predicted)]
 
     def _has_nothing_to_begin(self) -> bool:
         """Return whether all that is left waits for the prediction, which no process writes by itself."""
         if self.running:
             return False
-        return all(self.cells[place].waits_for_prediction for place in self.waiting) and not self._is_predicted()
+        predicted = self._predicted()
+        return not any(self.cells[place].is_released(predicted) for place in self.waiting)
 
-    def _is_predicted(self) -> bool:
-        return (self.output / PREDICTION).is_file()
+    def _predicted(self) -> set[str]:
+        return predicted_titles(read_prediction(self.output), self.metrics)
 
     def _start_what_can(self):
+        predicted = self._predicted()
         for place in [*self.waiting]:
             if len(self.running) == self.jobs:
                 return
@@ -100,7 +110,7 @@ class GridRuns:
                 continue
             if self.found.finished(planned.plan):
                 self._end(place, "reused")
-            elif not (cell.waits_for_prediction and not self._is_predicted()):
+            elif cell.is_released(predicted):
                 self._start(place, planned)
 
     def planned(self, cell: GridCell) -> Cell | None:
@@ -153,8 +163,8 @@ class GridRuns:
         self.waiting.remove(place)
         self.table.set(place, state)
 
-    def _stop(self):
-        """End the processes that are left; their runs go on from their last epoch next time."""
+    def _stop(self) -> list[int]:
+        """End the processes that are left, which go on next time from their last epoch; return what is not done."""
         for process in self.running.values():
             process.end()
         for place, process in self.running.items():
@@ -164,9 +174,10 @@ class GridRuns:
         for place in self.waiting:
             self.table.set(place, "stopped", self._why_not(self.cells[place]))
         self.table.draw()
+        return [*self.running, *self.waiting]
 
     def _why_not(self, cell: GridCell) -> str:
-        if cell.waits_for_prediction and not self._is_predicted():
+        if not cell.is_released(self._predicted()):
             return "to be predicted first: `recbole-mpo scaling fit`"
         if cell.source is not None and self.planned(cell) is None:
             return f"not begun: {cell.source.title} is not done"

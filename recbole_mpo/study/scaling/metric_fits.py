@@ -7,6 +7,7 @@ from recbole_mpo.study.scaling.envelope import analytic_slopes, envelope, optima
 from recbole_mpo.study.scaling.fitting import Fit, Points, fit
 from recbole_mpo.study.scaling.laws import Law, Logistic, LogLinear, PowerLaw
 from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, DEPTH, SIZE, WIDTH
+from recbole_mpo.study.scaling.turns import turns
 from recbole_mpo.study.scaling.uncertainty import bootstrap, fits_as_well, interval, leave_out, profile
 
 # By so much Akaike's criterion of the law must be below that of straight lines in the logarithms.
@@ -34,7 +35,7 @@ def metric_fits(metric: str, points: Points, sized: Points) -> dict:
         RecordError: there are too few points even for straight lines.
     """
     rises = metric != "loss"
-    found = {"metric": metric, "runs": len(points)}
+    found = {"metric": metric, "runs": len(points), "turns": turns(points, rises)}
     points, sized = points.of_cells(), sized.of_cells()
     places = envelope(points, rises)
     found |= {"points": len(points), "envelope": points.cells_n[places].tolist(), "laws": {}}
@@ -45,8 +46,8 @@ def metric_fits(metric: str, points: Points, sized: Points) -> dict:
         except RecordError as problem:
             found["laws"][name] = {"missing": str(problem)}
             continue
-        draws = bootstrap(fitted, used)
-        found["laws"][name] = described(fitted, draws)
+        draws, unsettled = bootstrap(fitted, used)
+        found["laws"][name] = described(fitted, draws, unsettled) | {"points": len(used)}
         if law.predictors == (COMPUTE,):
             found["laws"][name]["curve"] = _curve(fitted, draws, used)
         if name in ("F1", "F4"):
@@ -59,8 +60,8 @@ def metric_fits(metric: str, points: Points, sized: Points) -> dict:
     return found
 
 
-def described(fitted: Fit, draws_BP: np.ndarray) -> dict:
-    """Return a fit and the 95 % intervals of its parameters as plain data."""
+def described(fitted: Fit, draws_BP: np.ndarray, unsettled: int) -> dict:
+    """Return a fit and the 95 % intervals of its parameters as plain data, and how many draws are not settled."""
     ends = [interval(draws_B) for draws_B in draws_BP.T]
     named = zip(fitted.named().items(), ends, strict=True)
     parameters = {name: {"value": value, "low": low, "high": high} for (name, value), (low, high) in named}
@@ -71,6 +72,7 @@ def described(fitted: Fit, draws_BP: np.ndarray) -> dict:
         "r2": fitted.r2,
         "rms": fitted.rms,
         "aicc": fitted.aicc,
+        "unsettled": unsettled,
     }
 
 
@@ -92,13 +94,11 @@ def doubts(found: dict, law: PowerLaw, points: Points) -> list[str]:
     laws = found["laws"]
     if "missing" in laws["F1"]:
         return [f"F1 could not be fitted: {laws['F1']['missing']}"]
-    ends, reasons = laws["F1"]["parameters"]["E"], []
-    lowest, highest = (float(bound[0]) for bound in law.bounds(points.values_n))
-    room = AT_BOUND * (highest - lowest)
-    for end, bound in (("low", lowest), ("high", highest)):
-        if abs(ends[end] - bound) <= room:
-            reasons.append(f"the interval of E reaches its bound {bound:.4g}")
-    reasons += _open_profile(found["profile"], len(points))
+    reasons = _at_bounds(laws["F1"]["parameters"], law, points)
+    reasons += _open_profile(found["profile"], len(points), len(law.names))
+    reasons += _turned(found["turns"])
+    if laws["F1"]["unsettled"]:
+        reasons.append(f"{laws['F1']['unsettled']} draws of the bootstrap did not settle")
     criteria = [laws[name].get("aicc") for name in ("F1", "F4")]
     if None in criteria:
         reasons.append("there are too few runs to compare F1 with straight lines (AICc)")
@@ -108,12 +108,32 @@ def doubts(found: dict, law: PowerLaw, points: Points) -> list[str]:
     return reasons
 
 
-def _open_profile(rows: list[dict], count: int) -> list[str]:
+def _at_bounds(parameters: dict, law: PowerLaw, points: Points) -> list[str]:
+    """Return which intervals reach a bound: beyond it E may be another, even if that of another parameter does."""
+    reasons = []
+    bounds = zip(law.names, *law.bounds(points.values_n), strict=True)
+    for name, lowest, highest in bounds:
+        room = AT_BOUND * float(highest - lowest)
+        for end, bound in (("low", float(lowest)), ("high", float(highest))):
+            if abs(parameters[name][end] - bound) <= room:
+                reasons.append(f"the interval of {name} reaches its bound {bound:.4g}")
+    return reasons
+
+
+def _open_profile(rows: list[dict], count: int, size: int) -> list[str]:
     """Return that the profile of E does not fall far enough on one of its sides."""
-    alike = fits_as_well(rows, count)
+    alike = fits_as_well(rows, count, size)
     if not {rows[0]["E"], rows[-1]["E"]} & {*alike}:
         return []
     return [f"any E from {min(alike):.4g} to {max(alike):.4g} fits as well (ratio of likelihoods, 95 %)"]
+
+
+def _turned(found: dict) -> list[str]:
+    """Return that F1 is not the form of the points, where larger models are worse by more than seeds differ."""
+    if not found["beyond seeds"]:
+        return []
+    where = f"{found['beyond seeds']} of {found['sizes']} sizes of the data"
+    return [f"at {where} the largest model is worse than a smaller one, which F1 cannot say"]
 
 
 def _optimal(fitted: Fit, draws: np.ndarray, points: Points, places: np.ndarray) -> dict:
@@ -134,4 +154,4 @@ def _width_depth(sized: Points, rises: bool) -> dict | None:
         fitted = fit(law, sized)
     except RecordError:
         return None
-    return described(fitted, bootstrap(fitted, sized))
+    return described(fitted, *bootstrap(fitted, sized))

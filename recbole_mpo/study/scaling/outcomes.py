@@ -1,5 +1,7 @@
 """The records of a study's runs, and the points that laws are fitted to; no dataset is needed."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mpo.common.errors import RecordError
-from recbole_mpo.common.files import file_hash
-from recbole_mpo.quick_start.planned_run import APART, WITHOUT_EFFECT
 from recbole_mpo.quick_start.record import read_record
-from recbole_mpo.study.scaling.cells import GridCell, settings_defaults
+from recbole_mpo.study.scaling.cells import GridCell
 from recbole_mpo.study.scaling.fitting import Points
+from recbole_mpo.study.scaling.record_faults import check_same_data, fault_of
 
 # Names of predictors: parameters without tables of items, training rows, operations, width and depth.
 SIZE, DATA, COMPUTE, WIDTH, DEPTH = "N", "D", "C", "width", "depth"
+# What a record's hash is of: all that laws and predictions are made of, and nothing that names a machine.
+HASHED = ("model", "label", "dataset", "seed", "started", "data", "scale", "best_epoch", "epochs_run")
+HASHED += ("hit_epoch_limit", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -64,20 +68,51 @@ class Outcome:
 
     @property
     def hash(self) -> str:
-        """Return the sha256 of the record's file."""
-        return file_hash(self.path)
+        """Return the sha256 of the record's figures, which making its paths neutral for others does not change."""
+        figures = {key: self.record.get(key) for key in HASHED}
+        return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
 
 
 def find_outcomes(cells: Iterable[GridCell], folder: str | Path) -> tuple[list[Outcome], list[str]]:
     """Return the runs of a plan that are done, in its order, and what was wrong with records that are left out.
 
-    A record belongs to a run if its label, model, dataset, seed and settings are those of the run; of several the
-    newest does.
+    A record belongs to a run if its label, model, dataset, seed and all settings are those of the run, and if it began
+    with the weights of the record that its source has; of several the newest does.
 
     Args:
-        cells: the runs.
+        cells: the runs, each after the one that it starts from.
         folder: the folder of the run folders.
+
+    Raises:
+        RecordError: records of one dataset have different data.
     """
+    records, problems = _read(folder)
+    outcomes: dict[str, Outcome] = {}
+    for cell in cells:
+        source = outcomes.get(cell.source.title) if cell.source else None
+        sound = []
+        for record, path in records.get((cell.row.name, cell.dataset, cell.seed), []):
+            if record["status"] != "completed":
+                continue
+            fault = fault_of(cell, record, source.record if source else None)
+            if fault:
+                problems.append(f"record {path} has {fault}; it is left out")
+            else:
+                sound.append((record, path))
+        if sound:
+            outcomes[cell.title] = Outcome(cell, *max(sound, key=lambda one: one[0].get("started") or ""))
+    check_same_data((one.record, one.path) for one in outcomes.values())
+    return list(outcomes.values()), problems
+
+
+def begun_runs(cells: Iterable[GridCell], folder: str | Path) -> set[str]:
+    """Return the titles of runs that have a record of any status, and with any settings."""
+    records, _ = _read(folder)
+    return {cell.title for cell in cells if (cell.row.name, cell.dataset, cell.seed) in records}
+
+
+def _read(folder: str | Path) -> tuple[dict[tuple, list[tuple[dict, Path]]], list[str]]:
+    """Return records with their files by label, dataset and seed, and what was wrong with other files."""
     records, problems = {}, []
     for path in sorted(Path(folder).rglob("record.json")):
         try:
@@ -85,39 +120,8 @@ def find_outcomes(cells: Iterable[GridCell], folder: str | Path) -> tuple[list[O
         except RecordError as problem:
             problems.append(str(problem))
             continue
-        if record["status"] == "completed":
-            records.setdefault((record["label"], record["dataset"], record["seed"]), []).append((record, path))
-    outcomes = []
-    for cell in cells:
-        own = records.get((cell.row.name, cell.dataset, cell.seed), [])
-        sound = []
-        for record, path in own:
-            fault = _fault(cell, record)
-            if fault:
-                problems.append(f"record {path} has {fault}; it is left out")
-            else:
-                sound.append((record, path))
-        if sound:
-            outcomes.append(Outcome(cell, *max(sound, key=lambda one: one[0].get("started") or "")))
-    return outcomes, problems
-
-
-def _fault(cell: GridCell, record: dict) -> str | None:
-    """Return by which setting a record is not one of a run; None if it is."""
-    if record["model"] != cell.row.model:
-        return f"the model {record['model']}, the plan {cell.row.model}"
-    defaults = settings_defaults(cell.row.model)
-    for key, wanted in cell.row.settings.items():
-        if key in WITHOUT_EFFECT or key in APART:
-            continue
-        found = record["config"].get(key, defaults.get(key))
-        if _plain(found) != _plain(wanted):
-            return f"{key}={found}, the plan {wanted}: give the same settings as to `scaling run`"
-    return None
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
+        records.setdefault((record["label"], record["dataset"], record["seed"]), []).append((record, path))
+    return records, problems
 
 
 def points_of(outcomes: Sequence[Outcome], metric: str) -> Points:

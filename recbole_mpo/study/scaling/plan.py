@@ -8,13 +8,12 @@ from recbole_mpo.common.schema import for_model
 from recbole_mpo.common.values import as_list, check_dataset_name
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.study.matrix import OWN, Row
-from recbole_mpo.study.scaling.cells import TRANSFER, GridCell, chosen_cells, name_of, settings_defaults
+from recbole_mpo.study.scaling.cells import METRICS, TRANSFER, GridCell, chosen_cells, name_of, settings_defaults
 from recbole_mpo.study.scaling.transfer_cells import transfer_cells
 
 # Keys of a plan that are no settings.
 GRID, PREDICT, INNER = "grid", "predict", "inner_per_width"
 KEYS = ("title", "dataset", "seeds", "metrics", GRID, TRANSFER, PREDICT, INNER)
-METRICS = ("loss", "ndcg@10")
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class Plan:
             raise ConfigError(f"{GRID} must map names to axes, as in {GRID}: {{size: {{hidden_size: [32, 64]}}}}")
         shared = {key: value for key, value in content.items() if key not in KEYS}
         cells = _grid_cells(content, grids, shared, overrides)
+        _check_one_model(cells, next(iter(grids)))
         cells = _held_back(cells, content.get(PREDICT), next(iter(grids)))
         cells = sorted(cells, key=lambda cell: -cell.weight)
         if content.get(TRANSFER) is not None:
@@ -83,6 +83,13 @@ def _grid_cells(content: dict, grids: dict, shared: dict, overrides: dict) -> li
                 first = cells[key].row if key in cells else row
                 cells[key] = GridCell(first, content["dataset"], seed, tuple(dict.fromkeys((*groups, str(group)))))
     return list(cells.values())
+
+
+def _check_one_model(cells: list[GridCell], main: str):
+    models = dict.fromkeys(cell.row.model for cell in cells if main in cell.groups)
+    if len(models) > 1:
+        names = " and ".join(models)
+        raise ConfigError(f"{GRID}: {main} has {names}, but laws are of one model: put others in a later grid")
 
 
 def _complete(row: Row) -> dict:

@@ -1,7 +1,6 @@
-"""Predictions of the runs that a plan holds back: written once, before there is any outcome."""
+"""Predictions of the runs that a plan holds back, each written before there is any outcome."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,46 +11,71 @@ from recbole_mpo.common.errors import RecordError
 from recbole_mpo.common.files import write_json
 from recbole_mpo.study.scaling.cells import GridCell
 from recbole_mpo.study.scaling.fitting import SEED, Fit, Points, fit
-from recbole_mpo.study.scaling.grid_runs import PREDICTION
 from recbole_mpo.study.scaling.metric_fits import laws_of
 from recbole_mpo.study.scaling.outcomes import DATA, SIZE, Outcome, points_of
+from recbole_mpo.study.scaling.predicted_runs import (
+    FIGURES,
+    HASH_KEY,
+    PREDICTION,
+    each_prediction,
+    predicted_titles,
+    read_prediction,
+)
 from recbole_mpo.study.scaling.uncertainty import bootstrap, interval
 
 # The law, and the straight lines that it must beat.
 PREDICTING = ("F1", "F4")
+# Settings that decide the size of a run, and those that decide its data; all others must agree.
+DECIDING = {SIZE: ("hidden_size", "inner_size", "n_layers"), DATA: ("train_users",)}
 
 
 def predict(
-    folder: Path, metrics: Sequence[str], known: Sequence[Outcome], held_back: Sequence[GridCell], has_outcomes: bool
+    folder: Path, metrics: Sequence[str], known: Sequence[Outcome], held_back: Sequence[GridCell], begun: set[str]
 ) -> str:
     """Write ``prediction.json`` from the runs that are done; return a line that says what was done.
 
-    A prediction is written again only as long as none of what it predicts has been run.
+    As long as none of the runs that it predicts has a record, the prediction is written again. From then on it stays,
+    and only what has no prediction and no record yet is added.
 
     Args:
         folder: the study's folder.
         metrics: names of the metrics.
         known: the done runs of the main grid, without those held back.
         held_back: the runs to predict.
-        has_outcomes: whether one of them has been run.
+        begun: titles of runs that have a record of any status.
 
     Raises:
         RecordError: a record does not hold what is needed.
     """
-    path = Path(folder) / PREDICTION
-    if has_outcomes:
-        if path.is_file():
-            return f"{path} stays as it was written before its outcomes"
-        return f"no prediction is written: {held_back[0].title} has been run already, or another that is held back"
-    places = [_place(cell, known) for cell in held_back]
-    content = {
+    path, before = Path(folder) / PREDICTION, read_prediction(folder)
+    earlier = predicted_titles(before, metrics)
+    kept = before if before and begun & _all_titles(before) else None
+    wanted = [cell for cell in held_back if cell.title not in begun and not (kept and cell.title in earlier)]
+    late = [cell.title for cell in held_back if cell.title in begun - earlier]
+    unpredicted = f"; not predicted, since it was begun before: {'; '.join(late)}" if late else ""
+    if not wanted:
+        stays = "stays as it was written before its outcomes" if before else "is not written"
+        return f"{path} {stays}{unpredicted}"
+    made = _made(metrics, known, wanted)
+    write_json(path, {**kept, "added": [*kept.get("added", []), made]} if kept else made)
+    added = ", added to the earlier ones" if kept else ""
+    return f"{path}: {len(wanted)} runs are predicted from {len(known)}{added}{unpredicted}"
+
+
+def _all_titles(content: dict) -> set[str]:
+    """Return the titles of the runs that are predicted for any metric."""
+    return {title for one in each_prediction(content) for by_run in one["metrics"].values() for title in by_run}
+
+
+def _made(metrics: Sequence[str], known: Sequence[Outcome], cells: Sequence[GridCell]) -> dict:
+    places = [_place(cell, known) for cell in cells]
+    return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        HASH_KEY: FIGURES,
         "records": {outcome.cell.title: outcome.hash for outcome in known},
         "records_hash": records_hash(known),
-        "metrics": {metric: _predicted(metric, known, held_back, places) for metric in metrics},
+        "metrics": {metric: _predicted(metric, known, cells, places) for metric in metrics},
     }
-    write_json(path, content)
-    return f"{path}: {len(held_back)} runs are predicted from {len(known)}"
 
 
 def records_hash(outcomes: Sequence[Outcome]) -> str:
@@ -59,37 +83,26 @@ def records_hash(outcomes: Sequence[Outcome]) -> str:
     return hashlib.sha256("\n".join(sorted(outcome.hash for outcome in outcomes)).encode()).hexdigest()
 
 
-def read_prediction(folder: str | Path) -> dict | None:
-    """Return the prediction in a study's folder; None without one.
-
-    Raises:
-        RecordError: the file is damaged.
-    """
-    path = Path(folder) / PREDICTION
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        _ = content["metrics"], content["records_hash"], content["made"]
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        raise RecordError(f"{path} is damaged: {type(problem).__name__}: {problem}") from problem
-    return content
-
-
 def _place(cell: GridCell, known: Sequence[Outcome]) -> dict[str, float]:
-    """Return size and data of a run that is not done, from runs of the same width and depth, and of the same users.
+    """Return size and data of a run that is not done, from runs with the same settings but those of the other.
 
     Raises:
         RecordError: there are none.
     """
-    alike = {SIZE: ("hidden_size", "n_layers"), DATA: ("train_users",)}
     found = {}
-    for predictor, keys in alike.items():
-        same = [one for one in known if all(one.cell.value(key) == cell.value(key) for key in keys)]
+    for predictor, other in ((SIZE, DATA), (DATA, SIZE)):
+        own = _without(cell, DECIDING[other])
+        same = [one for one in known if _without(one.cell, DECIDING[other]) == own]
         if not same:
-            raise RecordError(f"{cell.title} cannot be predicted: no run has the same {' and '.join(keys)}")
-        found[predictor] = same[0].predictors[predictor]
+            keys = " and ".join(DECIDING[predictor])
+            raise RecordError(f"{cell.title} cannot be predicted: no run has the same {keys} and other settings")
+        # Other seeds may draw other users.
+        found[predictor] = min(same, key=lambda one: one.cell.seed != cell.seed).predictors[predictor]
     return found
+
+
+def _without(cell: GridCell, keys: Sequence[str]) -> dict:
+    return {key: value for key, value in cell.complete.items() if key not in keys}
 
 
 def _predicted(metric: str, known: Sequence[Outcome], cells: Sequence[GridCell], places: list[dict]) -> dict:
@@ -104,7 +117,7 @@ def _predicted(metric: str, known: Sequence[Outcome], cells: Sequence[GridCell],
 
 def _with_intervals(fitted: Fit, points: Points, runs: Points, there: Points) -> list[dict[str, float]]:
     """Return what a law gives at new points, and where it expects 95 % of single runs."""
-    draws_BP = bootstrap(fitted, points)
+    draws_BP, _ = bootstrap(fitted, points)
     residuals = runs.values_n - fitted.at(runs)
     wider = np.sqrt(len(points) / max(1, len(points) - len(fitted.law.names)))
     noise = wider * np.random.default_rng(SEED + 1).choice(residuals, (len(draws_BP), len(there)))

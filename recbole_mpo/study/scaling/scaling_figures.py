@@ -150,7 +150,8 @@ def transfer_picture(gains: Sequence[dict], metric: str, target: str) -> Picture
     traces = []
     for place, key in enumerate(sorted({(row["way"], row["width"]) for row in rows})):
         own = sorted((row for row in rows if (row["way"], row["width"]) == key), key=lambda row: row[DATA])
-        marks = _marks(place, f"{key[0]}, width {key[1]:g}", own, DATA, f"{metric} difference", mode="lines+markers")[0]
+        name = f"{key[0]}, width {key[1]:g}" + (" (another recipe)" if own[0]["otherwise"] else "")
+        marks = _marks(place, name, own, DATA, f"{metric} difference", mode="lines+markers")[0]
         if own[0][f"{metric} low"] is not None:
             up = [row[f"{metric} high"] - row[f"{metric} difference"] for row in own]
             down = [row[f"{metric} difference"] - row[f"{metric} low"] for row in own]

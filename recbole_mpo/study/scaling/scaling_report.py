@@ -13,13 +13,8 @@ from recbole_mpo.study.scaling.cells import TRANSFER
 from recbole_mpo.study.scaling.findings import findings
 from recbole_mpo.study.scaling.outcomes import DATA, SIZE, Outcome
 from recbole_mpo.study.scaling.plan import Plan
-from recbole_mpo.study.scaling.scaling_tables import (
-    law_table,
-    model_table,
-    prediction_table,
-    run_table,
-    transfer_table,
-)
+from recbole_mpo.study.scaling.prediction_table import prediction_table
+from recbole_mpo.study.scaling.scaling_tables import law_table, model_table, run_table, transfer_table
 from recbole_mpo.study.scaling.transfer_gains import transfer_gains
 
 

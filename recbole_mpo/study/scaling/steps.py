@@ -9,12 +9,13 @@ from pathlib import Path
 from recbole_mpo.common.errors import ConfigError, RecordError
 from recbole_mpo.common.files import write_json
 from recbole_mpo.study.run_process import RUNS
-from recbole_mpo.study.scaling.all_fits import fit_all
+from recbole_mpo.study.scaling.all_fits import fit_all, main_outcomes
 from recbole_mpo.study.scaling.announce import announce
 from recbole_mpo.study.scaling.grid_runs import GridRuns
-from recbole_mpo.study.scaling.outcomes import Outcome, find_outcomes
+from recbole_mpo.study.scaling.outcomes import Outcome, begun_runs, find_outcomes
 from recbole_mpo.study.scaling.plan import Plan
-from recbole_mpo.study.scaling.prediction import predict, read_prediction, records_hash
+from recbole_mpo.study.scaling.predicted_runs import read_prediction
+from recbole_mpo.study.scaling.prediction import predict, records_hash
 from recbole_mpo.study.scaling.scaling_report import write_scaling_report
 
 FIT = "fit.json"
@@ -50,7 +51,7 @@ class Study:
         announce(self.made, self._runs(self.made.cells))
 
     def run(self, shard: str | None = None, jobs: int = 1, max_hours: float | None = None) -> list[str]:
-        """Do the runs that are missing; return those that failed, one line each.
+        """Do the runs that are missing; return those that failed or are left over, one line each.
 
         Args:
             shard: ``I/N`` for every N-th run from the I-th on; all by default.
@@ -72,21 +73,24 @@ class Study:
             RecordError: there are too few runs, or a record does not hold what is needed.
         """
         outcomes = self._outcomes()
-        main = [one for one in outcomes if self.made.main in one.cell.groups]
-        held_back = [cell for cell in self.made.cells if cell.is_held_back]
-        if held_back:
-            known = [one for one in main if not one.cell.is_held_back]
-            missing = [cell for cell in self.made.cells if self.made.main in cell.groups and not cell.is_held_back]
-            missing = len(missing) - len(known)
-            has_outcomes = len(known) < len(main)
-            if missing and not has_outcomes:
-                print(f"no prediction yet: {missing} runs of {self.made.main} are not done")
-            else:
-                print(predict(self.output, self.made.metrics, known, held_back, has_outcomes))
+        self._predict(outcomes)
         content = fit_all(self.made, outcomes)
         write_json(self.output / FIT, content)
-        print(f"{self.output / FIT}: laws of {', '.join(content['metrics'])} from {len(main)} runs")
+        print(f"{self.output / FIT}: laws of {', '.join(content['metrics'])} from {len(content['runs'])} runs")
         return content
+
+    def _predict(self, outcomes: list[Outcome]):
+        main = [cell for cell in self.made.cells if self.made.main in cell.groups]
+        held_back = [cell for cell in main if cell.is_held_back]
+        if not held_back:
+            return
+        known = [one for one in main_outcomes(self.made, outcomes) if not one.cell.is_held_back]
+        begun = begun_runs(held_back, self.output / RUNS)
+        missing = len(main) - len(held_back) - len(known)
+        if missing and len(begun) < len(held_back):
+            print(f"no prediction yet: {missing} runs of {self.made.main} are not done")
+        else:
+            print(predict(self.output, self.made.metrics, known, held_back, begun))
 
     def report(self) -> list[Path]:
         """Write the report of the runs that are done, and of the laws that were fitted; return its files.
@@ -111,7 +115,7 @@ class Study:
         return outcomes
 
     def _runs(self, cells, jobs: int = 1, deadline: float | None = None) -> GridRuns:
-        runs = GridRuns(cells, self.output, jobs, deadline)
+        runs = GridRuns(cells, self.output, self.made.metrics, jobs, deadline)
         runs.found.read(self.output / RUNS)
         for problem in runs.found.unread:
             print(f"Not looked at: {problem}")

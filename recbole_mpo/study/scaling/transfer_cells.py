@@ -40,8 +40,15 @@ def transfer_cells(cells: Sequence[GridCell], given, overrides: dict) -> list[Gr
         for source in here:
             tuned.append(_cell(str(way), source, given, settings, overrides))
             plain = _cell(SCRATCH, source, given, {}, overrides)
-            scratch.setdefault((plain.row.name, plain.seed), plain)
+            first = scratch.setdefault((plain.row.name, plain.seed), plain)
+            if first.complete != plain.complete:
+                raise ConfigError(f"{TRANSFER}: from: two different runs are both named {plain.row.name!r}")
     return [*scratch.values(), *tuned]
+
+
+def scratch_name(source: GridCell) -> str:
+    """Return the name of the run from scratch in the size of a run of the main grid."""
+    return f"{SCRATCH}, {source.row.model}, {source.value('hidden_size')} wide, {source.value('n_layers')} deep"
 
 
 def _cell(way: str, source: GridCell, given: dict, more: dict, overrides: dict) -> GridCell:
@@ -49,7 +56,6 @@ def _cell(way: str, source: GridCell, given: dict, more: dict, overrides: dict) 
     settings = {"model": source.row.model, **of_source, **(given.get("settings") or {}), **more}
     model = find_model(str(settings.pop("model"))).name
     settings |= for_model({key: value for key, value in overrides.items() if key not in SHARED}, model)
-    size = f"{source.row.model}, {source.value('hidden_size')} wide, {source.value('n_layers')} deep"
-    name = f"{way}, {size}" if way == SCRATCH else f"{way}, from {source.row.name}"
+    name = scratch_name(source) if way == SCRATCH else f"{way}, from {source.row.name}"
     row = Row(name, model, settings, (source.seed,), frozenset(settings), False)
     return GridCell(row, given["dataset"], source.seed, (TRANSFER,), None if way == SCRATCH else source, way)

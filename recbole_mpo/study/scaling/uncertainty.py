@@ -12,12 +12,14 @@ from recbole_mpo.study.scaling.laws import LogLinear, PowerLaw
 from recbole_mpo.study.scaling.least_squares import fit_many
 
 DRAWS = 200
+# Where each draw begins beside the fit.
+OTHER_STARTS = 3
 # Starts of each point of a profile: exponents of all predictors.
 PROFILE_EXPONENTS = (0.05, 0.2, 0.5, 1.0)
 
 
-def bootstrap(fitted: Fit, points: Points, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
-    """Return the parameters [B, P] that the law has for resampled residuals of the points that it was fitted to.
+def bootstrap(fitted: Fit, points: Points, draws: int = DRAWS, seed: int = SEED) -> tuple[np.ndarray, int]:
+    """Return the parameters [B, P] that the law has for resampled residuals, and how many draws are not settled.
 
     They are widened by as much as the fit has made them smaller, and as Student's t is wider than a normal distribution
     where points are few. Runs that differ in their seed alone are to be averaged before (:meth:`Points.of_cells`):
@@ -34,13 +36,29 @@ def bootstrap(fitted: Fit, points: Points, draws: int = DRAWS, seed: int = SEED)
     return refitted(fitted, points, values_Bn)
 
 
-def refitted(fitted: Fit, points: Points, values_Bn: np.ndarray) -> np.ndarray:
-    """Return the parameters [B, P] of least squares for other values at the same points."""
-    logs = points.logs(fitted.law, fitted.centres)
-    if isinstance(fitted.law, LogLinear):
-        return fitted.law.solved(values_Bn, logs)
-    starts = np.tile(fitted.parameters, (len(values_Bn), 1))
-    return fit_many(fitted.law, values_Bn, logs, starts, fitted.law.bounds(points.values_n))[0]
+def refitted(fitted: Fit, points: Points, values_Bn: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the parameters [B, P] of least squares for other values at the same points, and how many are not settled.
+
+    Each draw begins at the fit and at the best laws of several fixed asymptotes, or for another law at some of its own
+    starts: where the valley is flat, one beginning does not show how far it goes.
+    """
+    law, logs = fitted.law, points.logs(fitted.law, fitted.centres)
+    if isinstance(law, LogLinear):
+        return law.solved(values_Bn, logs), 0
+    if isinstance(law, PowerLaw):
+        more = along_asymptotes(law, points, OTHER_STARTS + 1)[1:]
+    else:
+        more = law.starts(points.values_n, logs, OTHER_STARTS, SEED)
+    starts_SP = np.concatenate([fitted.parameters[None], more])
+    found, costs, settled = fit_many(
+        law,
+        np.repeat(values_Bn, len(starts_SP), axis=0),
+        logs,
+        np.tile(starts_SP, (len(values_Bn), 1)),
+        law.bounds(points.values_n),
+    )
+    best = costs.reshape(len(values_Bn), -1).argmin(axis=1) + np.arange(len(values_Bn)) * len(starts_SP)
+    return found[best], int((~settled[best]).sum())
 
 
 def interval(values_B: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -66,11 +84,8 @@ def leave_out(law, points: Points, predictor: str) -> dict[float, float]:
     return errors
 
 
-def profile(law: PowerLaw, points: Points, count: int = 25) -> list[dict[str, float]]:
-    """Return the best R2 and exponents for each of several fixed asymptotes E, from the best value that was seen on.
-
-    A flat profile says that the points do not tell the asymptote.
-    """
+def along_asymptotes(law: PowerLaw, points: Points, count: int = 25) -> np.ndarray:
+    """Return the best parameters [count, P] for each of several fixed asymptotes, from the best value seen on."""
     lowest, highest = (float(ends[0]) for ends in law.bounds(points.values_n))
     spread = float(np.ptp(points.values_n)) or 1.0
     begin, end = (lowest, highest) if law.rises else (highest, lowest)
@@ -78,32 +93,43 @@ def profile(law: PowerLaw, points: Points, count: int = 25) -> list[dict[str, fl
     reach = abs(end - begin)
     steps = np.concatenate([[0.0], np.geomspace(min(0.02 * spread, 0.5 * reach), reach, count - 1)])
     asymptotes = begin + steps * (1 if law.rises else -1)
-    centres = points.centres(law)
-    logs = points.logs(law, centres)
+    logs = points.logs(law, points.centres(law))
     grid = np.array(np.meshgrid(*[PROFILE_EXPONENTS] * len(logs))).reshape(len(logs), -1).T
     all_E, all_a = np.repeat(asymptotes, len(grid)), np.tile(grid, (len(asymptotes), 1))
     starts = law.completed(all_E, all_a, points.values_n, logs)
     values = np.tile(points.values_n, (len(starts), 1))
-    found, costs = fit_many(law, values, logs, starts, law.bounds(points.values_n), fixed=(0,))
-    best = costs.reshape(len(asymptotes), -1).argmin(axis=1) + np.arange(len(asymptotes)) * len(grid)
+    found, costs, _ = fit_many(law, values, logs, starts, law.bounds(points.values_n), fixed=(0,))
+    return found[costs.reshape(count, -1).argmin(axis=1) + np.arange(count) * len(grid)]
+
+
+def profile(law: PowerLaw, points: Points, count: int = 25) -> list[dict[str, float]]:
+    """Return the best R2 and exponents for each of several fixed asymptotes E, from the best value that was seen on.
+
+    A flat profile says that the points do not tell the asymptote.
+    """
     rows = []
-    for parameters in found[best]:
-        one = assessed(law, parameters, centres, points)
+    for parameters in along_asymptotes(law, points, count):
+        one = assessed(law, parameters, points.centres(law), points)
         exponents = {name: value for name, value in one.named().items() if name.startswith("exponent")}
         rows.append({"E": float(parameters[0]), "r2": one.r2, **exponents})
     return rows
 
 
-def fits_as_well(rows: list[dict[str, float]], count: int, level: float = 0.95) -> list[float]:
+def fits_as_well(rows: list[dict[str, float]], count: int, size: int, level: float = 0.95) -> list[float]:
     """Return the asymptotes of a profile that points cannot tell from the best, by the ratio of likelihoods.
+
+    Its threshold is that of an F test, which few points widen.
 
     Args:
         rows: the profile.
         count: number of points.
+        size: number of parameters of the law.
         level: the level of the interval.
 
-    Source: Wilks, "The large-sample distribution of the likelihood ratio", Annals of Mathematical Statistics 9, 1938.
+    Source: Bates and Watts, "Nonlinear regression analysis and its applications", 1988, chapter 6.
     """
     left = np.array([max(1 - row["r2"], 1e-300) for row in rows])
     ratios = count * np.log(left / left.min())
-    return [row["E"] for row, ratio in zip(rows, ratios, strict=True) if ratio <= stats.chi2.ppf(level, 1)]
+    freedom = max(1, count - size)
+    largest = count * np.log1p(stats.f.ppf(level, 1, freedom) / freedom)
+    return [row["E"] for row, ratio in zip(rows, ratios, strict=True) if ratio <= largest]

@@ -1,6 +1,8 @@
 """Studies whose runs are trained in this process, in a second each, and studies of planted records."""
 
 import shutil
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +12,12 @@ from planted_study import content_of, write_study
 from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.quick_start.recorded_run import run
 from recbole_mpo.study.run_process import RUNS
-from recbole_mpo.study.scaling import grid_runs
+from recbole_mpo.study.scaling import grid_runs, metric_fits, prediction
 from recbole_mpo.study.scaling.plan import Plan
 from recbole_mpo.study.scaling.steps import Study
+from recbole_mpo.study.scaling.uncertainty import bootstrap
+
+DRAWS = 50
 
 
 @pytest.fixture
@@ -65,13 +70,24 @@ def started(monkeypatch):
     return titles
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_draws():
+    """Has whole studies draw less often, which is quick; tests of intervals themselves draw as often as they say."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (metric_fits, prediction):
+            patch.setattr(module, "bootstrap", partial(bootstrap, draws=DRAWS))
+        yield
+
+
 @pytest.fixture(scope="session")
-def planted_once(tmp_path_factory):
+def planted_once(tmp_path_factory, few_draws):
     """The folder of that study, which no test changes."""
     study = Study(Plan.read(content_of()), tmp_path_factory.mktemp("planted") / "study")
-    write_study(study.made, study.output, wanted=lambda cell: not cell.waits_for_prediction)
+    write_study(study.made, study.output, wanted=lambda cell: cell.is_released(set()))
     study.fit()
-    write_study(study.made, study.output, wanted=lambda cell: cell.waits_for_prediction)
+    # After the prediction.
+    later = datetime.now(UTC).isoformat()
+    write_study(study.made, study.output, wanted=lambda cell: not cell.is_released(set()), started=later)
     study.fit()
     return study
 

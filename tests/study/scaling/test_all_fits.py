@@ -23,6 +23,15 @@ def test_laws_are_of_the_main_grid_and_sizes_of_its_model(planted):
     assert {name: found["points"] for name, found in content["metrics"].items()} == {"loss": 16, "ndcg@10": 16}
 
 
+def test_runs_that_differ_by_more_than_size_are_no_sizes(tmp_path):
+    content = {**content_of(), "transfer": None, "predict": None}
+    content["grid"]["drop"] = {"train_users": 0.25, "hidden_size": 128, "hidden_dropout_prob": [0.1, 0.5]}
+    plan = Plan.read(content)
+    write_study(plan, tmp_path)
+    sized = sized_outcomes(plan, find_outcomes(plan.cells, tmp_path / RUNS)[0])
+    assert len(sized) == 18 and not [one for one in sized if "hidden_dropout_prob" in one.cell.row.name]
+
+
 def test_too_few_runs_are_refused(tmp_path):
     plan = Plan.read(content_of())
     write_study(plan, tmp_path, wanted=lambda cell: cell in plan.cells[:3])

@@ -17,6 +17,7 @@ def test_sizes_are_about_those_of_the_records_and_done_runs_tell_the_rate(small,
     study = Study.of(small, tmp_path / "out")
     study.plan()
     out = capsys.readouterr().out
+    assert "about " in rows_of(out)["UniSRec, 50 % of users, 16 wide, 2 deep, tiny, see"]
     assert out.count("to do") >= 5 and out.count("predicted first") == 1 and "6 runs, 6 to do" in out
     assert "at 50 billion operations a second" in out and duration(START_SECONDS) in out
     GridRuns(study.made.cells[1:2], study.output).finish()

@@ -43,7 +43,7 @@ def test_costly_runs_weigh_more(cells):
 
 
 def test_a_run_that_starts_from_one_that_is_predicted_waits_too(cells):
-    waiting = {cell.row.name for cell in cells if cell.waits_for_prediction}
+    waiting = {cell.row.name for cell in cells if not cell.is_released(set())}
     assert "fine-tuned, from UniSRec, 50 % of users, 256 wide, 2 deep" in waiting
     assert "fine-tuned, from UniSRec, 50 % of users, 64 wide, 2 deep" not in waiting
     assert "from scratch, UniSRec, 256 wide, 2 deep" not in waiting

@@ -26,8 +26,21 @@ def test_one_compute_has_one_best_run():
 
 def test_slopes_along_it():
     some = points(np.geomspace(1, 1e6, 20), np.linspace(9, 2, 20))
-    assert optimal_slopes(some, envelope(some, rises=False)) == pytest.approx({"N": 0.3, "D": 0.7})
-    assert optimal_slopes(some, np.array([0, 1])) is None
+    slopes = optimal_slopes(some, envelope(some, rises=False))
+    for name, slope in (("N", 0.3), ("D", 0.7)):
+        assert slopes[name] == pytest.approx({"value": slope, "low": slope, "high": slope})
+    assert optimal_slopes(some, np.arange(4)) is None
+
+
+def test_intervals_of_slopes_are_those_of_a_straight_line():
+    some = points(np.geomspace(1, 1e4, 5), np.linspace(9, 2, 5))
+    some.predictors["N"][:] *= np.exp([0.1, -0.2, 0.3, -0.2, 0.1])
+    slope = optimal_slopes(some, np.arange(5))["N"]
+    x, y = np.log(some.predictors["C"]), np.log(some.predictors["N"])
+    (value, _), covariance = np.polyfit(x, y, 1, cov=True)
+    assert slope["value"] == pytest.approx(value)
+    # Student's t of three degrees of freedom.
+    assert slope["high"] - slope["low"] == pytest.approx(2 * 3.18245 * np.sqrt(covariance[0, 0]), rel=1e-4)
 
 
 def test_slopes_by_the_law():
@@ -43,4 +56,5 @@ def test_slopes_by_the_law():
 def test_along_srts_envelope_data_grow_faster_than_parameters():
     some = srt_points()
     slopes = optimal_slopes(some, envelope(some, rises=True))
-    assert slopes["N"] == pytest.approx(0.20, abs=0.05) and slopes["D"] == pytest.approx(0.51, abs=0.06)
+    assert slopes["N"]["value"] == pytest.approx(0.20, abs=0.05)
+    assert slopes["D"]["value"] == pytest.approx(0.51, abs=0.06)

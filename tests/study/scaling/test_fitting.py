@@ -9,7 +9,7 @@ from planted_points import TRUTH, planted, srt_points
 
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.study.scaling.envelope import envelope
-from recbole_mpo.study.scaling.fitting import assessed, fit
+from recbole_mpo.study.scaling.fitting import Points, assessed, fit
 from recbole_mpo.study.scaling.laws import Logistic, LogLinear, PowerLaw
 
 F1 = PowerLaw(("N", "D"))
@@ -66,3 +66,11 @@ class TestSRT:
         fitted = fit(PowerLaw(("N", "D"), rises=True), srt_points())
         assert fitted.r2 == pytest.approx(0.975, abs=0.001)
         assert fitted.named()["E"] == pytest.approx(1, abs=1e-3) and fitted.named()["exponent (D)"] < 0.02
+
+
+def test_cells_of_one_size_remain_so_however_many_seeds_they_have():
+    sizes = np.array([44_516.0, 44_516, 44_516, 44_516, 44_516, 89_274])
+    compute = np.array([1.0, 2, 4, 5, 5, 7])
+    means = Points({"D": sizes, "C": compute}, np.arange(6.0), np.array([0, 0, 0, 1, 1, 2])).of_cells()
+    assert means.predictors["D"].tolist() == [44_516, 44_516, 89_274]
+    assert means.predictors["C"] == pytest.approx([2, 5, 7]) and means.values_n.tolist() == [1, 3.5, 5]

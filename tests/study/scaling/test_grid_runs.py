@@ -1,14 +1,18 @@
 """The runs of a plan: each once, whoever does it, in the order that weights and predictions need."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from recbole_mpo.common.errors import RecboleMPOError
 from recbole_mpo.quick_start.record import read_record, write_record
 from recbole_mpo.study.run_process import RUNS
+from recbole_mpo.study.scaling import grid_runs
 from recbole_mpo.study.scaling.grid_runs import CLAIMS, GridRuns
 from recbole_mpo.study.scaling.plan import Plan
 from recbole_mpo.study.scaling.run_claims import Claims
@@ -41,18 +45,49 @@ def test_what_is_predicted_waits_for_the_prediction(small, started, tmp_path, ca
     assert study.run() == [] and len(started) == 4
     out = capsys.readouterr().out
     assert out.count("to be predicted first: `recbole-mpo scaling fit`") == 2
-    (tmp_path / "out" / "prediction.json").write_text("{}")
+    # A prediction of other runs, or of one metric alone, releases nothing.
+    (held,) = [cell for cell in study.made.cells if cell.is_held_back]
+    for metrics in ({"loss": {"another": {}}, "ndcg@10": {"another": {}}}, {"loss": {held.title: {}}}):
+        write_prediction(study.output, metrics)
+        assert study.run() == [] and len(started) == 4
+    write_prediction(study.output, {"loss": {held.title: {}}, "ndcg@10": {held.title: {}}})
     assert study.run() == [] and len(started) == 6
 
 
-def test_a_failed_run_is_named_tried_again_and_holds_up_what_starts_from_it(small, started, tmp_path, capsys):
-    plan = Plan.read(small)
-    weak = next(cell for cell in plan.cells if cell.value("hidden_size") == 8 and cell.value("train_users") == 0.5)
-    weak.row.settings["n_heads"] = 3
+def write_prediction(folder, metrics):
+    content = {"made": "2026-11-27T00:00:00+00:00", "records": {}, "records_hash": "", "metrics": metrics}
+    (folder / "prediction.json").write_text(json.dumps(content))
+
+
+def test_a_run_that_is_not_possible_is_named_before_any_is_begun(small, started, tmp_path):
+    small["grid"]["size"]["hidden_size"] = [8, 15]
+    with pytest.raises(RecboleMPOError, match="15 wide.*n_heads"):
+        Study.of(small, tmp_path / "out").run()
+    assert started == []
+
+
+def test_a_failed_run_is_named_tried_again_and_holds_up_what_starts_from_it(
+    small, started, tmp_path, capsys, monkeypatch
+):
+    plan = Plan.read({**small, "grid": {"size": {"train_users": 0.5, "hidden_size": 8}}})
+    weak = next(cell for cell in plan.cells if not cell.way)
+    start = grid_runs.RunProcess.start
+
+    def fails(cell, *more):
+        if cell.title != weak.title:
+            return start(cell, *more)
+        started.append(cell.title)
+        ended = SimpleNamespace(returncode=1)
+        return SimpleNamespace(
+            cell=cell, process=ended, log="log", has_ended=True, last_line=lambda pattern="": "no memory"
+        )
+
+    monkeypatch.setattr(grid_runs.RunProcess, "start", fails)
     for _ in range(2):
         started.clear()
-        (failed,) = GridRuns(plan.cells, tmp_path / "out", quiet_seconds=0).finish()
-        assert failed.startswith(weak.title) and "n_heads" in failed
+        failed, left = GridRuns(plan.cells, tmp_path / "out", quiet_seconds=0).finish()
+        assert failed.startswith(weak.title) and "no memory" in failed
+        assert left.startswith("fine-tuned") and f"not begun: {weak.title} is not done" in left
         assert weak.title in started and f"not begun: {weak.title} is not done" in capsys.readouterr().out
 
 
@@ -63,7 +98,8 @@ def test_another_process_has_a_run(small, started, tmp_path, capsys, monkeypatch
     # Else it would wait for the other process.
     monkeypatch.setattr(Claims, "are_others", lambda self: False)
     runs = GridRuns(plan.cells, tmp_path / "out", quiet_seconds=0)
-    assert runs.finish() == [] and len(started) == 3 and plan.cells[0].title not in started
+    assert runs.finish() == [f"{plan.cells[0].title}: not begun; give the same command again"]
+    assert len(started) == 3 and plan.cells[0].title not in started
     assert "not begun; give the same command again" in capsys.readouterr().out
     claims.free(name)
     assert GridRuns(plan.cells, tmp_path / "out").finish() == [] and len(started) == 4
@@ -97,7 +133,9 @@ def test_an_interrupted_run_goes_on(small, started, tmp_path, monkeypatch):
 
 
 def test_no_run_is_begun_after_the_time(small, started, tmp_path):
-    assert Study.of(small, tmp_path / "out").run(max_hours=0) == [] and started == []
+    left = Study.of({**small, "predict": {"train_users": 0.5, "hidden_size": 8}}, tmp_path / "out").run(max_hours=0)
+    # What waits for the prediction is not left over.
+    assert len(left) == 4 and all(line.endswith("give the same command again") for line in left) and started == []
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from planted_points import planted, srt_points
 
+from recbole_mpo.study.scaling import uncertainty
+from recbole_mpo.study.scaling.least_squares import fit_many
 from recbole_mpo.study.scaling.metric_fits import LAWS, metric_fits
 
 
@@ -30,7 +32,7 @@ def test_straight_lines_raise_the_flag(seed):
 
 def test_srts_runs_raise_the_flag():
     found = fits(srt_points(), "ndcg@5")
-    bound, profile = found["doubts"]
+    bound, *_, profile = found["doubts"]
     assert bound == "the interval of E reaches its bound 1"
     assert profile.endswith(" to 1 fits as well (ratio of likelihoods, 95 %)")
     assert found["laws"]["F1"]["aicc"] < found["laws"]["F4"]["aicc"] - 100
@@ -38,6 +40,34 @@ def test_srts_runs_raise_the_flag():
     assert width["exponent (width)"]["value"] > 0.5
     # Depth does nothing that width would not do better.
     assert np.exp(width["log A (depth)"]["value"]) < 0.2 * np.exp(width["log A (width)"]["value"])
+
+
+def test_an_exponent_at_its_bound_leaves_the_asymptote_in_doubt():
+    # The size does nothing from the second on: any steep exponent fits.
+    points = planted(0, sizes=4, noise=0.002)
+    N, D = points.predictors["N"], points.predictors["D"]
+    draw = np.random.default_rng(1)
+    points.values_n[:] = 4 + 0.3 * (N == N.min()) + 2 * (D / 1e5) ** -0.4 + 0.005 * draw.standard_normal(16)
+    doubts = fits(points)["doubts"]
+    assert any("the interval of exponent (N) reaches its bound 3" in doubt for doubt in doubts)
+    assert not any("interval of E" in doubt for doubt in doubts)
+
+
+def test_a_largest_model_that_is_worse_leaves_the_asymptote_in_doubt():
+    points = planted(0, sizes=6, runs=2)
+    assert fits(points)["doubts"] == []
+    points.values_n[points.predictors["N"] == points.predictors["N"].max()] *= 1.1
+    assert any("6 of 6 sizes of the data the largest model is worse" in doubt for doubt in fits(points)["doubts"])
+
+
+def test_draws_that_did_not_settle_are_a_doubt(monkeypatch):
+    monkeypatch.setattr(uncertainty, "fit_many", lambda *given, **more: unsettled(*given, **more))
+    assert "50 draws of the bootstrap did not settle" in fits(planted(0))["doubts"]
+
+
+def unsettled(*given, **more):
+    found, costs, settled = fit_many(*given, **more)
+    return found, costs, np.zeros_like(settled)
 
 
 def test_runs_of_several_seeds_are_one_point():

@@ -7,7 +7,7 @@ from planted_study import content_of, sizes_of, write_run
 from recbole_mpo.common.errors import RecordError
 from recbole_mpo.quick_start.record import read_record, write_record
 from recbole_mpo.study.run_process import RUNS
-from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, DEPTH, SIZE, WIDTH, find_outcomes, points_of
+from recbole_mpo.study.scaling.outcomes import COMPUTE, DATA, DEPTH, SIZE, WIDTH, begun_runs, find_outcomes, points_of
 from recbole_mpo.study.scaling.plan import Plan
 
 
@@ -31,6 +31,10 @@ def test_runs_of_other_settings_are_named_and_left_out(cells, tmp_path):
     assert outcomes == [] and "has epochs=2, the plan 12" in problem
     write_record({**record, "model": "MPORec"}, path)
     assert "has the model MPORec, the plan UniSRec" in find_outcomes(cells, tmp_path / RUNS)[1][0]
+    # One that the plan leaves at its default counts too, RecBole's own included.
+    for key, value in (("learning_rate", 0.02), ("hidden_act", "relu"), ("weight_decay", 0.1)):
+        write_record({**record, "config": {**record["config"], key: value}}, path)
+        assert f"has {key}={value}, the plan" in find_outcomes(cells, tmp_path / RUNS)[1][0]
     # Where files are and how they are read decides no figure.
     write_record({**record, "config": {**record["config"], "track": ["mlflow"], "eval_batch_size": 7}}, path)
     assert len(find_outcomes(cells, tmp_path / RUNS)[0]) == 1
@@ -60,6 +64,22 @@ def test_sizes_are_those_of_the_record_up_to_the_best_epoch(cells, tmp_path):
     assert points.values_n.tolist() == [one.record["test"]["loss"]] and points.predictors[COMPUTE] == np.array(
         [flops / 2]
     )
+
+
+def test_the_hash_is_of_figures_and_not_of_places(cells, tmp_path):
+    path = write_run(cells[0], tmp_path)
+    record = read_record(path)
+    before = find_outcomes(cells, tmp_path / RUNS)[0][0].hash
+    write_record({**record, "config": {**record["config"], "data_path": "elsewhere"}, "peak_memory_mb": 1.0}, path)
+    assert find_outcomes(cells, tmp_path / RUNS)[0][0].hash == before
+    write_record({**record, "test": {**record["test"], "loss": 1.0}}, path)
+    assert find_outcomes(cells, tmp_path / RUNS)[0][0].hash != before
+
+
+def test_runs_have_begun_whatever_came_of_them(cells, tmp_path):
+    write_run(cells[0], tmp_path, status="running")
+    write_run(cells[1], tmp_path, status="failed")
+    assert begun_runs(cells, tmp_path / RUNS) == {cells[0].title, cells[1].title}
 
 
 def test_what_a_record_lacks_is_named_with_the_setting(cells, tmp_path):

@@ -77,3 +77,9 @@ def test_what_is_not_well_described_is_named(small, changes, message):
     content = {**small, **changes, "transfer": None}
     with pytest.raises(ConfigError, match=message):
         Plan.read(content)
+
+
+def test_a_main_grid_has_one_model():
+    content = {**content_of(), "grid": {"size": {"model": ["UniSRec", "MPORec"], "hidden_size": [32, 64]}}}
+    with pytest.raises(ConfigError, match="grid: size has UniSRec and MPORec, but laws are of one model"):
+        Plan.read({**content, "predict": None, "transfer": None})

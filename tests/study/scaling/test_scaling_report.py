@@ -62,7 +62,7 @@ def test_runs_of_other_test_users_are_refused(planted):
 
 def test_other_records_than_were_fitted_are_refused(planted):
     path = next((planted.output / RUNS).glob("*/record.json"))
-    write_record({**read_record(path), "peak_memory_mb": 1.0}, path)
+    write_record({**read_record(path), "best_epoch": 10}, path)
     with pytest.raises(RecordError, match=r"fit\.json was fitted to other records than there are now: fit again"):
         planted.report()
     (planted.output / "fit.json").unlink()

@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from planted_study import content_of, write_study
 
 from recbole_mpo.study.run_process import RUNS
 from recbole_mpo.study.scaling.outcomes import find_outcomes
-from recbole_mpo.study.scaling.prediction import read_prediction
-from recbole_mpo.study.scaling.scaling_tables import law_table, model_table, prediction_table, run_table, transfer_table
+from recbole_mpo.study.scaling.plan import Plan
+from recbole_mpo.study.scaling.scaling_tables import OTHERWISE, law_table, model_table, run_table, transfer_table
 
 
 @pytest.fixture
@@ -33,30 +34,16 @@ def test_every_law_of_every_metric_has_a_row(planted):
     table = law_table(fits)
     assert cells_of(table, "law") == ["F1", "F2", "F3", "F4", "constant"] * 2
     assert "exponent (N)" in cells_of(table, "parameters, 95 %")[0]
+    on_envelope = str(len(fits["metrics"]["loss"]["envelope"]))
+    assert cells_of(table, "points")[:5] == ["16", on_envelope, on_envelope, "16", "16"]
+    assert [bool(text) for text in cells_of(table, "AICc")[:5]] == [True, False, False, True, True]
+    assert "did not settle" not in "".join(table.notes)
+    fits["metrics"]["loss"]["laws"]["F2"]["unsettled"] = 7
+    assert "did not settle, so that the interval may be too narrow: 7 of loss, F2." in law_table(fits).notes[1]
     unseen = cells_of(table, "rms at the largest D, unseen")
     assert unseen[0] and unseen[3] and not unseen[1]
     fits["metrics"]["loss"]["laws"]["F1"] = {"missing": "a law of 5 parameters needs more than 3 points"}
     assert cells_of(law_table(fits), "parameters, 95 %")[0] == "a law of 5 parameters needs more than 3 points"
-
-
-def test_predictions_stand_beside_outcomes(planted, outcomes):
-    prediction = read_prediction(planted.output)
-    table = prediction_table(planted.made, prediction, outcomes)
-    assert len(table.rows) == 8 and {*cells_of(table, "law")} == {"F1", "F4"}
-    assert {*cells_of(table, "inside")} <= {"yes", "no"}
-    first = prediction["metrics"]["loss"]
-    title = next(iter(first))
-    value = next(one.value("loss") for one in outcomes if one.cell.title == title)
-    assert cells_of(table, "predicted")[0] == f"{first[title]['F1']['value']:.4f}"
-    assert cells_of(table, "predicted − outcome")[0] == f"{first[title]['F1']['value'] - value:+.4f}"
-    assert prediction["records_hash"][:16] in table.notes[0] and "14 records" in table.notes[0]
-
-
-def test_a_prediction_without_outcome_has_blanks(planted, outcomes):
-    known = [one for one in outcomes if not one.cell.is_held_back]
-    table = prediction_table(planted.made, read_prediction(planted.output), known)
-    assert {*cells_of(table, "outcome")} == {*cells_of(table, "inside")} == {""}
-    assert prediction_table(planted.made, None, outcomes) is None
 
 
 def test_models_stand_side_by_side(planted, outcomes):
@@ -67,10 +54,22 @@ def test_models_stand_side_by_side(planted, outcomes):
     assert model_table(planted.made, [one for one in outcomes if one.cell.row.model == "UniSRec"]) is None
 
 
+def test_models_with_other_settings_beside_are_not_mixed(tmp_path):
+    both = {"model": ["UniSRec", "MPORec"], "train_users": 0.5}
+    grids = {"size": {"train_users": [0.25, 0.5]}, "MPO": both, "drop": {**both, "hidden_dropout_prob": [0.1, 0.4]}}
+    plan = Plan.read({**content_of(), "transfer": None, "predict": None, "grid": grids})
+    write_study(plan, tmp_path)
+    names = cells_of(model_table(plan, find_outcomes(plan.cells, tmp_path / RUNS)[0]), "run")
+    pairs = [{name.partition(",")[2] for name in names[at : at + 2]} for at in (0, 2, 4)]
+    assert len(names) == 6 and all(len(pair) == 1 for pair in pairs) and len(set.union(*pairs)) == 3
+
+
 def test_transfer_has_differences_and_intervals(planted):
-    row = {"run": "fine-tuned", "N": 5.0, "D": None, "loss": 3.0, "loss scratch": 4.0, "loss difference": -1.0}
+    row = {"run": "fine-tuned", "seed": 2021, "otherwise": "epochs 50", "N": 5.0, "D": None}
+    row |= {"loss": 3.0, "loss scratch": 4.0, "loss difference": -1.0}
     row |= {"loss low": None, "loss high": None}
     table = transfer_table(planted.made, [row])
     assert cells_of(table, "loss, difference") == ["-1.0000"] and cells_of(table, "D before") == [""]
+    assert cells_of(table, "seed") == ["2021"] and cells_of(table, OTHERWISE) == ["epochs 50"]
     assert "ndcg@10" not in table.columns and cells_of(table, "loss, difference, 95 %") == [""]
     assert transfer_table(planted.made, []) is None

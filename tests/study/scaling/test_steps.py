@@ -5,7 +5,8 @@ from planted_study import content_of, write_study
 
 from recbole_mpo.common.errors import ConfigError, RecordError
 from recbole_mpo.study import report as report_module
-from recbole_mpo.study.scaling.prediction import read_prediction
+from recbole_mpo.study.scaling import steps
+from recbole_mpo.study.scaling.predicted_runs import read_prediction
 from recbole_mpo.study.scaling.steps import Study, read_shard
 
 
@@ -23,9 +24,15 @@ def test_the_packaged_small_plan_from_end_to_end(tiny_settings, started, tmp_pat
     assert "asymptote not identified" in text and "4 of 4 runs reached the largest number of epochs" in text
 
 
-def test_held_back_runs_are_predicted_once_the_others_are_done(tmp_path, capsys):
+@pytest.fixture
+def no_laws(monkeypatch):
+    """Leaves out what takes time, and is fitted after the prediction."""
+    monkeypatch.setattr(steps, "fit_all", lambda plan, outcomes: {"runs": [], "metrics": {}})
+
+
+def test_held_back_runs_are_predicted_once_the_others_are_done(no_laws, tmp_path, capsys):
     study = Study.of(content_of(), tmp_path / "out")
-    others = [cell for cell in study.made.cells if not cell.waits_for_prediction]
+    others = [cell for cell in study.made.cells if cell.is_released(set())]
     write_study(study.made, study.output, wanted=lambda cell: cell in others[1:])
     study.fit()
     assert "no prediction yet: 1 runs of size are not done" in capsys.readouterr().out
@@ -38,11 +45,11 @@ def test_held_back_runs_are_predicted_once_the_others_are_done(tmp_path, capsys)
     assert "stays as it was written before its outcomes" in capsys.readouterr().out
 
 
-def test_outcomes_without_a_prediction_are_not_predicted_afterwards(tmp_path, capsys):
+def test_outcomes_without_a_prediction_are_not_predicted_afterwards(no_laws, tmp_path, capsys):
     study = Study.of(content_of(), tmp_path / "out")
     write_study(study.made, study.output)
     study.fit()
-    assert "no prediction is written" in capsys.readouterr().out and read_prediction(study.output) is None
+    assert "prediction.json is not written" in capsys.readouterr().out and read_prediction(study.output) is None
 
 
 def test_a_study_without_runs_says_so(tmp_path):

@@ -45,6 +45,14 @@ def test_sizes_on_the_command_line_do_not_part_a_run_from_its_source(small):
             assert one.value("n_exps") == one.source.value("n_exps") == 3
 
 
+def test_sizes_that_a_name_does_not_tell_apart_are_refused(small):
+    small["grid"]["size"]["n_exps"] = [2, 4]
+    with pytest.raises(ConfigError, match="transfer: from: two different runs are both named 'from scratch, Uni"):
+        Plan.read(small)
+    small["transfer"]["from"] = {"train_users": 0.5, "n_exps": 4}
+    assert len([cell for cell in Plan.read(small).cells if cell.way]) == 4
+
+
 def test_what_is_not_well_described_is_named(small):
     for transfer, message in (
         (["other"], "transfer has the keys dataset, settings, from, ways"),

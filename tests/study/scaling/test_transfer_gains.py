@@ -18,9 +18,17 @@ def test_each_fine_tuned_run_is_beside_the_one_from_scratch_of_its_size(planted)
     assert len(rows) == 8 and sum(row["way"] == "progressive" for row in rows) == 1
     for row in rows:
         scratch = by_name[f"from scratch, UniSRec, {row['width']} wide, 2 deep"]
-        assert row["loss scratch"] == scratch.value("loss")
+        assert row["loss scratch"] == scratch.value("loss") and row["seed"] == scratch.cell.seed
         assert row["loss difference"] == pytest.approx(row["loss"] - row["loss scratch"])
         assert row["D"] in (45_000, 90_000, 180_000, 360_000) and row["N"] > 100_000
+
+
+def test_another_recipe_than_from_scratch_is_named(planted):
+    rows, _ = rows_of(planted)
+    said = {row["way"]: row["otherwise"] for row in rows}
+    assert said["fine-tuned"] == "" and "mpo_num_cores" not in said["progressive"]
+    for part in ("model MPORec", "epochs 50", "learning_rate 0.001", "lr_schedule constant", "mpo_strategy prog"):
+        assert part in said["progressive"]
 
 
 def test_metrics_of_ranks_have_intervals_over_users(planted):
