@@ -14,7 +14,7 @@ from recbole_mpo.data.loader import HistoryLoader, PackedLoader
 from recbole_mpo.data.sequences import training_windows
 from recbole_mpo.data.target_pairs import target_pairs_hash
 from recbole_mpo.quick_start.configure import fit_to_layout
-from recbole_mpo.text.item_features import feature_path, text_path
+from recbole_mpo.text.item_features import ItemFeatures, feature_path, text_path
 from recbole_mpo.text.item_text import text_file
 
 
@@ -119,13 +119,17 @@ class OneDataset:
 
     def feature_summary(self, data: RunData) -> dict:
         """Return source, size, hash and coverage of the text features."""
-        features = data.dataset.features
-        size = int(features.table.shape[1])
-        return {"source": features.source, "dimension": size, "hash": features.hash, **vars(features.report)}
+        return summary_of_features(data.dataset.features)
 
     def trainer_class(self, spec) -> type:
         """Return the trainer of the model."""
         return spec.trainer_class
+
+
+def summary_of_features(features: ItemFeatures) -> dict:
+    """Return source, size, hash and coverage of text features, for the record."""
+    size = int(features.table.shape[1])
+    return {"source": features.source, "dimension": size, "hash": features.hash, **vars(features.report)}
 
 
 def _train_loader(spec, config, train, sampler):

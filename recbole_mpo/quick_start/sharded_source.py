@@ -15,7 +15,7 @@ from recbole_mpo.data.shard_evaluation import EvaluatedRows, EvaluationLoader
 from recbole_mpo.data.shard_loader import ShardLoader, TrainingPart
 from recbole_mpo.data.shard_manifest import Manifest
 from recbole_mpo.data.sharded_dataset import ShardedDataset
-from recbole_mpo.quick_start.one_dataset import RunData
+from recbole_mpo.quick_start.one_dataset import RunData, summary_of_features
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.text.item_features import feature_path, text_path
 from recbole_mpo.trainer.distributed import joined_ranks
@@ -112,9 +112,7 @@ class ShardedSource:
 
     def feature_summary(self, data: RunData) -> dict:
         """Return source, size, hash and coverage of the text features."""
-        features = data.dataset.features
-        size = int(features.table.shape[1])
-        return {"source": features.source, "dimension": size, "hash": features.hash, **vars(features.report)}
+        return summary_of_features(data.dataset.features)
 
     def trainer_class(self, spec) -> type:
         """Return the trainer of the model."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mpo.common.errors import DataError, DependencyError, FeatureError
+from recbole_mpo.common.arrow import require_pyarrow
+from recbole_mpo.common.errors import DataError, FeatureError
 from recbole_mpo.text.item_text import TEXT_HEADER
 
 # Tokens that are Python's strings at a time.
@@ -47,13 +48,8 @@ def rows_of_items(text: Path, feature_file: Path, item_tokens) -> FileRows:
         DependencyError: pyarrow is not installed.
         FeatureError: an item is listed twice, or the release's index of names would be needed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-    except ModuleNotFoundError as problem:
-        raise DependencyError(
-            f"{feature_file}: a file of this size needs pyarrow; run: pip install 'recbole-mpo[scale]'"
-        ) from problem
+    pa = require_pyarrow(f"{feature_file}: a file of this size")
+    pc = pa.compute
     if not text.is_file():
         numbers = (_number(token, len(item_tokens) - 1) for token in _each(item_tokens[1:]))
         rows = np.fromiter(numbers, dtype=np.int64, count=len(item_tokens) - 1)
