@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mpo.common.files import write_lines
+from recbole_mpo.common.paired import paired_difference
+from recbole_mpo.common.rank_gains import rank_gains
 from recbole_mpo.common.values import parse_assignments
-from recbole_mpo.release.compress.measuring import paired_differences
 from recbole_mpo.release.compress.method import name_of_chain, parse_variants
 from recbole_mpo.release.compress.methods import METHODS
 from recbole_mpo.release.compress.variant_report import REPORT, label, markdown_table, write_report
@@ -154,9 +155,11 @@ def _trained(rows: list[dict], whole: dict, output: Path) -> str:
 def _to_trained(row: dict, output: Path) -> str:
     """Return the difference of NDCG@10 on test to the uncompressed model with the same further training."""
     reference = output / f"uncompressed-trained-{row['finetune_epochs']}"
-    ranks = [np.load(folder / RANKS)["test_rank"] for folder in (output / _folder(row), reference)]
-    found = paired_differences(*ranks)["ndcg@10"]
-    return f"{found['mean']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+    gains = [
+        rank_gains(np.load(folder / RANKS)["test_rank"], "ndcg", 10) for folder in (output / _folder(row), reference)
+    ]
+    found = paired_difference(*gains)
+    return f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
 def _folder(row: dict) -> str:
