@@ -111,6 +111,7 @@ def prepare_command(ctx, name, **options):
     from recbole_mpo.data.prepare.prepare import prepare_dataset
     from recbole_mpo.text.encoders import build_encoder
     from recbole_mpo.text.item_features import encoder_names
+    from recbole_mpo.text.item_text import text_file
 
     given = given_options(ctx)
     _refuse_idle(name, options, given)
@@ -119,7 +120,8 @@ def prepare_command(ctx, name, **options):
     encoders = [build_encoder(name) for name in encoder_names(named)] if named else []
     data_path = Path(options["data_path"])
     folder = prepare_dataset(name, _request(options, given))
-    print(f"wrote {folder}/; next: recbole-mpo run --model=MPORec --dataset={folder.name} --data_path={data_path}")
+    model = "MPORec" if text_file(data_path, folder.name).is_file() else "UniSRec --item_input=id"
+    print(f"wrote {folder}/; next: recbole-mpo run --model={model} --dataset={folder.name} --data_path={data_path}")
     for encoder in encoders:
         _encode(data_path, folder.name, encoder, options)
 

@@ -11,6 +11,8 @@ def test_sessions_without_times_keep_the_order_of_the_file(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("session,item\n" + "".join(",".join(row) + "\n" for row in rows))
     arguments = ["--interactions=a.csv", "--user=session", "--item=item", "--order=file", "--k_core=0"]
     assert cli.main(["prepare", "sessions", *arguments]) == 0
+    # Without texts a model of text would find nothing to read.
+    assert "next: recbole-mpo run --model=UniSRec --item_input=id --dataset=sessions" in capsys.readouterr().out
     histories = read_dataset_histories("dataset", "sessions")
     assert "".join(histories.item_tokens[histories.items]) == "cabddcba"
     assert "The times are the numbers of the rows" in Path("dataset/sessions/README.md").read_text()

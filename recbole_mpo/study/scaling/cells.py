@@ -13,6 +13,8 @@ NAMED = ("train_users", "hidden_size", "n_layers")
 # What laws are fitted to, and predictions are of, unless a plan says otherwise.
 METRICS = ("loss", "ndcg@10")
 TRANSFER = "transfer"
+# Settings of every run, without which its record does not hold what laws are fitted to.
+NEEDED = {"eval_loss": True, "count_flops": True}
 
 
 @dataclass(frozen=True)

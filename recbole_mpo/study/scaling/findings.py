@@ -1,5 +1,6 @@
 """What a scaling study says and what it cannot know, in words."""
 
+import math
 from collections.abc import Sequence
 
 from recbole_mpo.study.scaling.envelope import LEAST_POINTS
@@ -110,6 +111,12 @@ def _limits(outcomes: Sequence[Outcome]) -> list[str]:
         lines.append(
             f"{at_limit} of {len(outcomes)} runs reached the largest number of epochs: longer training might change "
             "their figures, and with them the laws."
+        )
+    guesses = sum(one.value("loss") >= math.log(one.record["data"]["item_num"] - 1) for one in outcomes)
+    if guesses:
+        lines.append(
+            f"{guesses} of {len(outcomes)} runs have a loss of a guess or more, the logarithm of the number of items: "
+            "they are trained too little, or at a rate that does not suit them, for laws to mean anything."
         )
     if seeds == 1:
         lines.append(

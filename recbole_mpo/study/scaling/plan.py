@@ -8,7 +8,15 @@ from recbole_mpo.common.schema import for_model
 from recbole_mpo.common.values import as_list, check_dataset_name
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.study.matrix import OWN, Row
-from recbole_mpo.study.scaling.cells import METRICS, TRANSFER, GridCell, chosen_cells, name_of, settings_defaults
+from recbole_mpo.study.scaling.cells import (
+    METRICS,
+    NEEDED,
+    TRANSFER,
+    GridCell,
+    chosen_cells,
+    name_of,
+    settings_defaults,
+)
 from recbole_mpo.study.scaling.transfer_cells import transfer_cells
 
 # Keys of a plan that are no settings.
@@ -60,6 +68,7 @@ class Plan:
         if content.get(TRANSFER) is not None:
             main = [cell for cell in cells if next(iter(grids)) in cell.groups]
             cells += transfer_cells(main, content[TRANSFER], overrides)
+        _check_needed(cells)
         metrics = tuple(as_list(content.get("metrics")) or METRICS)
         return cls(str(content.get("title") or "Scaling study"), tuple(cells), metrics, next(iter(grids)))
 
@@ -97,13 +106,21 @@ def _complete(row: Row) -> dict:
 
 
 def _row(chosen: dict, shared: dict, overrides: dict, content: dict) -> Row:
-    given = {**shared, **chosen}
+    given = {**NEEDED, **shared, **chosen}
     model = find_model(str(given.pop("model", "UniSRec"))).name
     settings = {**for_model(given, model), **for_model(overrides, model)}
     factor = content.get(INNER)
     if factor is not None:
         settings["inner_size"] = int(factor * settings.get("hidden_size", settings_defaults(model)["hidden_size"]))
     return Row(name_of(model, settings, chosen), model, settings, _seeds(content), frozenset(settings), False)
+
+
+def _check_needed(cells: list[GridCell]):
+    """Refuse runs whose records could not be used, before hours are spent on them."""
+    lacking = [(cell, key) for cell in cells for key in NEEDED if cell.row.settings.get(key) is False]
+    if lacking:
+        cell, key = lacking[0]
+        raise ConfigError(f"{cell.row.name}: {key} must be true in a scaling study, which reads it; leave it out")
 
 
 def _seeds(content: dict) -> tuple[int, ...]:

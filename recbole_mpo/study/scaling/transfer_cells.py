@@ -7,7 +7,7 @@ from recbole_mpo.common.schema import for_model
 from recbole_mpo.common.values import check_dataset_name
 from recbole_mpo.quick_start.registry import find_model
 from recbole_mpo.study.matrix import Row
-from recbole_mpo.study.scaling.cells import TRANSFER, GridCell, chosen_cells
+from recbole_mpo.study.scaling.cells import NEEDED, TRANSFER, GridCell, chosen_cells
 
 KEYS = ("dataset", "settings", "from", "ways")
 # What a fine-tuned model must share with the one it starts from.
@@ -53,7 +53,7 @@ def scratch_name(source: GridCell) -> str:
 
 def _cell(way: str, source: GridCell, given: dict, more: dict, overrides: dict) -> GridCell:
     of_source = {key: source.row.settings[key] for key in SHARED if key in source.row.settings}
-    settings = {"model": source.row.model, **of_source, **(given.get("settings") or {}), **more}
+    settings = {"model": source.row.model, **NEEDED, **of_source, **(given.get("settings") or {}), **more}
     model = find_model(str(settings.pop("model"))).name
     settings |= for_model({key: value for key, value in overrides.items() if key not in SHARED}, model)
     name = scratch_name(source) if way == SCRATCH else f"{way}, from {source.row.name}"

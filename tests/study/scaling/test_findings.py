@@ -79,3 +79,10 @@ def test_a_law_that_could_not_be_fitted_and_a_short_envelope_are_said(main, fits
     found["doubts"] = ["F1 could not be fitted: too few points"]
     says = findings(main, fits, [])
     assert "loss: exponent" not in says and "width and depth have no exponents of their own" in says
+
+
+def test_runs_that_are_no_better_than_a_guess_are_said(main, fits):
+    assert "of a guess" not in findings(main, fits, [])
+    loss = main[0].value("loss")
+    main[0].record["data"]["item_num"] = 2
+    assert loss > 0 and f"- 1 of {len(main)} runs have a loss of a guess or more" in findings(main, fits, [])

@@ -83,3 +83,12 @@ def test_a_main_grid_has_one_model():
     content = {**content_of(), "grid": {"size": {"model": ["UniSRec", "MPORec"], "hidden_size": [32, 64]}}}
     with pytest.raises(ConfigError, match="grid: size has UniSRec and MPORec, but laws are of one model"):
         Plan.read({**content, "predict": None, "transfer": None})
+
+
+def test_what_laws_are_fitted_to_is_recorded_without_being_asked_for():
+    content = {key: value for key, value in content_of().items() if key not in ("eval_loss", "count_flops")}
+    content["transfer"]["settings"] = {}
+    assert all(cell.value("eval_loss") and cell.value("count_flops") for cell in Plan.read(content).cells)
+    for key in ("eval_loss", "count_flops"):
+        with pytest.raises(ConfigError, match=f"{key} must be true in a scaling study"):
+            Plan.read(content, {key: False})
