@@ -52,6 +52,7 @@ class Manifest:
         parts: its parts, in order.
         items_sha256: hash of the file of the items.
         users, items, interactions: how many there are.
+        rows_hash: hash of all rows, which does not depend on the number of parts; "" if made elsewhere without it.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Manifest:
     users: int
     items: int
     interactions: int
+    rows_hash: str = ""
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
@@ -83,7 +85,7 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             reason = f"it has no {problem}" if isinstance(problem, KeyError) else problem
             raise DataError(f"{path} is not the manifest of a sharded dataset: {reason}; prepare it again") from problem
-        manifest = cls(path, parts, items_sha256, *sizes)
+        manifest = cls(path, parts, items_sha256, *sizes, str(content.get("rows_hash") or ""))
         manifest._check()
         return manifest
 

@@ -1,6 +1,5 @@
 """The data of a run on one sharded dataset, which need not fit in memory."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -107,7 +106,7 @@ class ShardedSource:
             "item_num": dataset.item_num,
             "targets": dict(zip(SPLITS, map(len, data.splits), strict=True)),
             "test_pairs": dataset.facts.test_pairs,
-            **_rows_hash(dataset.manifest.path),
+            **({"rows_hash": dataset.manifest.rows_hash} if dataset.manifest.rows_hash else {}),
         }
 
     def feature_summary(self, data: RunData) -> dict:
@@ -117,15 +116,6 @@ class ShardedSource:
     def trainer_class(self, spec) -> type:
         """Return the trainer of the model."""
         return spec.trainer_class
-
-
-def _rows_hash(manifest: Path) -> dict[str, str]:
-    """Return the hash of all rows, which does not depend on the number of parts; a manifest made elsewhere may lack it.
-
-    It is read here, since only records need it.
-    """
-    rows_hash = json.loads(manifest.read_text(encoding="utf-8")).get("rows_hash")
-    return {"rows_hash": str(rows_hash)} if rows_hash else {}
 
 
 def _settings_of_tables(config) -> list[str]:
